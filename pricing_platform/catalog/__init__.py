@@ -1,0 +1,1 @@
+"""From listings as published to curated items: sources, quarantine, families, splits."""

@@ -1,0 +1,1 @@
+"""Training on many examples: data, the training loop, checkpoints."""

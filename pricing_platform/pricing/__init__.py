@@ -1,0 +1,1 @@
+"""The techniques, one module each, behind the protocol of :mod:`.technique`."""

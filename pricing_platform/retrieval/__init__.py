@@ -1,0 +1,1 @@
+"""Finding what is relevant: the encoder, the reconciliation of embeddings, comparables."""

@@ -1,0 +1,18 @@
+CREATE OR REPLACE TABLE raw.snapshots (
+    source VARCHAR,
+    snapshot VARCHAR,
+    path VARCHAR,
+    observed_at TIMESTAMPTZ,
+    file_bytes BIGINT,
+    file_sha256 VARCHAR,
+    row_count BIGINT
+);
+
+COMMENT ON TABLE raw.snapshots IS 'One row a file of a source, as it was read.';
+COMMENT ON COLUMN raw.snapshots.source IS 'The source''s name in sources.toml.';
+COMMENT ON COLUMN raw.snapshots.snapshot IS 'The file''s name within the source, or its date where the name holds one.';
+COMMENT ON COLUMN raw.snapshots.path IS 'Where the file was read.';
+COMMENT ON COLUMN raw.snapshots.observed_at IS 'When the source says its rows were true; null where a column says it.';
+COMMENT ON COLUMN raw.snapshots.file_bytes IS 'The file''s size in bytes.';
+COMMENT ON COLUMN raw.snapshots.file_sha256 IS 'sha256 of the file''s bytes.';
+COMMENT ON COLUMN raw.snapshots.row_count IS 'Rows in the file, counted apart from parsing it.';
