@@ -150,7 +150,7 @@ class Warehouse:
     def frame(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> pl.DataFrame:
         """The rows of a query as a frame; the connection is closed when this returns."""
         with self.read() as connection:
-            table = connection.execute(query, parameters or None).to_arrow_table()
+            table = connection.sql(query, params=parameters or None).to_arrow_table()
         return pl.DataFrame(pl.from_arrow(table))
 
     def create_schema(self) -> None:
