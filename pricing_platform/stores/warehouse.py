@@ -188,30 +188,34 @@ class Warehouse:
         partition: tuple[str, str] | None = None,
         fingerprint: str = "",
     ) -> TableState:
-        """Replaces a table, or the partition (column, key) of it, in one transaction.
+        """Replaces a table, or one partition of it, in one transaction; see :meth:`replace_all`."""
+        states = self.replace_all({table: rows}, partition=partition, fingerprint=fingerprint)
+        return states[table]
+
+    def replace_all(
+        self,
+        tables: Mapping[str, pl.DataFrame | Path],
+        *,
+        partition: tuple[str, str] | None = None,
+        fingerprint: str = "",
+    ) -> dict[str, TableState]:
+        """Replaces tables, or one partition of each, in one transaction.
 
         Args:
-            table: schema and name, as in ``curated.items``.
-            rows: a frame, or a Parquet file for what is too large for one.
-            partition: the column and the value that all of ``rows`` have in it.
+            tables: by schema and name, as in ``curated.items``, their rows: a frame, or a Parquet
+                file for what is too large for one. Columns are matched by name.
+            partition: the column and the value that all of the rows have in it.
             fingerprint: of the inputs from which the rows were made; see :meth:`state`.
         """
-        _check_identifier(table)
+        for name in [*tables, *(partition[:1] if partition else ())]:
+            _check_identifier(name)
         self.create_schema()
-        source = "rows" if isinstance(rows, pl.DataFrame) else "read_parquet($path)"
-        parameters = {} if isinstance(rows, pl.DataFrame) else {"path": str(rows)}
         with self.write() as connection:
-            if isinstance(rows, pl.DataFrame):
-                connection.register("rows", rows.to_arrow())
-            if partition is None:
-                connection.execute(f"DELETE FROM {table}")
-            else:
-                _check_identifier(partition[0])
-                connection.execute(f"DELETE FROM {table} WHERE {partition[0]} = ?", [partition[1]])
-            connection.execute(
-                f"INSERT INTO {table} BY NAME SELECT * FROM {source}", parameters or None
-            )
-            return _record_state(connection, table, partition, fingerprint)
+            for table, rows in tables.items():
+                _replace_rows(connection, table, rows, partition)
+            return {
+                table: _record_state(connection, table, partition, fingerprint) for table in tables
+            }
 
     def state(self, table: str, partition: str = "") -> TableState | None:
         """What was last written to the table or partition, or None when it never was."""
@@ -306,6 +310,24 @@ def _definitions() -> dict[str, tuple[str, str]]:
         text = path.read_text(encoding="utf-8")
         found[name] = (hashlib.sha256(text.encode()).hexdigest(), text)
     return found
+
+
+def _replace_rows(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    rows: pl.DataFrame | Path,
+    partition: tuple[str, str] | None,
+) -> None:
+    if partition is None:
+        connection.execute(f"DELETE FROM {table}")
+    else:
+        connection.execute(f"DELETE FROM {table} WHERE {partition[0]} = ?", [partition[1]])
+    if isinstance(rows, Path):
+        source, parameters = "read_parquet($path)", {"path": str(rows)}
+    else:
+        source, parameters = "new_rows", None
+        connection.register("new_rows", rows.to_arrow())
+    connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM {source}", parameters)
 
 
 def _record_state(
