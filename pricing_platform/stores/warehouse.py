@@ -230,6 +230,38 @@ class Warehouse:
             ).fetchone()
         return TableState(*row) if row else None
 
+    def data_version(self, table: str) -> str:
+        """A version of all that stands in the table; equal contents give equal versions."""
+        if not self.path.exists():
+            return ""
+        with self.read() as connection:
+            if not _has_states(connection):
+                return ""
+            rows = connection.execute(
+                "SELECT partition_key, data_version FROM meta.table_states"
+                " WHERE table_name = ? ORDER BY partition_key",
+                [table],
+            ).fetchall()
+        return fingerprint(*rows)[:32]
+
+    def drop_partitions(self, table: str, column: str, *, keep: Sequence[str]) -> list[str]:
+        """Removes the partitions whose key is not in ``keep``; returns the keys removed."""
+        _check_identifier(table)
+        _check_identifier(column)
+        self.create_schema()
+        known = self.frame(
+            "SELECT partition_key FROM meta.table_states WHERE table_name = ? ORDER BY ALL", [table]
+        )["partition_key"]
+        gone = [key for key in known if key not in keep]
+        if gone:
+            with self.write() as connection:
+                connection.execute(f"DELETE FROM {table} WHERE {column} IN ?", [gone])
+                connection.execute(
+                    "DELETE FROM meta.table_states WHERE table_name = ? AND partition_key IN ?",
+                    [table, gone],
+                )
+        return gone
+
     def columns(self, table: str) -> list[Column]:
         """The table's columns with the descriptions that ``sql/warehouse`` gives them."""
         schema, name = table.split(".")

@@ -1,0 +1,213 @@
+"""The command ``pricing-platform``.
+
+Here belongs what a command's words mean and what it prints. What it does belongs to the packages
+that it calls, which are imported only by the command that needs them.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pricing_platform.console import Format, messages, output, print_error, print_frame
+from pricing_platform.errors import PlatformError
+from pricing_platform.settings import Settings
+
+app = typer.Typer(
+    name="pricing-platform",
+    help="Decides, with evidence, how product prices should be estimated by language models.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake ends with one message and the status 1."""
+    try:
+        app()
+    except PlatformError as error:
+        print_error(error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        messages.print("interrupted; run the same command again to go on")
+        sys.exit(130)
+
+
+@app.command()
+def run(
+    force: Annotated[
+        bool, typer.Option(help="Recompute everything, also what has not changed.")
+    ] = False,
+) -> None:
+    """Materialize everything, from listings to the leaderboard."""
+    from pricing_platform.build import build_platform
+    from pricing_platform.evaluation.leaderboard import read_leaderboard
+
+    settings = _settings()
+    summary = build_platform(settings, force=force)
+    print_frame(read_leaderboard(summary.warehouse), title="Leaderboard (test split)")
+    output.print(
+        f"{summary.encoded:,} texts encoded, {summary.trained} techniques trained,"
+        f" {summary.seconds:.0f} s"
+    )
+    output.print(f"Report: {summary.report}", soft_wrap=True)
+    output.print("UI:     pricing-platform ui", soft_wrap=True)
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="The port on 127.0.0.1.")] = 3000,
+) -> None:
+    """Open the Dagster UI on this machine, with its schedules."""
+    from pricing_platform.instance import prepare_instance, require_free_port
+
+    settings = _settings()
+    require_free_port(port)
+    os.environ["DAGSTER_HOME"] = str(prepare_instance(settings))
+    output.print(f"Dagster UI: http://127.0.0.1:{port}  (Ctrl-C ends it)")
+    arguments = ["dagster", "dev", "-m", "pricing_platform.definitions", "-h", "127.0.0.1"]
+    os.execv(sys.executable, [sys.executable, "-m", *arguments, "-p", str(port)])  # noqa: S606
+
+
+@app.command()
+def price(
+    text: Annotated[str | None, typer.Argument(help="The product's text.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="A CSV, JSONL or Parquet file of products.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write the priced file (.parquet, .csv, .jsonl).")
+    ] = None,
+    technique: Annotated[
+        str | None, typer.Option(help="By default the best one on validation.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+) -> None:
+    """Estimate the price of a text, or of every row of a file."""
+    from pricing_platform.pricing_service import PricingService
+
+    if (text is None) == (file is None):
+        raise PlatformError(
+            "Give either a text or --file.",
+            'As in: pricing-platform price "Steel water bottle, 1 litre" or --file new.csv.',
+        )
+    with PricingService.open(_settings(), technique) as service:
+        if text is not None:
+            _print_priced_text(service.price_text(text), as_json=as_json)
+            return
+        assert file is not None  # noqa: S101
+        target = out or file.with_suffix(".priced.parquet")
+        rows = service.price_file(file, target)
+        output.print(f"{rows:,} rows priced by {service.technique} into {target}")
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="One SQL statement, or @file.sql.")],
+    postgres: Annotated[
+        bool, typer.Option("--postgres", help="Ask Postgres instead of DuckDB.")
+    ] = False,
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", help="name=value, for $name.")
+    ] = None,
+    layout: Annotated[Format, typer.Option("--format", help="table, csv or json")] = "table",
+) -> None:
+    """Ask the warehouse (or Postgres) in SQL; nothing can be changed."""
+    from pricing_platform.stores.queries import query_postgres, query_warehouse
+
+    parameters = dict(_name_and_value(text) for text in parameter or [])
+    ask = query_postgres if postgres else query_warehouse
+    print_frame(ask(_settings(), _query_text(query), parameters), layout)
+
+
+@app.command()
+def doctor() -> None:
+    """Show what is configured, which versions, what is reachable, what is stale."""
+    from pricing_platform.diagnosis import diagnose
+
+    findings = diagnose(_settings())
+    print_frame(findings)
+    if "failed" in findings["status"].to_list():
+        raise typer.Exit(1)
+
+
+fetch_app = typer.Typer(help="Download published catalogues.", no_args_is_help=True)
+app.add_typer(fetch_app, name="fetch")
+
+
+@fetch_app.command("amazon-reviews-2023")
+def fetch_amazon_reviews_2023(
+    category: Annotated[str, typer.Option(help="As in Appliances or All_Beauty.")],
+    folder: Annotated[Path, typer.Option(help="Where the file goes.")] = Path("data"),
+) -> None:
+    """Download the item metadata of one category of Amazon Reviews 2023."""
+    from pricing_platform.catalog.hub import fetch_amazon_reviews_2023 as fetch
+    from pricing_platform.console import TerminalProgress
+
+    with TerminalProgress().shown() as progress:
+        path = fetch(category, folder, progress=progress.report)
+    output.print(f"{path}\nName it in sources.toml with format = \"amazon_reviews_2023\".")
+
+
+@app.command()
+def clean(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Stop the embedded Postgres and delete the home with all that runs have produced."""
+    from pricing_platform.instance import delete_home
+
+    settings = _settings()
+    if yes or typer.confirm(f"Delete {settings.home_folder} and everything in it?"):
+        delete_home(settings)
+        output.print(f"deleted {settings.home_folder}")
+
+
+def _settings() -> Settings:
+    from pydantic import ValidationError
+
+    try:
+        return Settings()
+    except ValidationError as error:
+        # The input itself is left out: it may be a secret.
+        lines = [
+            f"PRICING_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
+        ]
+        raise PlatformError(
+            "The configuration cannot be read.\n" + "\n".join(lines),
+            "Correct the environment variable or the .env file.",
+        ) from None
+
+
+def _query_text(query: str) -> str:
+    if not query.startswith("@"):
+        return query
+    path = Path(query[1:])
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PlatformError(f"{path} cannot be read: {error.strerror}.", "") from None
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise PlatformError(f"--parameter {text!r} has no value.", "Write it as name=value.")
+    return name, value
+
+
+def _print_priced_text(priced: Any, *, as_json: bool) -> None:
+    if as_json:
+        output.print_json(priced.to_json())
+        return
+    output.print(
+        f"[bold]{priced.estimate:,.2f} {priced.currency}[/]"
+        f"  (80 % between {priced.low:,.2f} and {priced.high:,.2f}, by {priced.technique})"
+    )
+    print_frame(priced.comparables, title="Comparables")
+
+
+if __name__ == "__main__":
+    main()

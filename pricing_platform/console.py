@@ -1,0 +1,151 @@
+"""What the command line prints: tables, progress, errors.
+
+Here belongs the look of the terminal. What a command does belongs to `cli.py` and the domain.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import dagster as dg
+import polars as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from pricing_platform.errors import PlatformError
+from pricing_platform.pricing.technique import Progress as ReportProgress
+
+output = Console()
+messages = Console(stderr=True)
+
+Format = Literal["table", "csv", "json"]
+
+
+def print_error(error: PlatformError) -> None:
+    """One clear message on standard error: the problem, then what to do."""
+    messages.print("error:", style="bold red", end=" ")
+    messages.print(error.problem, markup=False, highlight=False)
+    if error.remedy:
+        messages.print(error.remedy, markup=False, highlight=False)
+
+
+def print_frame(frame: pl.DataFrame, layout: Format = "table", title: str | None = None) -> None:
+    """A frame as a table for people, or as CSV or JSON lines for programs."""
+    if layout == "csv":
+        sys.stdout.write(_flat(frame).write_csv())
+    elif layout == "json":
+        for row in frame.iter_rows(named=True):
+            sys.stdout.write(json.dumps(row, default=str, ensure_ascii=False) + "\n")
+    else:
+        output.print(_table(frame, title))
+
+
+def _table(frame: pl.DataFrame, title: str | None) -> Table:
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for name, dtype in frame.schema.items():
+        table.add_column(
+            name, justify="right" if dtype.is_numeric() else "left", overflow="fold", max_width=60
+        )
+    for row in frame.iter_rows():
+        table.add_row(*(_cell(value) for value in row))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1 else f"{value:,.2f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value).replace("[", r"\[")
+
+
+def _flat(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with nested columns as JSON text, since CSV has no nesting."""
+    nested = [name for name, dtype in frame.schema.items() if dtype.is_nested()]
+    return frame.with_columns(
+        pl.Series(name, [json.dumps(v, default=str, ensure_ascii=False) for v in frame[name]])
+        for name in nested
+    )
+
+
+class TerminalProgress:
+    """The progress of a run's assets as bars; nothing where standard error is no terminal."""
+
+    def __init__(self) -> None:
+        self._bars = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=messages,
+            transient=True,
+            disable=not messages.is_terminal,
+        )
+        self._tasks: dict[str, Any] = {}
+
+    @contextmanager
+    def shown(self) -> Iterator[TerminalProgress]:
+        """Shows the bars while the block runs."""
+        with self._bars:
+            yield self
+
+    def of(self, _context: dg.AssetExecutionContext) -> ReportProgress:
+        """One bar for each description that the asset reports."""
+        return self.report
+
+    def report(self, description: str, done: int, total: int) -> None:
+        """Moves the bar of this description; a finished one disappears."""
+        if description not in self._tasks:
+            self._tasks[description] = self._bars.add_task(description, total=total)
+        self._bars.update(self._tasks[description], completed=done, total=total)
+        if done >= total:
+            self._bars.remove_task(self._tasks.pop(description))
+
+
+class StepLines(logging.Handler):
+    """Prints a line for every asset that a run has materialized, and why a step failed."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints the events that a person waits for; all others stay in Dagster's own log."""
+        event = getattr(record, "dagster_meta", {}).get("dagster_event")
+        if event is None:
+            return
+        if event.event_type_value == "ASSET_MATERIALIZATION":
+            _print_materialization(event.event_specific_data.materialization)
+        elif event.event_type_value == "ASSET_CHECK_EVALUATION":
+            evaluation = event.event_specific_data
+            if not evaluation.passed:
+                messages.print(f"  [yellow]check {evaluation.check_name} failed[/]")
+
+
+def _print_materialization(materialization: dg.AssetMaterialization) -> None:
+    metadata = {key: value.value for key, value in materialization.metadata.items()}
+    name = "/".join(materialization.asset_key.path)
+    if materialization.partition:
+        name += f"\\[{materialization.partition}]"
+    parts = []
+    if metadata.get("dagster/row_count") is not None:
+        parts.append(f"{metadata['dagster/row_count']:,} rows")
+    if metadata.get("summary"):
+        parts.append(str(metadata["summary"]))
+    if metadata.get("reused"):
+        parts.append("unchanged")
+    elif metadata.get("seconds") is not None:
+        parts.append(f"{metadata['seconds']:.1f} s")
+    messages.print(f"  [green]✓[/] {name:<34} {', '.join(parts)}", highlight=False)
+
+
+@dg.logger(config_schema={})
+def step_lines(_context: dg.InitLoggerContext) -> logging.Logger:
+    """Dagster's log for the terminal: a line a materialized asset."""
+    logger = logging.Logger("pricing_platform", level=logging.DEBUG)
+    logger.addHandler(StepLines())
+    return logger
