@@ -13,6 +13,7 @@ from typing import ClassVar, Protocol, Self, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from pydantic import JsonValue
 
 Progress = Callable[[str, int, int], None]
 """Called with a description, how much is done and how much there is."""
@@ -74,9 +75,19 @@ class Technique(Protocol):
 
     @classmethod
     def fit(
-        cls, train: ItemSet, validation: ItemSet, *, seed: int, progress: Progress = silent
+        cls,
+        train: ItemSet,
+        validation: ItemSet,
+        *,
+        seed: int,
+        work_folder: Path | None = None,
+        progress: Progress = silent,
     ) -> Self:
-        """Learns from ``train``; ``validation`` may choose between settings and epochs only."""
+        """Learns from ``train``; ``validation`` may choose between settings and epochs only.
+
+        What takes minutes keeps its state in ``work_folder``, and a killed fit that is called
+        again with the same folder goes on where it stopped; the caller removes the folder.
+        """
         ...
 
     @property
@@ -87,6 +98,16 @@ class Technique(Protocol):
     @property
     def metrics(self) -> dict[str, float]:
         """What fitting measured: by-epoch losses, the chosen setting, seconds."""
+        ...
+
+    @property
+    def configuration(self) -> dict[str, JsonValue]:
+        """The settings that were fitted with, the chosen ones included."""
+        ...
+
+    @property
+    def base_weights(self) -> dict[str, str]:
+        """Name -> sha256 of the pretrained model that it builds on; empty without one."""
         ...
 
     def save(self, folder: Path) -> None:

@@ -1,0 +1,187 @@
+"""From a technique's name to its checkpoint, and from a checkpoint to predictions.
+
+Here belongs what is the same for every technique: when to fit again, what the checkpoint's manifest
+says, how validation and test are priced. How a technique learns belongs to its own module; where
+the items come from belongs to the caller.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+
+from pricing_platform.errors import PlatformError
+from pricing_platform.finetuning.checkpoints import (
+    Checkpoint,
+    Manifest,
+    data_hash,
+    find_checkpoint,
+    open_checkpoint,
+    prune_checkpoints,
+    unfinished_folder,
+    write_checkpoint,
+)
+from pricing_platform.pricing.intervals import with_intervals
+from pricing_platform.pricing.registry import technique_class
+from pricing_platform.pricing.technique import ItemSet, Progress, Technique, silent
+from pricing_platform.stores.warehouse import fingerprint
+
+FITTING_VERSION = "1"
+PREDICTIONS_VERSION = "1"
+MINIMUM_ITEMS = 100
+CHECKPOINTS_KEPT = 3
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What decides a technique's checkpoint, apart from its own code.
+
+    ``items_version`` is the data version of ``curated.items``, ``encoder`` the identity of the
+    encoder that made the embeddings, ``checkpoints`` the folder of all checkpoints.
+    """
+
+    items_version: str
+    encoder: str
+    seed: int
+    checkpoints: Path
+
+    def fingerprint(self, technique: str) -> str:
+        """Equal for two fittings that give the same checkpoint."""
+        version = technique_class(technique).version
+        return fingerprint(
+            FITTING_VERSION, technique, version, self.items_version, self.encoder, self.seed
+        )
+
+    def find(self, technique: str) -> Path | None:
+        """The technique's checkpoint for these items, or None when it has to be fitted."""
+        return find_checkpoint(self.checkpoints, technique, self.fingerprint(technique))
+
+    def require(self, technique: str) -> Checkpoint:
+        """The technique's verified checkpoint for these items.
+
+        Raises:
+            PlatformError: when it was not fitted on them, or its files were changed since.
+        """
+        path = self.find(technique)
+        if path is None:
+            raise PlatformError(
+                f"There is no checkpoint of {technique} that was fitted on the current items.",
+                "Materialize the training assets (the job retrain_and_evaluate does), or run"
+                " `pricing-platform run`.",
+            )
+        return open_checkpoint(path)
+
+
+def fit(
+    technique: str,
+    fitting: Fitting,
+    items: Callable[[], ItemSet],
+    *,
+    force: bool = False,
+    progress: Progress = silent,
+) -> tuple[Checkpoint, bool]:
+    """The technique's checkpoint, fitted now unless it is there; and whether it was there.
+
+    Args:
+        technique: a name of the registry.
+        fitting: what decides the checkpoint.
+        items: loads all items; called only when there is something to fit.
+        force: fit again although the checkpoint is there.
+        progress: is told how far the fitting is.
+    """
+    existing = fitting.find(technique)
+    if existing is not None and not force:
+        return open_checkpoint(existing), True
+    everything = items()
+    require_enough_items(everything)
+    train, validation = everything.split("train"), everything.split("validation")
+    identity = fitting.fingerprint(technique)
+    started = time.perf_counter()
+    fitted = technique_class(technique).fit(
+        train,
+        validation,
+        seed=fitting.seed,
+        work_folder=unfinished_folder(fitting.checkpoints, technique, identity),
+        progress=progress,
+    )
+    manifest = Manifest(
+        fingerprint=identity,
+        data_hash=data_hash(train.frame, validation.frame),
+        base_weights=fitted.base_weights,
+        configuration=fitted.configuration,
+        metrics={**fitted.metrics, "training_seconds": time.perf_counter() - started},
+        seed=fitting.seed,
+    )
+    path = write_checkpoint(fitting.checkpoints, technique, fitted.save, manifest)
+    prune_checkpoints(fitting.checkpoints, technique, keep=CHECKPOINTS_KEPT)
+    return open_checkpoint(path), False
+
+
+def load(technique: str, checkpoint: Checkpoint) -> Technique:
+    """The fitted technique."""
+    return technique_class(technique).load(checkpoint.path)
+
+
+def predict(
+    fitted: Technique, checkpoint: Checkpoint, items: ItemSet, *, progress: Progress = silent
+) -> pl.DataFrame:
+    """The rows of ``evaluation.predictions`` for the items of validation and test.
+
+    Where the technique knows no interval of its own, it is calibrated on validation.
+    """
+    evaluated = items.where(items.frame["split"].is_in(["validation", "test"]))
+    estimates = fitted.price(evaluated, progress=progress)
+    return as_predictions(
+        estimates,
+        evaluated.frame,
+        technique=fitted.name,
+        model=fitted.model,
+        checkpoint=f"{fitted.name}/{checkpoint.path.name}",
+    )
+
+
+def as_predictions(
+    estimates: pl.DataFrame,
+    items: pl.DataFrame,
+    *,
+    technique: str,
+    model: str,
+    checkpoint: str | None,
+) -> pl.DataFrame:
+    """Estimates beside the truth, with intervals, in the columns of ``evaluation.predictions``."""
+    truth = items.select("item_id", "split", "price", pl.col("price_observed_at").alias("snapshot"))
+    joined = estimates.join(truth, on="item_id", how="inner", validate="1:1")
+    return with_intervals(joined).select(
+        pl.lit(technique).alias("technique"),
+        pl.lit(model).alias("model"),
+        pl.all(),
+        pl.lit(checkpoint, dtype=pl.String).alias("checkpoint"),
+        pl.lit(datetime.now(UTC)).alias("created_at"),
+    )
+
+
+def require_enough_items(items: ItemSet) -> None:
+    """Refuses what is too little to fit, validate and test on.
+
+    Raises:
+        PlatformError: with how many there are and how many are needed.
+    """
+    if len(items) < MINIMUM_ITEMS:
+        raise PlatformError(
+            f"The catalogue has {len(items)} priced items; at least {MINIMUM_ITEMS} are needed to"
+            " fit, validate and test a technique.",
+            "Add listings to the sources; `pricing-platform sql @sql/queries/rejected_by_rule.sql`"
+            " shows which rows were refused and why.",
+        )
+    present = set(items.frame["split"].unique())
+    if missing := {"train", "validation", "test"} - present:
+        raise PlatformError(
+            f"No item is in the split {', '.join(sorted(missing))}: the items form too few"
+            " families of near-duplicates.",
+            "Add listings of further products to the sources.",
+        )
