@@ -1,0 +1,100 @@
+-- A technique that leaves more than one item in twenty without an estimate ranks behind those that
+-- do not: its errors are over the items that it chose to price.
+CREATE OR REPLACE VIEW evaluation.evaluated_segments AS
+WITH metrics AS (
+    SELECT
+        technique,
+        technique = 'noise_floor' AS is_reference,
+        split,
+        segment,
+        segment_value,
+        max(items) FILTER (metric = 'failures') AS items,
+        max(value) FILTER (metric = 'mae') AS mae,
+        max(low) FILTER (metric = 'mae') AS mae_low,
+        max(high) FILTER (metric = 'mae') AS mae_high,
+        max(value) FILTER (metric = 'mae_common') AS mae_common,
+        max(low) FILTER (metric = 'mae_common') AS mae_common_low,
+        max(high) FILTER (metric = 'mae_common') AS mae_common_high,
+        max(value) FILTER (metric = 'rmsle') AS rmsle,
+        max(low) FILTER (metric = 'rmsle') AS rmsle_low,
+        max(high) FILTER (metric = 'rmsle') AS rmsle_high,
+        max(value) FILTER (metric = 'smape') AS smape,
+        max(low) FILTER (metric = 'smape') AS smape_low,
+        max(high) FILTER (metric = 'smape') AS smape_high,
+        max(value) FILTER (metric = 'within_20_percent') AS within_20_percent,
+        max(low) FILTER (metric = 'within_20_percent') AS within_20_percent_low,
+        max(high) FILTER (metric = 'within_20_percent') AS within_20_percent_high,
+        max(value) FILTER (metric = 'r2') AS r2,
+        max(low) FILTER (metric = 'r2') AS r2_low,
+        max(high) FILTER (metric = 'r2') AS r2_high,
+        max(value) FILTER (metric = 'hit_rate') AS hit_rate,
+        max(low) FILTER (metric = 'hit_rate') AS hit_rate_low,
+        max(high) FILTER (metric = 'hit_rate') AS hit_rate_high,
+        max(value) FILTER (metric = 'failures') AS failures,
+        max(low) FILTER (metric = 'failures') AS failures_low,
+        max(high) FILTER (metric = 'failures') AS failures_high,
+        max(value) FILTER (metric = 'interval_coverage') AS interval_coverage,
+        max(low) FILTER (metric = 'interval_coverage') AS interval_coverage_low,
+        max(high) FILTER (metric = 'interval_coverage') AS interval_coverage_high,
+        max(value) FILTER (metric = 'interval_width') AS interval_width,
+        max(low) FILTER (metric = 'interval_width') AS interval_width_low,
+        max(high) FILTER (metric = 'interval_width') AS interval_width_high,
+        max(value) FILTER (metric = 'latency_p50_ms') AS latency_p50_ms,
+        max(value) FILTER (metric = 'latency_p95_ms') AS latency_p95_ms,
+        max(value) FILTER (metric = 'cost_per_1000_usd') AS cost_per_1000_usd,
+        max(value) FILTER (metric = 'training_seconds') AS training_seconds
+    FROM evaluation.technique_metrics
+    GROUP BY technique, split, segment, segment_value
+)
+SELECT
+    CASE WHEN NOT is_reference THEN
+        rank() OVER (
+            PARTITION BY split, segment, segment_value, is_reference
+            ORDER BY failures > 0.05, mae
+        )
+    END AS rank,
+    *
+FROM metrics;
+
+COMMENT ON VIEW evaluation.evaluated_segments IS 'One row a technique, split and segment, with all metrics.';
+COMMENT ON COLUMN evaluation.evaluated_segments.rank IS 'Place by mean absolute error, those with more than 5 % failures last; null for a reference.';
+COMMENT ON COLUMN evaluation.evaluated_segments.technique IS 'The technique.';
+COMMENT ON COLUMN evaluation.evaluated_segments.is_reference IS 'Whether this is a reference and no technique, such as the noise floor.';
+COMMENT ON COLUMN evaluation.evaluated_segments.split IS 'validation or test.';
+COMMENT ON COLUMN evaluation.evaluated_segments.segment IS 'all, source, category or price_band.';
+COMMENT ON COLUMN evaluation.evaluated_segments.segment_value IS 'The segment''s value; ''all'' for all.';
+COMMENT ON COLUMN evaluation.evaluated_segments.items IS 'Items that were to be priced.';
+COMMENT ON COLUMN evaluation.evaluated_segments.mae IS 'Mean absolute error, in the currency, over the items with an estimate.';
+COMMENT ON COLUMN evaluation.evaluated_segments.mae_low IS 'Lower end of the 95 % bootstrap interval of mae.';
+COMMENT ON COLUMN evaluation.evaluated_segments.mae_high IS 'Upper end of the 95 % bootstrap interval of mae.';
+COMMENT ON COLUMN evaluation.evaluated_segments.mae_common IS 'The same over the items that every technique priced.';
+COMMENT ON COLUMN evaluation.evaluated_segments.mae_common_low IS 'Lower end of the 95 % bootstrap interval of mae_common.';
+COMMENT ON COLUMN evaluation.evaluated_segments.mae_common_high IS 'Upper end of the 95 % bootstrap interval of mae_common.';
+COMMENT ON COLUMN evaluation.evaluated_segments.rmsle IS 'Root mean squared log error.';
+COMMENT ON COLUMN evaluation.evaluated_segments.rmsle_low IS 'Lower end of the 95 % bootstrap interval of rmsle.';
+COMMENT ON COLUMN evaluation.evaluated_segments.rmsle_high IS 'Upper end of the 95 % bootstrap interval of rmsle.';
+COMMENT ON COLUMN evaluation.evaluated_segments.smape IS 'Symmetric mean absolute percentage error, 0 to 200.';
+COMMENT ON COLUMN evaluation.evaluated_segments.smape_low IS 'Lower end of the 95 % bootstrap interval of smape.';
+COMMENT ON COLUMN evaluation.evaluated_segments.smape_high IS 'Upper end of the 95 % bootstrap interval of smape.';
+COMMENT ON COLUMN evaluation.evaluated_segments.within_20_percent IS 'Share of estimates less than 20 % off.';
+COMMENT ON COLUMN evaluation.evaluated_segments.within_20_percent_low IS 'Lower end of the 95 % bootstrap interval of within_20_percent.';
+COMMENT ON COLUMN evaluation.evaluated_segments.within_20_percent_high IS 'Upper end of the 95 % bootstrap interval of within_20_percent.';
+COMMENT ON COLUMN evaluation.evaluated_segments.r2 IS 'Share of the prices'' variance that is explained.';
+COMMENT ON COLUMN evaluation.evaluated_segments.r2_low IS 'Lower end of the 95 % bootstrap interval of r2.';
+COMMENT ON COLUMN evaluation.evaluated_segments.r2_high IS 'Upper end of the 95 % bootstrap interval of r2.';
+COMMENT ON COLUMN evaluation.evaluated_segments.hit_rate IS 'Share of estimates less than 40 or less than 20 % off.';
+COMMENT ON COLUMN evaluation.evaluated_segments.hit_rate_low IS 'Lower end of the 95 % bootstrap interval of hit_rate.';
+COMMENT ON COLUMN evaluation.evaluated_segments.hit_rate_high IS 'Upper end of the 95 % bootstrap interval of hit_rate.';
+COMMENT ON COLUMN evaluation.evaluated_segments.failures IS 'Share of the items without an estimate.';
+COMMENT ON COLUMN evaluation.evaluated_segments.failures_low IS 'Lower end of the 95 % bootstrap interval of failures.';
+COMMENT ON COLUMN evaluation.evaluated_segments.failures_high IS 'Upper end of the 95 % bootstrap interval of failures.';
+COMMENT ON COLUMN evaluation.evaluated_segments.interval_coverage IS 'Share of prices inside the 80 % interval; null without intervals.';
+COMMENT ON COLUMN evaluation.evaluated_segments.interval_coverage_low IS 'Lower end of the 95 % bootstrap interval of interval_coverage.';
+COMMENT ON COLUMN evaluation.evaluated_segments.interval_coverage_high IS 'Upper end of the 95 % bootstrap interval of interval_coverage.';
+COMMENT ON COLUMN evaluation.evaluated_segments.interval_width IS 'Mean width of that interval, in the currency.';
+COMMENT ON COLUMN evaluation.evaluated_segments.interval_width_low IS 'Lower end of the 95 % bootstrap interval of interval_width.';
+COMMENT ON COLUMN evaluation.evaluated_segments.interval_width_high IS 'Upper end of the 95 % bootstrap interval of interval_width.';
+COMMENT ON COLUMN evaluation.evaluated_segments.latency_p50_ms IS 'Median time for an item, in milliseconds.';
+COMMENT ON COLUMN evaluation.evaluated_segments.latency_p95_ms IS '95th percentile of that time.';
+COMMENT ON COLUMN evaluation.evaluated_segments.cost_per_1000_usd IS 'What a thousand items cost, in USD.';
+COMMENT ON COLUMN evaluation.evaluated_segments.training_seconds IS 'Time that fitting took; null where it is not known.';

@@ -1,0 +1,51 @@
+CREATE OR REPLACE VIEW evaluation.leaderboard_by_source AS
+SELECT
+    rank,
+    technique,
+    is_reference,
+    segment_value AS source,
+    items,
+    mae,
+    mae_low,
+    mae_high,
+    rmsle,
+    rmsle_low,
+    rmsle_high,
+    smape,
+    smape_low,
+    smape_high,
+    within_20_percent,
+    within_20_percent_low,
+    within_20_percent_high,
+    r2,
+    hit_rate,
+    failures,
+    interval_coverage,
+    interval_width
+FROM evaluation.evaluated_segments
+WHERE split = 'test' AND segment = 'source'
+ORDER BY source, is_reference, rank, technique;
+
+COMMENT ON VIEW evaluation.leaderboard_by_source IS 'One row a source and technique: what it reached on the source''s test items.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.rank IS 'Place by mean absolute error, those with more than 5 % failures last; null for a reference.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.technique IS 'The technique.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.is_reference IS 'Whether this is a reference and no technique, such as the noise floor.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.source IS 'The source.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.items IS 'Items that were to be priced.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.mae IS 'Mean absolute error, in the currency, over the items with an estimate.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.mae_low IS 'Lower end of the 95 % bootstrap interval of mae.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.mae_high IS 'Upper end of the 95 % bootstrap interval of mae.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.rmsle IS 'Root mean squared log error.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.rmsle_low IS 'Lower end of the 95 % bootstrap interval of rmsle.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.rmsle_high IS 'Upper end of the 95 % bootstrap interval of rmsle.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.smape IS 'Symmetric mean absolute percentage error, 0 to 200.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.smape_low IS 'Lower end of the 95 % bootstrap interval of smape.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.smape_high IS 'Upper end of the 95 % bootstrap interval of smape.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.within_20_percent IS 'Share of estimates less than 20 % off.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.within_20_percent_low IS 'Lower end of the 95 % bootstrap interval of within_20_percent.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.within_20_percent_high IS 'Upper end of the 95 % bootstrap interval of within_20_percent.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.r2 IS 'Share of the prices'' variance that is explained.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.hit_rate IS 'Share of estimates less than 40 or less than 20 % off.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.failures IS 'Share of the items without an estimate.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.interval_coverage IS 'Share of prices inside the 80 % interval; null without intervals.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.interval_width IS 'Mean width of that interval, in the currency.';

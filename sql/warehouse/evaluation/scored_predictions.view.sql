@@ -1,0 +1,94 @@
+-- The truth is the item's price as it stands in curated.items, the same for every technique. An item
+-- of a split that a technique was asked about and that has no usable estimate stays in, as a
+-- failure: leaving out what is hard must not look like skill. Reference rows are exempt, since a
+-- reference need not know every source.
+CREATE OR REPLACE VIEW evaluation.scored_predictions AS
+WITH asked AS (
+    SELECT DISTINCT technique, split, technique = 'noise_floor' AS is_reference
+    FROM evaluation.predictions
+),
+joined AS (
+    SELECT
+        asked.technique,
+        asked.is_reference,
+        items.split,
+        items.item_id,
+        items.source,
+        items.category,
+        items.family_id,
+        items.title,
+        items.price,
+        CASE WHEN isfinite(estimates.estimate) AND estimates.estimate > 0
+            THEN estimates.estimate END AS estimate,
+        estimates.low,
+        estimates.high,
+        estimates.latency_ms,
+        estimates.cost_usd,
+        CASE
+            WHEN estimates.item_id IS NULL THEN 'not_priced'
+            WHEN estimates.estimate IS NULL THEN coalesce(estimates.failure, 'no_estimate')
+            WHEN NOT (isfinite(estimates.estimate) AND estimates.estimate > 0) THEN 'not_a_price'
+        END AS failure
+    FROM asked
+    JOIN curated.items AS items ON items.split = asked.split
+    LEFT JOIN evaluation.predictions AS estimates
+        ON estimates.technique = asked.technique
+        AND estimates.item_id = items.item_id
+        AND estimates.split = items.split
+    WHERE items.split IN ('validation', 'test')
+        AND (estimates.item_id IS NOT NULL OR NOT asked.is_reference)
+)
+SELECT
+    joined.technique,
+    joined.is_reference,
+    joined.split,
+    joined.item_id,
+    joined.source,
+    joined.category,
+    bands.price_band,
+    joined.family_id,
+    joined.title,
+    joined.price,
+    joined.estimate,
+    abs(joined.estimate - joined.price) AS absolute_error,
+    ln((1 + joined.estimate) / (1 + joined.price)) AS log_error,
+    200 * abs(joined.estimate - joined.price) / (joined.estimate + joined.price) AS smape,
+    abs(joined.estimate - joined.price) < 0.2 * joined.price AS is_within_20_percent,
+    abs(joined.estimate - joined.price) < greatest(40, 0.2 * joined.price) AS is_hit,
+    CASE WHEN joined.estimate IS NOT NULL THEN joined.low END AS low,
+    CASE WHEN joined.estimate IS NOT NULL THEN joined.high END AS high,
+    CASE WHEN joined.estimate IS NOT NULL
+        THEN joined.price BETWEEN joined.low AND joined.high END AS is_covered,
+    joined.latency_ms,
+    joined.cost_usd,
+    joined.failure,
+    bool_and(joined.is_reference OR joined.estimate IS NOT NULL)
+        OVER (PARTITION BY joined.split, joined.item_id) AS is_priced_by_all
+FROM joined
+LEFT JOIN evaluation.price_bands AS bands
+    ON joined.price >= bands.priced_from AND joined.price < bands.priced_to;
+
+COMMENT ON VIEW evaluation.scored_predictions IS 'One row an item and technique that was asked for its price, with its errors.';
+COMMENT ON COLUMN evaluation.scored_predictions.technique IS 'The technique.';
+COMMENT ON COLUMN evaluation.scored_predictions.is_reference IS 'Whether this is a reference and no technique, such as the noise floor.';
+COMMENT ON COLUMN evaluation.scored_predictions.split IS 'validation or test.';
+COMMENT ON COLUMN evaluation.scored_predictions.item_id IS 'The item.';
+COMMENT ON COLUMN evaluation.scored_predictions.source IS 'The item''s source.';
+COMMENT ON COLUMN evaluation.scored_predictions.category IS 'The item''s category.';
+COMMENT ON COLUMN evaluation.scored_predictions.price_band IS 'The band of evaluation.price_bands that the price is in.';
+COMMENT ON COLUMN evaluation.scored_predictions.family_id IS 'The item''s family of near-duplicates.';
+COMMENT ON COLUMN evaluation.scored_predictions.title IS 'The item''s title.';
+COMMENT ON COLUMN evaluation.scored_predictions.price IS 'The truth: the last observed price.';
+COMMENT ON COLUMN evaluation.scored_predictions.estimate IS 'The estimate; null on a failure.';
+COMMENT ON COLUMN evaluation.scored_predictions.absolute_error IS 'Distance of estimate and price, in the currency.';
+COMMENT ON COLUMN evaluation.scored_predictions.log_error IS 'log(1 + estimate) - log(1 + price).';
+COMMENT ON COLUMN evaluation.scored_predictions.smape IS 'Absolute error in percent of the mean of estimate and price.';
+COMMENT ON COLUMN evaluation.scored_predictions.is_within_20_percent IS 'Whether the error is below 20 % of the price.';
+COMMENT ON COLUMN evaluation.scored_predictions.is_hit IS 'Whether the error is below 40 or below 20 % of the price.';
+COMMENT ON COLUMN evaluation.scored_predictions.low IS 'Lower end of the 80 % interval.';
+COMMENT ON COLUMN evaluation.scored_predictions.high IS 'Upper end of the 80 % interval.';
+COMMENT ON COLUMN evaluation.scored_predictions.is_covered IS 'Whether the price lies in the interval; null where there is none.';
+COMMENT ON COLUMN evaluation.scored_predictions.latency_ms IS 'Time for this item, in milliseconds.';
+COMMENT ON COLUMN evaluation.scored_predictions.cost_usd IS 'What the item cost, in USD.';
+COMMENT ON COLUMN evaluation.scored_predictions.failure IS 'Why there is no estimate: the technique''s reason, not_priced or not_a_price.';
+COMMENT ON COLUMN evaluation.scored_predictions.is_priced_by_all IS 'Whether every technique has an estimate for the item.';

@@ -1,0 +1,49 @@
+CREATE OR REPLACE VIEW evaluation.segments AS
+SELECT
+    rank,
+    technique,
+    is_reference,
+    segment,
+    segment_value,
+    items,
+    mae,
+    mae_low,
+    mae_high,
+    rmsle,
+    rmsle_low,
+    rmsle_high,
+    smape,
+    smape_low,
+    smape_high,
+    within_20_percent,
+    r2,
+    hit_rate,
+    failures,
+    interval_coverage,
+    interval_width
+FROM evaluation.evaluated_segments
+WHERE split = 'test' AND segment IN ('category', 'price_band')
+ORDER BY segment, segment_value, is_reference, rank, technique;
+
+COMMENT ON VIEW evaluation.segments IS 'One row a category or price band, and technique: what it reached on those test items.';
+COMMENT ON COLUMN evaluation.segments.rank IS 'Place by mean absolute error, those with more than 5 % failures last; null for a reference.';
+COMMENT ON COLUMN evaluation.segments.technique IS 'The technique.';
+COMMENT ON COLUMN evaluation.segments.is_reference IS 'Whether this is a reference and no technique, such as the noise floor.';
+COMMENT ON COLUMN evaluation.segments.segment IS 'category or price_band.';
+COMMENT ON COLUMN evaluation.segments.segment_value IS 'The category, or the band.';
+COMMENT ON COLUMN evaluation.segments.items IS 'Items that were to be priced.';
+COMMENT ON COLUMN evaluation.segments.mae IS 'Mean absolute error, in the currency, over the items with an estimate.';
+COMMENT ON COLUMN evaluation.segments.mae_low IS 'Lower end of the 95 % bootstrap interval of mae.';
+COMMENT ON COLUMN evaluation.segments.mae_high IS 'Upper end of the 95 % bootstrap interval of mae.';
+COMMENT ON COLUMN evaluation.segments.rmsle IS 'Root mean squared log error.';
+COMMENT ON COLUMN evaluation.segments.rmsle_low IS 'Lower end of the 95 % bootstrap interval of rmsle.';
+COMMENT ON COLUMN evaluation.segments.rmsle_high IS 'Upper end of the 95 % bootstrap interval of rmsle.';
+COMMENT ON COLUMN evaluation.segments.smape IS 'Symmetric mean absolute percentage error, 0 to 200.';
+COMMENT ON COLUMN evaluation.segments.smape_low IS 'Lower end of the 95 % bootstrap interval of smape.';
+COMMENT ON COLUMN evaluation.segments.smape_high IS 'Upper end of the 95 % bootstrap interval of smape.';
+COMMENT ON COLUMN evaluation.segments.within_20_percent IS 'Share of estimates less than 20 % off.';
+COMMENT ON COLUMN evaluation.segments.r2 IS 'Share of the prices'' variance that is explained.';
+COMMENT ON COLUMN evaluation.segments.hit_rate IS 'Share of estimates less than 40 or less than 20 % off.';
+COMMENT ON COLUMN evaluation.segments.failures IS 'Share of the items without an estimate.';
+COMMENT ON COLUMN evaluation.segments.interval_coverage IS 'Share of prices inside the 80 % interval; null without intervals.';
+COMMENT ON COLUMN evaluation.segments.interval_width IS 'Mean width of that interval, in the currency.';
