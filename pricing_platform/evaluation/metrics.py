@@ -2,7 +2,7 @@
 
 SQL joins and scores the predictions (``evaluation.scored_predictions``) and sums them by family;
 numpy turns sums into metrics, once for the value and once for every resample. Here belong the
-metrics' definitions. How families are resampled belongs to ``bootstrap``, who leads to
+metrics' definitions. How families are resampled belongs to ``resampling``, who leads to
 ``leaderboard``.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from pricing_platform.evaluation.bootstrap import (
+from pricing_platform.evaluation.resampling import (
     FamilySums,
     Floats,
     percentile_interval,

@@ -1,0 +1,20 @@
+-- Which technique leads? The test items' errors in the currency, with 95 % intervals, best first.
+-- A reference, such as the noise floor, stands last and has no rank.
+-- DuckDB; no parameters.
+SELECT
+    rank,
+    technique,
+    round(mae, 2) AS mae,
+    round(mae_low, 2) AS mae_low,
+    round(mae_high, 2) AS mae_high,
+    round(rmsle, 3) AS rmsle,
+    round(smape, 1) AS smape,
+    round(100 * within_20_percent, 1) AS percent_within_20,
+    round(100 * hit_rate, 1) AS percent_hits,
+    round(r2, 3) AS r2,
+    round(100 * failures, 1) AS percent_failures,
+    round(latency_p95_ms, 1) AS latency_p95_ms,
+    round(cost_per_1000_usd, 2) AS cost_per_1000_usd,
+    items
+FROM evaluation.leaderboard
+ORDER BY is_reference, rank, technique;

@@ -1,0 +1,24 @@
+CREATE OR REPLACE TABLE evaluation.technique_comparison (
+    split VARCHAR,
+    technique VARCHAR,
+    compared_with VARCHAR,
+    mean_difference DOUBLE,
+    low DOUBLE,
+    high DOUBLE,
+    p_value DOUBLE,
+    p_value_holm DOUBLE,
+    items BIGINT,
+    families BIGINT
+);
+
+COMMENT ON TABLE evaluation.technique_comparison IS 'One row a pair of techniques and split: how far their absolute errors lie apart on the same items.';
+COMMENT ON COLUMN evaluation.technique_comparison.split IS 'validation or test.';
+COMMENT ON COLUMN evaluation.technique_comparison.technique IS 'The technique with the smaller error.';
+COMMENT ON COLUMN evaluation.technique_comparison.compared_with IS 'The other technique.';
+COMMENT ON COLUMN evaluation.technique_comparison.mean_difference IS 'Mean of the technique''s absolute error less the other''s, in the currency, over the items that both priced; at most 0.';
+COMMENT ON COLUMN evaluation.technique_comparison.low IS 'Lower end of its 95 % bootstrap interval, clustered by family.';
+COMMENT ON COLUMN evaluation.technique_comparison.high IS 'Upper end of that interval.';
+COMMENT ON COLUMN evaluation.technique_comparison.p_value IS 'Two-sided, of a sign-flip permutation test by family.';
+COMMENT ON COLUMN evaluation.technique_comparison.p_value_holm IS 'The same, corrected for the number of pairs of the split (Holm, 1979).';
+COMMENT ON COLUMN evaluation.technique_comparison.items IS 'Items that both priced.';
+COMMENT ON COLUMN evaluation.technique_comparison.families IS 'Families that those items are of.';
