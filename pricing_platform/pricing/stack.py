@@ -1,0 +1,170 @@
+"""The technique that stacks: gradient boosting over what simpler models say, and over structure.
+
+Here belongs the boosting. Its features, and how the training items get theirs without seeing their
+own price, belong to ``features``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pricing_platform.pricing.estimates import (
+    Floats,
+    Stopwatch,
+    estimate_frame,
+    from_log,
+    log_prices,
+    mean_absolute_error,
+)
+from pricing_platform.pricing.features import FeatureTable, ItemFeatures, fit_features
+from pricing_platform.pricing.intervals import ConformalInterval
+from pricing_platform.pricing.stored import read_json, write_json
+from pricing_platform.pricing.technique import ItemSet, Progress, silent
+
+_MOST_TREES = 1500
+_PATIENCE = 100
+_WEIGHT_EXPONENT = 0.5
+"""An item weighs its price to this power: a relative error costs more where the price is high."""
+
+_SETTINGS = {
+    "objective": "l1",
+    "metric": "None",
+    "learning_rate": 0.05,
+    "num_leaves": 47,
+    "min_data_in_leaf": 15,
+    "feature_fraction": 0.3,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "max_bin": 127,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbose": -1,
+}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """LightGBM (Ke et al. 2017) with absolute loss over the features of an item.
+
+    Stacked generalisation (Wolpert 1992): the estimates of the simpler models are features, made
+    out of fold for the training items.
+    """
+
+    name: ClassVar[str] = "stack"
+    version: ClassVar[str] = "1"
+
+    features: ItemFeatures
+    booster_text: str
+    interval: ConformalInterval
+    measured: dict[str, float]
+
+    @classmethod
+    def fit(
+        cls, train: ItemSet, validation: ItemSet, *, seed: int, progress: Progress = silent
+    ) -> Self:
+        """Boosts until the validation MAE has not fallen for a while; the best round is kept."""
+        watch = Stopwatch()
+        fitted = fit_features(train, progress)
+        table = fitted.features.transform(validation)
+        text, rounds = _boost(
+            boosting_matrix(fitted.table), train, boosting_matrix(table), validation, seed, progress
+        )
+        unmeasured = cls(fitted.features, text, ConformalInterval(0.0, 0.0), {})
+        estimate = unmeasured.log_estimates(table)
+        measured = {
+            "validation_mae": mean_absolute_error(validation, estimate),
+            "trees": float(rounds),
+            "features": float(len(table.names) + table.components.shape[1]),
+            "seconds": watch.seconds(),
+        }
+        interval = ConformalInterval.fit(log_prices(validation), estimate)
+        return cls(fitted.features, text, interval, measured)
+
+    @property
+    def model(self) -> str:
+        """See :class:`Technique`."""
+        return "LightGBM"
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """See :class:`Technique`."""
+        return self.measured
+
+    @cached_property
+    def _booster(self) -> Any:
+        import lightgbm
+
+        return lightgbm.Booster(model_str=self.booster_text)
+
+    def log_estimates(self, table: FeatureTable) -> Floats:
+        """``log(1 + price)`` of the items whose features these are."""
+        return np.asarray(self._booster.predict(boosting_matrix(table)), np.float64)
+
+    def save(self, folder: Path) -> None:
+        """See :class:`Technique`."""
+        self.features.save(folder)
+        (folder / "booster.txt").write_text(self.booster_text, encoding="utf-8")
+        settings = {"interval": asdict(self.interval), "measured": self.measured}
+        write_json(folder / "technique.json", settings)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """See :class:`Technique`."""
+        stored = read_json(folder / "technique.json")
+        return cls(
+            ItemFeatures.load(folder),
+            (folder / "booster.txt").read_text(encoding="utf-8"),
+            ConformalInterval(**stored["interval"]),
+            stored["measured"],
+        )
+
+    def price(self, items: ItemSet, *, progress: Progress = silent) -> pl.DataFrame:
+        """See :class:`Technique`."""
+        watch = Stopwatch()
+        estimate = self.log_estimates(self.features.transform(items))
+        progress("items priced", len(items), len(items))
+        return estimate_frame(items, estimate, self.interval, watch)
+
+
+def boosting_matrix(table: FeatureTable) -> npt.NDArray[np.float32]:
+    """The columns that are boosted over; shape (items, columns)."""
+    return np.hstack([table.numbers, table.components])
+
+
+def _boost(
+    x: npt.NDArray[np.float32],
+    train: ItemSet,
+    validation_x: npt.NDArray[np.float32],
+    validation: ItemSet,
+    seed: int,
+    progress: Progress,
+) -> tuple[str, int]:
+    """The booster as text, cut at its best round, and that round."""
+    import lightgbm
+
+    weight = train.prices() ** _WEIGHT_EXPONENT
+    data = lightgbm.Dataset(x, log_prices(train), weight=weight / weight.mean())
+    truth = validation.prices()
+
+    def error_in_price(estimate: Floats, _data: Any) -> tuple[str, float, bool]:
+        return "mae", float(np.abs(from_log(estimate) - truth).mean()), False
+
+    def report(environment: Any) -> None:
+        progress("trees", environment.iteration + 1, _MOST_TREES)
+
+    booster = lightgbm.train(
+        _SETTINGS | {"seed": seed},
+        data,
+        num_boost_round=_MOST_TREES,
+        valid_sets=[lightgbm.Dataset(validation_x, log_prices(validation), reference=data)],
+        feval=error_in_price,
+        callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False), report],
+    )
+    return booster.model_to_string(num_iteration=booster.best_iteration), booster.best_iteration
