@@ -1,0 +1,99 @@
+"""The Postgres schema: Alembic runs the files of ``sql/migrations``, each once, in their order.
+
+A file's name begins with its revision, as in ``0002_knowledge.sql``; what it follows is the file
+before it. Here belongs how the files become revisions; what they create stands in them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
+
+import psycopg
+
+from pricing_platform.settings import sql_folder
+
+if TYPE_CHECKING:
+    import sqlalchemy
+    from alembic.script import Script
+    from alembic.script.revision import RevisionMap
+
+_LOCK = 7_260_417_511  # any number, the same in every process
+_log = logging.getLogger(__name__)
+
+
+def migration_files(folder: Path | None = None) -> list[Path]:
+    """The migrations, first to last."""
+    return sorted((folder or sql_folder() / "migrations").glob("[0-9]*.sql"))
+
+
+def is_current(connection: psycopg.Connection[Any], folder: Path | None = None) -> bool:
+    """Whether the newest migration has been applied; costs one query and no import of Alembic."""
+    found = connection.execute("SELECT to_regclass('public.alembic_version')").fetchone()
+    if found is None or found[0] is None:
+        return False
+    applied = connection.execute("SELECT version_num FROM public.alembic_version").fetchone()
+    return applied is not None and applied[0] == _revision(migration_files(folder)[-1])
+
+
+def migrate(
+    connect: Callable[[], psycopg.Connection[Any]], folder: Path | None = None
+) -> list[str]:
+    """Applies what has not been applied, all in one transaction, and returns the revisions.
+
+    Processes that come at the same time wait for the first and find nothing left to do.
+    """
+    import sqlalchemy
+    from alembic.migration import MigrationContext
+    from alembic.runtime.migration import RevisionStep
+
+    def pending(current: tuple[str, ...], _context: MigrationContext) -> list[RevisionStep]:
+        revisions = _revision_map(connection, migration_files(folder))
+        newest_first = revisions.iterate_revisions("heads", current or "base")
+        steps = [RevisionStep(revisions, cast("Script", found), True) for found in newest_first]
+        return steps[::-1]
+
+    engine = sqlalchemy.create_engine(
+        "postgresql+psycopg://", creator=connect, poolclass=sqlalchemy.NullPool
+    )
+    applied: list[str] = []
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+        MigrationContext.configure(
+            connection,
+            opts={
+                "fn": pending,
+                "version_table_schema": "public",
+                "on_version_apply": (lambda step, **_: applied.append(step.up_revision_id),),
+            },
+        ).run_migrations()
+    if applied:
+        _log.info("Applied the Postgres migrations %s.", ", ".join(applied))
+    return applied
+
+
+def _revision_map(connection: sqlalchemy.Connection, files: list[Path]) -> RevisionMap:
+    """Alembic's revisions, each a module that runs its file, made here and not found on disk."""
+    from alembic.script import Script
+    from alembic.script.revision import RevisionMap
+
+    def scripts() -> Iterator[Script]:
+        for path, previous in zip(files, [None, *files], strict=False):
+            text = path.read_text(encoding="utf-8")
+            module = ModuleType(_revision(path), text.splitlines()[0])
+            module.__dict__["down_revision"] = _revision(previous) if previous else None
+
+            def upgrade(text: str = text) -> None:
+                connection.exec_driver_sql(text)
+
+            module.__dict__["upgrade"] = upgrade
+            yield Script(module, _revision(path), path)
+
+    return RevisionMap(scripts)
+
+
+def _revision(path: Path) -> str:
+    return path.stem

@@ -1,0 +1,304 @@
+"""Postgres: connections to the embedded server or the one that is named, pooled and checked.
+
+Here belong connecting, read-only access, and errors told for people. Which tables there are stands
+in ``sql/migrations``; what their rows mean belongs to the packages that fill them.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import psycopg
+import psycopg_pool
+from pgvector import HalfVector, Vector
+from pgvector.psycopg import register_vector
+from psycopg import conninfo, postgres, sql
+
+from pricing_platform.errors import PlatformError
+from pricing_platform.settings import Settings
+from pricing_platform.stores.embedded_postgres import READER, EmbeddedPostgres
+from pricing_platform.stores.migrations import is_current, migrate
+
+PGVECTOR_MINIMUM = (0, 8, 4)
+_CONNECT_SECONDS = 10
+_POOL_SIZE = 8
+_ADMINISTRATOR = "Ask the server's administrator"
+_CHECK_URL = "Check PRICING_POSTGRES_URL"
+_TYPES: dict[int, Any] = {
+    postgres.types[name].oid: type_
+    for names, type_ in (
+        (("bool",), pl.Boolean),
+        (("int2", "int4", "int8"), pl.Int64),
+        (("float4", "float8", "numeric"), pl.Float64),
+        (("text", "varchar", "name"), pl.String),
+        (("timestamptz",), pl.Datetime("us", "UTC")),
+        (("timestamp",), pl.Datetime("us")),
+        (("date",), pl.Date),
+    )
+    for name in names
+}
+
+
+class Postgres:
+    """A Postgres with pgvector, connected to when it is first needed.
+
+    Raises:
+        PlatformError: when the server can't be reached, refuses us, or lacks pgvector 0.8.4.
+    """
+
+    def __init__(self, server: EmbeddedPostgres | str) -> None:
+        """Of an embedded server, or of the URL (or libpq connection string) of another."""
+        self._embedded = server if isinstance(server, EmbeddedPostgres) else None
+        self._url = None if isinstance(server, EmbeddedPostgres) else _checked_url(server)
+        self._pools: dict[bool, psycopg_pool.ConnectionPool[psycopg.Connection[Any]]] = {}
+        self._process = os.getpid()
+        self._mutex = threading.RLock()
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Postgres:
+        """The configured server, or the embedded one of the configured home."""
+        if settings.postgres_url is not None:
+            return cls(settings.postgres_url.get_secret_value())
+        return cls(EmbeddedPostgres(settings.postgres_folder))
+
+    def __str__(self) -> str:
+        if self._embedded is not None:
+            return f"the embedded Postgres in {self._embedded.folder}"
+        return f"the Postgres at {_address(self._conninfo(read_only=False))}"
+
+    @contextmanager
+    def connection(self, *, read_only: bool = False) -> Iterator[psycopg.Connection[Any]]:
+        """A connection inside one transaction: committed at the end, rolled back on an error.
+
+        Vectors are passed and come as pgvector's ``Vector`` and ``HalfVector``. With ``read_only``
+        the transaction can't write, a statement ends after 60 seconds, and the embedded server is
+        asked in the name of a role that may only read.
+        """
+        pool = self._pool(read_only=read_only)
+        try:
+            with pool.connection(timeout=3 * _CONNECT_SECONDS) as connection:
+                yield connection
+        except psycopg_pool.PoolTimeout:
+            self._connect(read_only=read_only).close()  # raises what is really the matter
+            raise PlatformError(
+                f"All {_POOL_SIZE} connections to {self} are in use.", "Try again later."
+            ) from None
+
+    def frame(
+        self, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None
+    ) -> pl.DataFrame:
+        """The rows of one read-only statement; vectors become lists of floats.
+
+        Raises:
+            PlatformError: when the statement is wrong, writes, or takes longer than a minute.
+        """
+        try:
+            with self.connection(read_only=True) as connection:
+                # As a prepared statement it is one statement, and can't end its transaction.
+                cursor = connection.execute(query.encode(), parameters, prepare=True)
+                rows = cursor.fetchall() if cursor.description else []
+                described = cursor.description or []
+                connection.rollback()  # so that no SET outlives its statement
+        except psycopg.OperationalError as error:
+            if isinstance(error, psycopg.errors.QueryCanceled):
+                raise PlatformError("The query took longer than a minute.") from None
+            raise self._as_platform_error(error) from None
+        except psycopg.Error as error:
+            raise PlatformError(f"Postgres refused the query: {str(error).strip()}") from None
+        names = _unique([column.name for column in described])
+        types = {n: _TYPES.get(c.type_code) for n, c in zip(names, described, strict=True)}
+        plain = [[_plain(value) for value in row] for row in rows]
+        return pl.DataFrame(plain, schema=types, orient="row", infer_schema_length=None)
+
+    def migrate(self) -> list[str]:
+        """Brings the schema up to date and returns the revisions that were applied."""
+        with self._told_for_people(), self._connect(read_only=False) as connection:
+            self._ensure_extension(connection)
+            if self._embedded is not None:
+                _ensure_reader(connection)
+            connection.commit()
+            if is_current(connection):
+                return []
+        return migrate(lambda: self._connect(read_only=False))
+
+    def versions(self) -> dict[str, str]:
+        """The versions of the server and of pgvector."""
+        with self.connection(read_only=True) as connection:
+            row = connection.execute(
+                "SELECT current_setting('server_version'),"
+                " (SELECT extversion FROM pg_extension WHERE extname = 'vector')"
+            ).fetchone()
+        assert row is not None  # noqa: S101
+        return {"postgres": row[0], "pgvector": row[1]}
+
+    def close(self) -> None:
+        """Closes the connections, and lets an embedded server stop when nobody else uses it."""
+        with self._mutex:
+            pools, self._pools = self._pools, {}
+            if self._process == os.getpid():
+                for pool in pools.values():
+                    pool.close()
+            if self._embedded is not None:
+                self._embedded.release()
+
+    def _pool(self, *, read_only: bool) -> psycopg_pool.ConnectionPool[psycopg.Connection[Any]]:
+        with self._mutex:
+            if self._process != os.getpid():  # a forked child has connections of its own
+                self._pools, self._process = {}, os.getpid()
+            if read_only not in self._pools:
+                if not self._pools and (self._embedded is not None or not read_only):
+                    self.migrate()
+                self._connect(read_only=read_only).close()
+                self._pools[read_only] = psycopg_pool.ConnectionPool(
+                    lambda: self._conninfo(read_only=read_only),
+                    kwargs={"connect_timeout": _CONNECT_SECONDS},
+                    min_size=0,
+                    max_size=_POOL_SIZE,
+                    configure=_configure_reading if read_only else _configure,
+                    check=psycopg_pool.ConnectionPool.check_connection,
+                    reconnect_timeout=_CONNECT_SECONDS,
+                    open=True,
+                )
+            return self._pools[read_only]
+
+    def _conninfo(self, *, read_only: bool) -> str:
+        if self._embedded is not None:
+            return self._embedded.conninfo(READER) if read_only else self._embedded.conninfo()
+        assert self._url is not None  # noqa: S101
+        return self._url
+
+    def _connect(self, *, read_only: bool) -> psycopg.Connection[Any]:
+        with self._told_for_people():
+            return psycopg.connect(
+                self._conninfo(read_only=read_only), connect_timeout=_CONNECT_SECONDS
+            )
+
+    def _ensure_extension(self, connection: psycopg.Connection[Any]) -> None:
+        minimum = ".".join(map(str, PGVECTOR_MINIMUM))
+        found = _extension_version(connection)
+        if found is None:
+            try:
+                connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedFile):
+                raise PlatformError(
+                    f"{self} has no pgvector.",
+                    f"{_ADMINISTRATOR} to install pgvector {minimum} or newer, or unset"
+                    " PRICING_POSTGRES_URL to use the embedded server, which has it.",
+                ) from None
+            except psycopg.errors.InsufficientPrivilege:
+                raise PlatformError(
+                    f"We may not create the extension vector in {self}.",
+                    f"{_ADMINISTRATOR} to run CREATE EXTENSION vector in this database.",
+                ) from None
+            found = _extension_version(connection)
+        if found is None or _version(found) < PGVECTOR_MINIMUM:
+            raise PlatformError(
+                f"{self} has pgvector {found}, and {minimum} or newer is needed: older ones have"
+                " defects in building and reading HNSW indexes.",
+                f"{_ADMINISTRATOR} to install a newer one and to run ALTER EXTENSION vector"
+                " UPDATE in this database.",
+            )
+
+    @contextmanager
+    def _told_for_people(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.OperationalError as error:
+            raise self._as_platform_error(error) from None
+
+    def _as_platform_error(self, error: psycopg.OperationalError) -> PlatformError:
+        """Postgres's own last line says what is wrong; none of it holds the password."""
+        text = str(error).strip()
+        said = text.splitlines()[-1] if text else type(error).__name__
+        if "password authentication failed" in text or "no password supplied" in text:
+            return PlatformError(
+                f"{self} refuses the user or the password.", f"{_CHECK_URL}: user and password."
+            )
+        if "does not exist" in text and "database" in text:
+            return PlatformError(
+                f"{self} has no such database.", "Create it, or name another in the URL."
+            )
+        if "No space left" in text:
+            return PlatformError(f"The disk of {self} is full.", "Free some space there.")
+        return PlatformError(
+            f"{self} cannot be reached: {said}",
+            "" if self._embedded else f"{_CHECK_URL}, and that the server runs.",
+        )
+
+
+def _checked_url(url: str) -> str:
+    try:
+        conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise PlatformError(  # without what was said: it repeats the URL, password included
+            "PRICING_POSTGRES_URL is not the URL of a Postgres server.",
+            "Write it as postgresql://user:password@host:port/database, with special characters"
+            " in the password percent-encoded.",
+        ) from None
+    return url
+
+
+def _address(url: str) -> str:
+    parts = conninfo.conninfo_to_dict(url)
+    host, port = parts.get("host", "localhost"), parts.get("port", 5432)
+    return f"{host}:{port}/{parts.get('dbname', parts.get('user', ''))}"
+
+
+def _configure(connection: psycopg.Connection[Any]) -> None:
+    register_vector(connection)
+    connection.commit()
+
+
+def _configure_reading(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("SET statement_timeout = '60s'")
+    if _extension_version(connection) is not None:
+        register_vector(connection)
+    connection.commit()
+    connection.read_only = True
+
+
+def _ensure_reader(connection: psycopg.Connection[Any]) -> None:
+    if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [READER]).fetchone():
+        return
+    name = sql.Identifier(READER)
+    try:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN IN ROLE pg_read_all_data").format(name))
+        connection.execute(
+            sql.SQL("ALTER ROLE {} SET default_transaction_read_only = on").format(name)
+        )
+    except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+        connection.rollback()  # another process was first
+
+
+def _extension_version(connection: psycopg.Connection[Any]) -> str | None:
+    row = connection.execute(
+        "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".") if part.isdigit())
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Column names as a frame needs them: SELECT may give two of one name."""
+    count: Counter[str] = Counter()
+    result = []
+    for name in names:
+        count[name] += 1
+        result.append(name if count[name] == 1 else f"{name}_{count[name]}")
+    return result
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, HalfVector | Vector):
+        return value.to_list()
+    return float(value) if isinstance(value, Decimal) else value
