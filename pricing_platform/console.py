@@ -6,13 +6,11 @@ Here belongs the look of the terminal. What a command does belongs to `cli.py` a
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-import dagster as dg
 import polars as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -97,7 +95,7 @@ class TerminalProgress:
         with self._bars:
             yield self
 
-    def of(self, _context: dg.AssetExecutionContext) -> ReportProgress:
+    def of(self, _context: object) -> ReportProgress:
         """One bar for each description that the asset reports."""
         return self.report
 
@@ -108,44 +106,3 @@ class TerminalProgress:
         self._bars.update(self._tasks[description], completed=done, total=total)
         if done >= total:
             self._bars.remove_task(self._tasks.pop(description))
-
-
-class StepLines(logging.Handler):
-    """Prints a line for every asset that a run has materialized, and why a step failed."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Prints the events that a person waits for; all others stay in Dagster's own log."""
-        event = getattr(record, "dagster_meta", {}).get("dagster_event")
-        if event is None:
-            return
-        if event.event_type_value == "ASSET_MATERIALIZATION":
-            _print_materialization(event.event_specific_data.materialization)
-        elif event.event_type_value == "ASSET_CHECK_EVALUATION":
-            evaluation = event.event_specific_data
-            if not evaluation.passed:
-                messages.print(f"  [yellow]check {evaluation.check_name} failed[/]")
-
-
-def _print_materialization(materialization: dg.AssetMaterialization) -> None:
-    metadata = {key: value.value for key, value in materialization.metadata.items()}
-    name = "/".join(materialization.asset_key.path)
-    if materialization.partition:
-        name += f"\\[{materialization.partition}]"
-    parts = []
-    if metadata.get("dagster/row_count") is not None:
-        parts.append(f"{metadata['dagster/row_count']:,} rows")
-    if metadata.get("summary"):
-        parts.append(str(metadata["summary"]))
-    if metadata.get("reused"):
-        parts.append("unchanged")
-    elif metadata.get("seconds") is not None:
-        parts.append(f"{metadata['seconds']:.1f} s")
-    messages.print(f"  [green]✓[/] {name:<34} {', '.join(parts)}", highlight=False)
-
-
-@dg.logger(config_schema={})
-def step_lines(_context: dg.InitLoggerContext) -> logging.Logger:
-    """Dagster's log for the terminal: a line a materialized asset."""
-    logger = logging.Logger("pricing_platform", level=logging.DEBUG)
-    logger.addHandler(StepLines())
-    return logger

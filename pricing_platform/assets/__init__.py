@@ -1,1 +1,37 @@
 """Dagster's side of the platform: an asset opens a resource and calls one domain function."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from pricing_platform.assets.curated import (
+    catalog_profile,
+    curated_listings,
+    item_families,
+    items,
+    price_leaks,
+)
+from pricing_platform.assets.embeddings import item_embeddings
+from pricing_platform.assets.evaluation import evaluation_report, technique_metrics
+from pricing_platform.assets.predictions import predictions
+from pricing_platform.assets.training import (
+    classical_model,
+    encoder_adapter,
+    learned_comparables_model,
+)
+
+ASSETS: Sequence[dg.AssetsDefinition] = (
+    price_leaks,
+    curated_listings,
+    item_families,
+    items,
+    catalog_profile,
+    item_embeddings,
+    classical_model,
+    learned_comparables_model,
+    encoder_adapter,
+    predictions,
+    technique_metrics,
+    evaluation_report,
+)
+"""All assets but ``raw_listings``, whose partitions depend on the sources."""

@@ -26,7 +26,6 @@ from pricing_platform.finetuning.checkpoints import (
     unfinished_folder,
     write_checkpoint,
 )
-from pricing_platform.pricing.intervals import with_intervals
 from pricing_platform.pricing.registry import technique_class
 from pricing_platform.pricing.technique import ItemSet, Progress, Technique, silent
 from pricing_platform.stores.warehouse import fingerprint
@@ -130,10 +129,7 @@ def load(technique: str, checkpoint: Checkpoint) -> Technique:
 def predict(
     fitted: Technique, checkpoint: Checkpoint, items: ItemSet, *, progress: Progress = silent
 ) -> pl.DataFrame:
-    """The rows of ``evaluation.predictions`` for the items of validation and test.
-
-    Where the technique knows no interval of its own, it is calibrated on validation.
-    """
+    """The rows of ``evaluation.predictions`` for the items of validation and test."""
     evaluated = items.where(items.frame["split"].is_in(["validation", "test"]))
     estimates = fitted.price(evaluated, progress=progress)
     return as_predictions(
@@ -153,10 +149,10 @@ def as_predictions(
     model: str,
     checkpoint: str | None,
 ) -> pl.DataFrame:
-    """Estimates beside the truth, with intervals, in the columns of ``evaluation.predictions``."""
+    """Estimates beside the truth, in the columns of ``evaluation.predictions``."""
     truth = items.select("item_id", "split", "price", pl.col("price_observed_at").alias("snapshot"))
     joined = estimates.join(truth, on="item_id", how="inner", validate="1:1")
-    return with_intervals(joined).select(
+    return joined.select(
         pl.lit(technique).alias("technique"),
         pl.lit(model).alias("model"),
         pl.all(),

@@ -31,9 +31,25 @@ class Refreshed:
         return self.states[table]
 
 
-def inputs_fingerprint(warehouse: Warehouse, version: str, inputs: Sequence[str], *more: object) -> str:
+def inputs_fingerprint(
+    warehouse: Warehouse, version: str, inputs: Sequence[str], *more: object
+) -> str:
     """Of the code's version, the contents of the input tables, and whatever else decides the rows."""
     return fingerprint(version, *(warehouse.data_version(table) for table in inputs), *more)
+
+
+def standing(
+    warehouse: Warehouse,
+    tables: Sequence[str],
+    *,
+    inputs: str,
+    partition: tuple[str, str] | None = None,
+) -> Refreshed | None:
+    """The tables' states when all of them were made from ``inputs``, else None."""
+    key = partition[1] if partition else ""
+    states = {table: warehouse.state(table, key) for table in tables}
+    current = {t: state for t, state in states.items() if state and state.fingerprint == inputs}
+    return Refreshed(current, reused=True) if len(current) == len(tables) else None
 
 
 def refresh(
@@ -55,18 +71,32 @@ def refresh(
         partition: the column and key, when only that partition is replaced.
         force: replace the rows even when nothing changed.
     """
-    key = partition[1] if partition else ""
-    known = {table: warehouse.state(table, key) for table in tables}
-    standing = {
-        table: state for table, state in known.items() if state and state.fingerprint == inputs
-    }
-    if len(standing) == len(tables) and not force:
-        return Refreshed(standing, reused=True)
+    current = standing(warehouse, tables, inputs=inputs, partition=partition)
+    if current is not None and not force:
+        return current
     with warehouse.staging_folder() as folder:
         rows = build(folder)
-        return Refreshed(
-            warehouse.replace_all(
-                {table: rows[table] for table in tables}, partition=partition, fingerprint=inputs
-            ),
-            reused=False,
+        states = warehouse.replace_all(
+            {table: rows[table] for table in tables}, partition=partition, fingerprint=inputs
         )
+    return Refreshed(states, reused=False)
+
+
+def refresh_by(
+    warehouse: Warehouse,
+    tables: Sequence[str],
+    write: Callable[[], object],
+    *,
+    inputs: str,
+    partition: tuple[str, str] | None = None,
+    force: bool = False,
+) -> Refreshed:
+    """Like :func:`refresh`, where ``write`` itself replaces the tables with this fingerprint."""
+    current = standing(warehouse, tables, inputs=inputs, partition=partition)
+    if current is not None and not force:
+        return current
+    write()
+    written = standing(warehouse, tables, inputs=inputs, partition=partition)
+    if written is None:
+        raise RuntimeError(f"{', '.join(tables)} were not written with the inputs' fingerprint")
+    return Refreshed(written.states, reused=False)

@@ -232,17 +232,13 @@ class Warehouse:
 
     def data_version(self, table: str) -> str:
         """A version of all that stands in the table; equal contents give equal versions."""
-        if not self.path.exists():
-            return ""
-        with self.read() as connection:
-            if not _has_states(connection):
-                return ""
-            rows = connection.execute(
-                "SELECT partition_key, data_version FROM meta.table_states"
-                " WHERE table_name = ? ORDER BY partition_key",
-                [table],
-            ).fetchall()
-        return fingerprint(*rows)[:32]
+        self.create_schema()
+        states = self.frame(
+            "SELECT partition_key, data_version FROM meta.table_states"
+            " WHERE table_name = ? ORDER BY partition_key",
+            [table],
+        )
+        return fingerprint(*states.iter_rows())[:32]
 
     def drop_partitions(self, table: str, column: str, *, keep: Sequence[str]) -> list[str]:
         """Removes the partitions whose key is not in ``keep``; returns the keys removed."""

@@ -1,0 +1,202 @@
+"""The assets of the curated catalogue: what is kept, what is refused, families, items."""
+
+import time
+
+import dagster as dg
+
+from pricing_platform.assets.reporting import OWNERS, RefreshConfig, picture, table_result
+from pricing_platform.catalog.curation import CURATION_VERSION, curate_listings
+from pricing_platform.catalog.families import FAMILIES_VERSION, assign_families
+from pricing_platform.catalog.items import ITEMS_VERSION, build_items
+from pricing_platform.catalog.price_leaks import PRICE_LEAKS_VERSION, find_price_leaks
+from pricing_platform.catalog.profile import PROFILE_VERSION, draw_profile, profile_catalog
+from pricing_platform.resources import LoggedProgress, ModelsResource, WarehouseResource
+from pricing_platform.stores.provenance import inputs_fingerprint, refresh, refresh_by
+
+LISTING_TABLES = ("curated.listings", "curated.rejected_listings")
+
+
+@dg.asset(
+    deps=["raw_listings"],
+    group_name="curated",
+    kinds={"duckdb"},
+    owners=OWNERS,
+    code_version=PRICE_LEAKS_VERSION,
+)
+def price_leaks(config: RefreshConfig, warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
+    """One row an attribute, or a product or quotient of two, that gives the price away."""
+    started = time.perf_counter()
+    store = warehouse.open()
+    refreshed = refresh(
+        store,
+        ["curated.price_leaks"],
+        lambda _folder: {"curated.price_leaks": find_price_leaks(store)},
+        inputs=inputs_fingerprint(store, PRICE_LEAKS_VERSION, ["raw.listings"]),
+        force=config.force,
+    )
+    return table_result(
+        store, "curated.price_leaks", refreshed, seconds=time.perf_counter() - started
+    )
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            "listings",
+            deps=["raw_listings", "price_leaks"],
+            description="One row a kept observation of a listing, cleaned.",
+            group_name="curated",
+            kinds={"duckdb"},
+            owners=OWNERS,
+            code_version=CURATION_VERSION,
+        ),
+        dg.AssetSpec(
+            "rejected_listings",
+            deps=["raw_listings", "price_leaks"],
+            description="One row a refused observation, with the rule that refused it.",
+            group_name="curated",
+            kinds={"duckdb"},
+            owners=OWNERS,
+            code_version=CURATION_VERSION,
+        ),
+    ],
+)
+def curated_listings(config: RefreshConfig, warehouse: WarehouseResource):  # type: ignore[no-untyped-def]
+    """Keeps or refuses every observation; both tables are replaced in one transaction."""
+    started = time.perf_counter()
+    store, settings = warehouse.open(), warehouse.settings()
+    prices = (settings.price_minimum, settings.price_maximum)
+    inputs = inputs_fingerprint(
+        store, CURATION_VERSION, ["raw.listings", "curated.price_leaks"], prices
+    )
+    refreshed = refresh_by(
+        store,
+        LISTING_TABLES,
+        lambda: curate_listings(
+            store, price_minimum=prices[0], price_maximum=prices[1], fingerprint=inputs
+        ),
+        inputs=inputs,
+        force=config.force,
+    )
+    for table in LISTING_TABLES:
+        yield table_result(
+            store,
+            table,
+            refreshed,
+            asset_key=table.split(".")[1],
+            seconds=time.perf_counter() - started,
+        )
+
+
+@dg.asset(
+    deps=["listings"],
+    group_name="curated",
+    kinds={"duckdb", "pytorch"},
+    owners=OWNERS,
+    code_version=FAMILIES_VERSION,
+)
+def item_families(
+    context: dg.AssetExecutionContext,
+    config: RefreshConfig,
+    warehouse: WarehouseResource,
+    models: ModelsResource,
+    progress: dg.ResourceParam[LoggedProgress],
+) -> dg.MaterializeResult[None]:
+    """One row an item, with the family of near-duplicates it belongs to."""
+    started = time.perf_counter()
+    store, encoder = warehouse.open(), models.cached_encoder()
+    report = progress.of(context)
+    encoded = 0
+
+    def embed(texts: list[str]):  # type: ignore[no-untyped-def]
+        nonlocal encoded
+        vectors, newly_encoded = encoder.embed(texts, progress=report)
+        encoded += newly_encoded
+        return vectors
+
+    refreshed = refresh(
+        store,
+        ["curated.item_families"],
+        lambda _folder: {"curated.item_families": assign_families(store, embed)},
+        inputs=inputs_fingerprint(store, FAMILIES_VERSION, ["curated.listings"], encoder.identity),
+        force=config.force,
+    )
+    sizes = store.frame(
+        "SELECT count(DISTINCT family_id) AS families, coalesce(max(family_size), 0) AS largest"
+        " FROM curated.item_families"
+    ).row(0, named=True)
+    return table_result(
+        store,
+        "curated.item_families",
+        refreshed,
+        seconds=time.perf_counter() - started,
+        metadata={
+            "families": sizes["families"],
+            "largest_family": sizes["largest"],
+            "encoded": encoded,
+            "summary": f"{sizes['families']:,} families",
+        },
+    )
+
+
+@dg.asset(
+    deps=["listings", "item_families"],
+    group_name="curated",
+    kinds={"duckdb"},
+    owners=OWNERS,
+    code_version=ITEMS_VERSION,
+)
+def items(
+    config: RefreshConfig, warehouse: WarehouseResource, models: ModelsResource
+) -> dg.MaterializeResult[None]:
+    """One row a product as last observed."""
+    started = time.perf_counter()
+    store, encoder = warehouse.open(), models.encoder()
+
+    def build(folder):  # type: ignore[no-untyped-def]
+        build_items(store, encoder.count_tokens, folder / "items.parquet")
+        return {"curated.items": folder / "items.parquet"}
+
+    refreshed = refresh(
+        store,
+        ["curated.items"],
+        build,
+        inputs=inputs_fingerprint(
+            store,
+            ITEMS_VERSION,
+            ["curated.listings", "curated.item_families"],
+            encoder.identity,
+        ),
+        force=config.force,
+    )
+    return table_result(store, "curated.items", refreshed, seconds=time.perf_counter() - started)
+
+
+@dg.asset(
+    deps=["items"],
+    group_name="curated",
+    kinds={"duckdb"},
+    owners=OWNERS,
+    code_version=PROFILE_VERSION,
+)
+def catalog_profile(
+    config: RefreshConfig, warehouse: WarehouseResource
+) -> dg.MaterializeResult[None]:
+    """One row a statistic of the items, by source and category."""
+    started = time.perf_counter()
+    store = warehouse.open()
+    refreshed = refresh(
+        store,
+        ["curated.catalog_profile"],
+        lambda _folder: {"curated.catalog_profile": profile_catalog(store)},
+        inputs=inputs_fingerprint(store, PROFILE_VERSION, ["curated.items"]),
+        force=config.force,
+    )
+    pictures = {name: picture(png) for name, png in draw_profile(store).items()}
+    return table_result(
+        store,
+        "curated.catalog_profile",
+        refreshed,
+        seconds=time.perf_counter() - started,
+        metadata=pictures,
+    )

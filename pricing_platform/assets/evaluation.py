@@ -1,0 +1,109 @@
+"""The assets that say what the predictions are worth."""
+
+import time
+
+import dagster as dg
+
+from pricing_platform.assets.reporting import (
+    OWNERS,
+    RefreshConfig,
+    markdown_table,
+    picture,
+    table_result,
+)
+from pricing_platform.assets.training import current_fitting
+from pricing_platform.evaluation.leaderboard import best_technique, leaderboard
+from pricing_platform.evaluation.metrics import METRICS_VERSION, compute_technique_metrics
+from pricing_platform.evaluation.pictures import PICTURES_VERSION, draw_evaluation
+from pricing_platform.evaluation.report import REPORT_VERSION, write_report
+from pricing_platform.pricing.fitting import training_seconds
+from pricing_platform.resources import ModelsResource, WarehouseResource
+from pricing_platform.stores.provenance import inputs_fingerprint, refresh
+from pricing_platform.stores.warehouse import fingerprint
+
+_HEADLINE = ("mae", "rmsle", "smape", "within_20_percent")
+
+
+@dg.asset(
+    deps=["predictions", "items"],
+    group_name="evaluation",
+    kinds={"duckdb"},
+    owners=OWNERS,
+    code_version=METRICS_VERSION,
+)
+def technique_metrics(
+    config: RefreshConfig, warehouse: WarehouseResource, models: ModelsResource
+) -> dg.MaterializeResult[None]:
+    """One row a technique, split, segment and metric, with its interval."""
+    started = time.perf_counter()
+    store, seed = warehouse.open(), warehouse.settings().seed
+    seconds = training_seconds(current_fitting(store, models))
+    refreshed = refresh(
+        store,
+        ["evaluation.technique_metrics"],
+        lambda _folder: {
+            "evaluation.technique_metrics": compute_technique_metrics(
+                store, seed=seed, training_seconds=seconds
+            )
+        },
+        inputs=inputs_fingerprint(
+            store, METRICS_VERSION, ["evaluation.predictions", "curated.items"], seed
+        ),
+        force=config.force,
+    )
+    board = leaderboard(store)
+    headline = {
+        f"{row['technique']}/{metric}": row[metric]
+        for row in board.iter_rows(named=True)
+        for metric in _HEADLINE
+        if row[metric] is not None
+    }
+    return table_result(
+        store,
+        "evaluation.technique_metrics",
+        refreshed,
+        seconds=time.perf_counter() - started,
+        metadata={
+            **headline,
+            "leaderboard": dg.MetadataValue.md(markdown_table(board)),
+            "best_technique": best_technique(store),
+            "summary": f"{best_technique(store)} leads",
+        },
+    )
+
+
+@dg.asset(
+    deps=["technique_metrics", "rejected_listings", "price_leaks", "catalog_profile"],
+    group_name="evaluation",
+    kinds={"html"},
+    owners=OWNERS,
+    code_version=REPORT_VERSION,
+)
+def evaluation_report(
+    config: RefreshConfig, warehouse: WarehouseResource
+) -> dg.MaterializeResult[None]:
+    """One self-contained HTML file that tells what was compared, how, and what came of it."""
+    started = time.perf_counter()
+    store = warehouse.open()
+    path = warehouse.settings().reports_folder / "evaluation.html"
+    inputs = inputs_fingerprint(
+        store,
+        fingerprint(REPORT_VERSION, PICTURES_VERSION),
+        ["evaluation.technique_metrics", "evaluation.predictions", "curated.rejected_listings"],
+    )
+    reused = (
+        path.exists() and inputs in path.read_text(encoding="utf-8")[-500:] and not config.force
+    )
+    if not reused:
+        write_report(store, path, fingerprint=inputs)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(inputs[:32]),
+        metadata={
+            "report": dg.MetadataValue.path(str(path)),
+            "bytes": path.stat().st_size,
+            "reused": reused,
+            "seconds": time.perf_counter() - started,
+            "summary": str(path),
+            **{name: picture(png) for name, png in draw_evaluation(store).items()},
+        },
+    )

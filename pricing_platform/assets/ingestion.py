@@ -1,0 +1,64 @@
+"""The assets that read what the sources deliver, as it is."""
+
+import time
+from collections.abc import Sequence
+
+import dagster as dg
+
+from pricing_platform.assets.reporting import OWNERS, RefreshConfig, table_metadata
+from pricing_platform.catalog.configured_sources import configured_sources
+from pricing_platform.catalog.ingestion import INGESTION_VERSION, ingest_source, source_fingerprint
+from pricing_platform.partitions import partitions_of
+from pricing_platform.resources import WarehouseResource
+from pricing_platform.stores.provenance import refresh_by
+
+RAW_TABLES = ("raw.snapshots", "raw.listings")
+
+
+def ingestion_assets(source_names: Sequence[str]) -> list[dg.AssetsDefinition]:
+    """``raw_listings`` with one partition for each of the sources."""
+
+    @dg.asset(
+        group_name="ingestion",
+        kinds={"duckdb"},
+        owners=OWNERS,
+        code_version=INGESTION_VERSION,
+        partitions_def=partitions_of(source_names),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def raw_listings(
+        context: dg.AssetExecutionContext, config: RefreshConfig, warehouse: WarehouseResource
+    ) -> dg.MaterializeResult[None]:
+        """One row an observation of a listing, as published; also those that could not be read."""
+        store = warehouse.open()
+        sources = {source.name: source for source in configured_sources(warehouse.settings())}
+        for table in RAW_TABLES:
+            store.drop_partitions(table, "source", keep=list(sources))
+        for name in context.partition_keys:
+            started = time.perf_counter()
+            inputs = source_fingerprint(sources[name])
+            refreshed = refresh_by(
+                store,
+                RAW_TABLES,
+                lambda name=name, inputs=inputs: ingest_source(
+                    store, sources[name], fingerprint=inputs
+                ),
+                inputs=inputs,
+                partition=("source", name),
+                force=config.force,
+            )
+            context.add_asset_metadata(
+                {
+                    "rows": refreshed.state("raw.listings").row_count,
+                    "snapshots": refreshed.state("raw.snapshots").row_count,
+                    "reused": refreshed.reused,
+                    "seconds": time.perf_counter() - started,
+                },
+                partition_key=name,
+            )
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(store.data_version("raw.listings")),
+            metadata=table_metadata(store, "raw.listings"),
+        )
+
+    return [raw_listings]

@@ -1,0 +1,92 @@
+"""What every asset tells Dagster of what it made: versions, schema, rows, a preview.
+
+Here belongs the shape of a materialization's metadata. What an asset adds of its own, and how its
+rows are made, do not.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from pricing_platform.stores.provenance import Refreshed
+from pricing_platform.stores.warehouse import Warehouse
+
+OWNERS = ["team:pricing"]
+_PREVIEW_ROWS = 5
+_PREVIEW_CHARACTERS = 80
+
+
+class RefreshConfig(dg.Config):
+    """How an asset is materialized."""
+
+    force: bool = False
+    """Recompute although nothing that it depends on has changed."""
+
+
+def table_result(
+    warehouse: Warehouse,
+    table: str,
+    refreshed: Refreshed,
+    *,
+    seconds: float,
+    metadata: Mapping[str, Any] | None = None,
+    asset_key: str | None = None,
+) -> dg.MaterializeResult[None]:
+    """The materialization of a table: its content's version, schema, rows and a preview."""
+    return dg.MaterializeResult(
+        asset_key=asset_key,
+        data_version=dg.DataVersion(warehouse.data_version(table)),
+        metadata={
+            **table_metadata(warehouse, table),
+            "reused": refreshed.reused,
+            "seconds": seconds,
+            **(metadata or {}),
+        },
+    )
+
+
+def table_metadata(warehouse: Warehouse, table: str) -> dict[str, Any]:
+    """Name, rows, column schema and a preview of a table."""
+    columns = [
+        dg.TableColumn(column.name, column.type, column.description)
+        for column in warehouse.columns(table)
+    ]
+    rows = warehouse.frame(f"SELECT count(*) AS rows FROM {table}").item()
+    return {
+        "dagster/table_name": f"warehouse.{table}",
+        "dagster/row_count": rows,
+        "dagster/column_schema": dg.TableSchema(columns=columns),
+        "preview": dg.MetadataValue.md(preview(warehouse, table)),
+    }
+
+
+def preview(warehouse: Warehouse, table: str) -> str:
+    """The first rows as a Markdown table; long texts are cut."""
+    names = [column.name for column in warehouse.columns(table)]
+    cut = ", ".join(f'left("{n}"::VARCHAR, {_PREVIEW_CHARACTERS}) AS "{n}"' for n in names)
+    return markdown_table(warehouse.frame(f"SELECT {cut} FROM {table} LIMIT {_PREVIEW_ROWS}"))
+
+
+def markdown_table(frame: pl.DataFrame) -> str:
+    """A frame as a Markdown table, in which no text can be mistaken for Markdown or HTML."""
+    lines = [frame.columns, ["---"] * frame.width]
+    lines += [[_plain(value) for value in row] for row in frame.iter_rows()]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def picture(png: bytes) -> dg.MarkdownMetadataValue:
+    """A PNG inside Markdown, as Dagster shows pictures."""
+    import base64
+
+    return dg.MetadataValue.md(f"![](data:image/png;base64,{base64.b64encode(png).decode()})")
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return ""
+    text = f"{value:,.4g}" if isinstance(value, float) else str(value)
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), ("|", "&#124;"), ("`", "&#96;")):
+        text = text.replace(character, entity)
+    return " ".join(text.split())

@@ -1,0 +1,149 @@
+"""The whole platform in this process: what ``pricing-platform run`` does.
+
+Here belongs the order of the two jobs and what is told at the end. What they do stands in the
+assets.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from pricing_platform.assets import ASSETS
+from pricing_platform.console import TerminalProgress, messages
+from pricing_platform.definitions import build_defs
+from pricing_platform.errors import PlatformError
+from pricing_platform.instance import open_instance
+from pricing_platform.jobs import STAGES
+from pricing_platform.partitions import all_partitions
+from pricing_platform.settings import Settings
+from pricing_platform.stores.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class BuildSummary:
+    """What a build did and where its results are."""
+
+    warehouse: Warehouse
+    report: Path
+    encoded: int
+    trained: int
+    seconds: float
+
+
+def build_platform(settings: Settings, *, force: bool = False) -> BuildSummary:
+    """Materializes everything in this process, the stages one after the other.
+
+    Raises:
+        PlatformError: the first one that an asset raised, or what check stopped the build.
+    """
+    started = time.perf_counter()
+    materializations: list[dg.AssetMaterialization] = []
+    with open_instance(settings) as instance, TerminalProgress().shown() as progress:
+        definitions = build_defs(settings, progress=progress, loggers={"console": step_lines})
+        for stage in STAGES:
+            messages.print(f"[bold]{stage}[/]")
+            job = definitions.resolve_job_def(stage)
+            assert job.partitions_def is not None  # noqa: S101
+            result = job.execute_in_process(
+                instance=instance,
+                tags=all_partitions(job.partitions_def),
+                run_config=_run_config(job, force=force),
+                raise_on_error=False,
+            )
+            _require_success(result)
+            materializations += [
+                event.materialization
+                for event in result.all_events
+                if event.is_step_materialization
+            ]
+    return BuildSummary(
+        warehouse=Warehouse.from_settings(settings),
+        report=settings.reports_folder / "evaluation.html",
+        encoded=_total(materializations, "encoded"),
+        trained=_total(materializations, "trained"),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _run_config(job: dg.JobDefinition, *, force: bool) -> dict[str, Any]:
+    if not force:
+        return {}
+    steps = {asset.op.name for asset in ASSETS} & {node.name for node in job.nodes}
+    return {"ops": {step: {"config": {"force": True}} for step in sorted(steps)}}
+
+
+def _require_success(result: dg.ExecuteInProcessResult) -> None:
+    if result.success:
+        return
+    for event in result.all_events:
+        if event.is_failure and event.is_step_event:
+            raise _first_cause(event.step_failure_data.error, str(event.step_key))
+    raise PlatformError(
+        "A blocking check failed, so nothing after it was built; what was there before stands.",
+        "See the check's line above, and its page in `pricing-platform ui`.",
+    )
+
+
+def _first_cause(error: Any, step: str) -> PlatformError:
+    """The message for people at the bottom of the chain of causes, or the whole chain."""
+    cause = error
+    while cause is not None:
+        if cause.cls_name == PlatformError.__name__:
+            return PlatformError(f"{step}: " + cause.message.partition(": ")[2].strip())
+        cause = cause.cause
+    return PlatformError(f"{step} failed by a defect of the platform.\n{error.to_string()}")
+
+
+def _total(materializations: list[dg.AssetMaterialization], key: str) -> int:
+    return sum(
+        int(m.metadata[key].value)
+        for m in materializations
+        if key in m.metadata  # type: ignore[call-overload]
+    )
+
+
+class StepLines(logging.Handler):
+    """Prints a line for every asset that a run has materialized, and why a step failed."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints the events that a person waits for; all others stay in Dagster's own log."""
+        event = getattr(record, "dagster_meta", {}).get("dagster_event")
+        if event is None:
+            return
+        if event.event_type_value == "ASSET_MATERIALIZATION":
+            _print_materialization(event.event_specific_data.materialization)
+        elif event.event_type_value == "ASSET_CHECK_EVALUATION":
+            evaluation = event.event_specific_data
+            if not evaluation.passed:
+                messages.print(f"  [yellow]check {evaluation.check_name} failed[/]")
+
+
+def _print_materialization(materialization: dg.AssetMaterialization) -> None:
+    metadata = {key: value.value for key, value in materialization.metadata.items()}
+    name = "/".join(materialization.asset_key.path)
+    if materialization.partition:
+        name += f"\\[{materialization.partition}]"
+    parts = []
+    if metadata.get("dagster/row_count") is not None:
+        parts.append(f"{metadata['dagster/row_count']:,} rows")
+    if metadata.get("summary"):
+        parts.append(str(metadata["summary"]))
+    if metadata.get("reused"):
+        parts.append("unchanged")
+    elif metadata.get("seconds") is not None:
+        parts.append(f"{metadata['seconds']:.1f} s")
+    messages.print(f"  [green]✓[/] {name:<34} {', '.join(parts)}", highlight=False)
+
+
+@dg.logger(config_schema={})
+def step_lines(_context: dg.InitLoggerContext) -> logging.Logger:
+    """Dagster's log for the terminal: a line a materialized asset."""
+    logger = logging.Logger("pricing_platform.build", level=logging.DEBUG)
+    logger.addHandler(StepLines())
+    return logger

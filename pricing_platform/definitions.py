@@ -1,0 +1,66 @@
+"""Everything that Dagster sees, built by one function for production, the CLI and the tests."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from pricing_platform.assets import ASSETS
+from pricing_platform.assets.ingestion import ingestion_assets
+from pricing_platform.assets.predictions import predictions
+from pricing_platform.catalog.configured_sources import configured_source_names
+from pricing_platform.checks import CHECKS
+from pricing_platform.jobs import JOBS
+from pricing_platform.partitions import partitions_of
+from pricing_platform.resources import (
+    LoggedProgress,
+    ModelsResource,
+    PostgresResource,
+    WarehouseResource,
+    WatchedProgress,
+)
+from pricing_platform.schedules import schedules
+from pricing_platform.settings import Settings
+
+_EXECUTORS: Mapping[str, dg.ExecutorDefinition] = {
+    "in_process": dg.in_process_executor,
+    "multiprocess": dg.multiprocess_executor,
+}
+
+
+def build_defs(
+    settings: Settings,
+    *,
+    progress: WatchedProgress | None = None,
+    loggers: Mapping[str, dg.LoggerDefinition] | None = None,
+) -> dg.Definitions:
+    """The assets, checks, jobs, schedules and resources for these settings.
+
+    Args:
+        settings: where everything is.
+        progress: who watches long work; by default the run's log.
+        loggers: instead of Dagster's own console logger.
+    """
+    source_names = configured_source_names(settings)
+    return dg.Definitions(
+        assets=[*ingestion_assets(source_names), *ASSETS],
+        asset_checks=CHECKS,
+        jobs=JOBS,
+        schedules=schedules(settings, partitions_of(source_names), _partitions(predictions)),
+        resources={
+            "warehouse": WarehouseResource.from_settings(settings),
+            "postgres": PostgresResource.from_settings(settings),
+            "models": ModelsResource.from_settings(settings),
+            "progress": progress or LoggedProgress(),
+        },
+        executor=_EXECUTORS[settings.executor],
+        loggers=loggers,
+    )
+
+
+def _partitions(asset: dg.AssetsDefinition) -> dg.PartitionsDefinition[Any]:
+    assert asset.partitions_def is not None  # noqa: S101
+    return asset.partitions_def
+
+
+defs = build_defs(Settings())

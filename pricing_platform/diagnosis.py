@@ -1,0 +1,141 @@
+"""What ``pricing-platform doctor`` finds: configuration, versions, what is reachable, what is stale.
+
+Here belongs looking. Each finding says what to do when it is not well; nothing is mended here.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from typing import NamedTuple
+
+import polars as pl
+
+from pricing_platform.catalog.configured_sources import configured_sources, uses_bundled_catalogue
+from pricing_platform.errors import PlatformError
+from pricing_platform.settings import Settings
+from pricing_platform.stores.postgres import Postgres
+from pricing_platform.stores.warehouse import Warehouse
+
+_SHOWN_VERSIONS = ("dagster", "duckdb", "polars", "psycopg", "torch", "transformers", "peft")
+_LITTLE_DISK = 2 * 1024**3
+
+
+class Finding(NamedTuple):
+    """What was looked at, how it is (``ok``, ``warning``, ``failed``), and what to do."""
+
+    subject: str
+    status: str
+    found: str
+    remedy: str = ""
+
+
+def diagnose(settings: Settings) -> pl.DataFrame:
+    """One row a finding; a part that can't be looked at is a finding itself."""
+    parts: list[Callable[[Settings], Iterator[Finding]]] = [
+        _versions,
+        _home,
+        _sources,
+        _warehouse,
+        _postgres,
+        _encoder,
+        _evaluation,
+    ]
+    findings: list[Finding] = []
+    for part in parts:
+        try:
+            findings += part(settings)
+        except PlatformError as error:
+            name = part.__name__.lstrip("_")
+            findings.append(Finding(name, "failed", error.problem, error.remedy))
+    return pl.DataFrame(findings, schema=list(Finding._fields), orient="row")
+
+
+def _versions(_settings: Settings) -> Iterator[Finding]:
+    libraries = ", ".join(f"{name} {version(name)}" for name in _SHOWN_VERSIONS)
+    yield Finding("versions", "ok", f"Python {platform.python_version()}, {libraries}")
+
+
+def _home(settings: Settings) -> Iterator[Finding]:
+    home = settings.home_folder
+    existing = next(folder for folder in (home, *home.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    yield Finding(
+        "home",
+        "ok" if free > _LITTLE_DISK else "warning",
+        f"{home}, {free / 1024**3:.1f} GiB free",
+        "" if free > _LITTLE_DISK else "Free some space, or set PRICING_HOME to another disk.",
+    )
+
+
+def _sources(settings: Settings) -> Iterator[Finding]:
+    if uses_bundled_catalogue(settings):
+        yield Finding(
+            "sources",
+            "ok",
+            "the bundled catalogue",
+            "For your own listings write a sources.toml; see README.md.",
+        )
+        return
+    for source in configured_sources(settings):
+        files = source.files()
+        yield Finding(f"source {source.name}", "ok", f"{len(files)} files as {source.format}")
+
+
+def _warehouse(settings: Settings) -> Iterator[Finding]:
+    warehouse = Warehouse.from_settings(settings)
+    if not warehouse.path.exists():
+        yield Finding("warehouse", "warning", "not built yet", "Run `pricing-platform run`.")
+        return
+    observed = warehouse.frame(
+        "SELECT source, max(observed_at) AS newest, count(*) AS listings"
+        " FROM curated.listings GROUP BY source ORDER BY source"
+    )
+    lives = {
+        source.name: timedelta(days=source.ttl_days) for source in configured_sources(settings)
+    }
+    for name, newest, listings in observed.iter_rows():
+        age = datetime.now(UTC) - newest
+        stale = name in lives and age > lives[name]
+        yield Finding(
+            f"listings of {name}",
+            "warning" if stale else "ok",
+            f"{listings:,} observations, the newest {age.days} days old",
+            f"Older than its time to live of {lives[name].days} days: bring a newer snapshot."
+            if stale
+            else "",
+        )
+
+
+def _postgres(settings: Settings) -> Iterator[Finding]:
+    postgres = Postgres.from_settings(settings)
+    try:
+        versions = postgres.versions()
+        rows = postgres.frame("SELECT count(*) AS rows FROM catalog.item_embeddings").item()
+        yield Finding(
+            "postgres",
+            "ok",
+            f"{postgres}: PostgreSQL {versions['postgres']}, pgvector {versions['pgvector']},"
+            f" {rows:,} item embeddings",
+        )
+    finally:
+        postgres.close()
+
+
+def _encoder(settings: Settings) -> Iterator[Finding]:
+    from pricing_platform.retrieval.encoder import Encoder
+
+    encoder = Encoder.from_settings(settings)
+    yield Finding("encoder", "ok", f"{encoder.identity}")
+
+
+def _evaluation(settings: Settings) -> Iterator[Finding]:
+    from pricing_platform.evaluation.leaderboard import best_technique
+
+    warehouse = Warehouse.from_settings(settings)
+    if not warehouse.path.exists():
+        return
+    yield Finding("best technique", "ok", best_technique(warehouse))

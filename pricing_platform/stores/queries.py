@@ -1,0 +1,62 @@
+"""Questions that users ask in SQL: read-only, parametrised, wrong ones answered for people.
+
+Here belongs asking. The queries that the platform ships stand in ``sql/queries``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import duckdb
+import polars as pl
+
+from pricing_platform.errors import PlatformError
+from pricing_platform.settings import Settings
+from pricing_platform.stores.postgres import Postgres
+from pricing_platform.stores.warehouse import Warehouse
+
+
+def query_warehouse(settings: Settings, query: str, parameters: Mapping[str, str]) -> pl.DataFrame:
+    """The rows of one statement on the warehouse, which can neither write nor read other files.
+
+    Args:
+        settings: where the warehouse is.
+        query: one statement, with ``$name`` where a parameter stands.
+        parameters: their values.
+
+    Raises:
+        PlatformError: when there is no warehouse, or with what is wrong with the statement.
+    """
+    with Warehouse.from_settings(settings).read() as connection:
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        try:
+            statements = connection.extract_statements(query)
+            if len(statements) != 1:
+                raise PlatformError(
+                    f"The query has {len(statements)} statements.", "Give exactly one."
+                )
+            relation = connection.sql(query, params=dict(parameters) or None)
+            if relation is None:
+                return pl.DataFrame()
+            return pl.DataFrame(pl.from_arrow(relation.to_arrow_table()))
+        except duckdb.Error as error:
+            raise PlatformError(f"DuckDB refused the query: {error}") from None
+
+
+def query_postgres(settings: Settings, query: str, parameters: Mapping[str, str]) -> pl.DataFrame:
+    """The rows of one statement on Postgres, which can't write.
+
+    Args:
+        settings: which Postgres.
+        query: one statement, with ``%(name)s`` where a parameter stands.
+        parameters: their values.
+
+    Raises:
+        PlatformError: when the server can't be reached, or with what is wrong with the statement.
+    """
+    postgres = Postgres.from_settings(settings)
+    try:
+        return postgres.frame(query, dict(parameters) or None)
+    finally:
+        postgres.close()
