@@ -22,6 +22,9 @@ from pricing_platform.evaluation.resampling import (
 )
 from pricing_platform.stores.warehouse import Warehouse
 
+METRICS_VERSION = "1"
+"""Of the metrics' definitions: another version, other numbers from the same predictions."""
+
 METRICS_SCHEMA = pl.Schema(
     {
         "technique": pl.String,

@@ -1,0 +1,199 @@
+"""The evaluation's pictures as PNG.
+
+Here belong the drawings and their colours (Okabe and Ito's, which the colour-blind tell apart; a
+marker besides where lines meet). What is drawn is computed in SQL and in ``metrics``; where a
+picture is shown is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from pricing_platform.stores.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PICTURES_VERSION = "1"
+"""Of the drawings: another version, another picture from the same numbers."""
+
+_BLUE, _VERMILION, _GREY = "#0072B2", "#D55E00", "#595959"
+_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = "osD^vPX"
+_POINTS_AT_MOST = 4000
+_PRICED = """
+    SELECT price, estimate, count(*) OVER () AS of
+    FROM evaluation.scored_predictions
+    WHERE technique = $technique AND split = 'test' AND estimate IS NOT NULL
+    ORDER BY md5(item_id)
+    LIMIT $most
+"""
+_STYLE: dict[Any, Any] = {
+    "font.size": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10.0,
+    "axes.titlelocation": "left",
+    "axes.axisbelow": True,
+    "grid.color": "#e3e3e3",
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "text.parse_math": False,  # a dollar sign is one
+}
+
+
+def draw_evaluation(warehouse: Warehouse) -> dict[str, bytes]:
+    """All pictures of the test items by name, those of techniques in the leaderboard's order.
+
+    ``leaderboard``, ``error_by_price_band`` and ``estimates/TECHNIQUE``; empty before the first
+    evaluation.
+    """
+    leaderboard = warehouse.frame("SELECT * FROM evaluation.leaderboard")
+    if leaderboard["mae"].drop_nulls().is_empty():
+        return {}
+    currency = currencies(warehouse)
+    segments = warehouse.frame("SELECT * FROM evaluation.segments WHERE segment = 'price_band'")
+    bands = warehouse.frame("SELECT price_band FROM evaluation.price_bands ORDER BY priced_from")
+    drawn = {
+        "leaderboard": leaderboard_bars(leaderboard, currency=currency),
+        "error_by_price_band": error_by_price_band(segments, bands["price_band"].to_list()),
+    }
+    order = leaderboard.sort("is_reference", "rank", "technique", nulls_last=True)
+    for technique in order.drop_nulls("mae")["technique"]:
+        scored = warehouse.frame(_PRICED, {"technique": technique, "most": _POINTS_AT_MOST})
+        drawn[f"estimates/{technique}"] = truth_against_estimate(
+            scored, technique=technique, currency=currency
+        )
+    return drawn
+
+
+def currencies(warehouse: Warehouse) -> str:
+    """The currencies of the evaluated items, for labels: mostly one."""
+    found = warehouse.frame(
+        "SELECT DISTINCT currency FROM curated.items"
+        " WHERE split IN ('validation', 'test') AND currency IS NOT NULL ORDER BY currency"
+    )
+    return ", ".join(found["currency"]) or "unknown currency"
+
+
+def truth_against_estimate(scored: pl.DataFrame, *, technique: str, currency: str) -> bytes:
+    """One technique's estimates over prices, on logarithmic axes.
+
+    Args:
+        scored: ``price`` and ``estimate`` of priced items, at least one, and in ``of`` how many
+            there are of which these are a sample.
+        technique: for the title.
+        currency: for the axes.
+    """
+    prices, estimates = scored["price"].to_numpy(), scored["estimate"].to_numpy()
+    both = np.concatenate([prices, estimates])
+    ends = np.array([both.min() / 1.3, both.max() * 1.3])
+    everything = scored["of"][0]
+    count = (
+        f"{scored.height:,} of {everything:,}" if scored.height < everything else f"{everything:,}"
+    )
+
+    def draw(axes: Axes) -> None:
+        axes.fill_between(ends, ends * 0.8, ends * 1.2, color=_VERMILION, alpha=0.2, linewidth=0)
+        axes.plot(ends, ends, color=_VERMILION, linewidth=1.2)
+        axes.scatter(prices, estimates, s=7, color=_BLUE, alpha=0.35, linewidths=0)
+        axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal")
+        axes.set(xlabel=f"price ({currency})", ylabel=f"estimate ({currency})")
+        axes.set_title(f"{technique} ({count} test items)")
+        axes.xaxis.set_major_formatter("{x:,g}")
+        axes.yaxis.set_major_formatter("{x:,g}")
+        axes.grid(which="major")
+
+    return _picture(draw, width=4.2, height=4.2)
+
+
+def leaderboard_bars(leaderboard: pl.DataFrame, *, currency: str) -> bytes:
+    """Every technique's mean absolute error with its interval; a reference is a dashed line.
+
+    Args:
+        leaderboard: rows of ``evaluation.leaderboard``, at least one.
+        currency: for the axis.
+    """
+    priced = leaderboard.filter(pl.col("mae").is_not_null())
+    ranked = priced.filter(~pl.col("is_reference")).sort("rank", "technique", descending=True)
+    references = priced.filter("is_reference")
+    errors = ranked["mae"].to_numpy()
+    whiskers = np.vstack([errors - ranked["mae_low"], ranked["mae_high"] - errors])
+
+    def draw(axes: Axes) -> None:
+        axes.barh(ranked["technique"].to_list(), errors, color=_BLUE, alpha=0.6, height=0.62)
+        places = np.arange(len(errors))
+        axes.errorbar(
+            errors, places, xerr=whiskers, fmt="none", ecolor="#222222", elinewidth=1, capsize=3
+        )
+        ends = ranked["mae_high"].fill_null(0).to_numpy()
+        for place, error, end in zip(places, errors, np.maximum(ends, errors), strict=True):
+            axes.annotate(
+                f"{error:,.2f}", (end, place), (5, 0), textcoords="offset points", va="center"
+            )
+        for row in references.iter_rows(named=True):
+            axes.axvline(row["mae"], color=_VERMILION, linestyle="--", linewidth=1.3)
+            label = f"{row['technique']} {row['mae']:,.2f}"
+            axes.annotate(
+                label, (row["mae"], 1.01), xycoords=("data", "axes fraction"), color=_VERMILION
+            )
+        axes.set_xlabel(f"mean absolute error on test items ({currency}); whiskers: 95 % interval")
+        axes.margins(x=0.12)
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+
+    return _picture(draw, width=7.2, height=1.2 + 0.36 * max(ranked.height, 1))
+
+
+def error_by_price_band(segments: pl.DataFrame, bands: list[str]) -> bytes:
+    """Every technique's relative error over the price bands, so that cheap and dear compare.
+
+    Args:
+        segments: rows of ``evaluation.segments`` whose segment is ``price_band``, at least one.
+        bands: the bands' names in ascending order; those without items are left out.
+    """
+    present = [band for band in bands if band in set(segments["segment_value"])]
+    place = {band: number for number, band in enumerate(present)}
+    order = segments.group_by("is_reference", "technique").agg(pl.col("smape").mean())
+    order = order.sort("is_reference", "smape", "technique")
+
+    def draw(axes: Axes) -> None:
+        for number, (is_reference, technique) in enumerate(order.select(pl.nth(0, 1)).iter_rows()):
+            rows = segments.filter(technique=technique)
+            rows = rows.sort(pl.col("segment_value").replace_strict(place, return_dtype=pl.Int64))
+            axes.plot(
+                [place[band] for band in rows["segment_value"]],
+                rows["smape"].to_numpy(),
+                color=_GREY if is_reference else _LINES[number % len(_LINES)],
+                linestyle="--" if is_reference else "-",
+                marker="" if is_reference else _MARKERS[number % len(_MARKERS)],
+                markersize=5,
+                linewidth=1.4,
+                label=technique,
+            )
+        axes.set_xticks(range(len(present)), present)
+        axes.set_xlabel("price band")
+        axes.set_ylabel("SMAPE (%)")
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+    return _picture(draw, width=8.2, height=3.6)
+
+
+def _picture(draw: Callable[[Axes], None], *, width: float, height: float) -> bytes:
+    """A figure of its own, without pyplot: nothing is shared between threads or left open."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(figure.add_subplot())
+        buffer = BytesIO()
+        figure.savefig(buffer, format="png", dpi=130, pil_kwargs={"optimize": True})
+    return buffer.getvalue()
