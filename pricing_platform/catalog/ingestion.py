@@ -1,0 +1,383 @@
+"""From the files of a source to ``raw.snapshots`` and ``raw.listings``, every row of them.
+
+Here belongs the way from records through the source's format into the listing schema. How rows
+come out of files belongs to :mod:`pricing_platform.catalog.records`; what makes a listing usable
+belongs to :mod:`pricing_platform.catalog.curation`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence, Set
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from pricing_platform.catalog.records import count_rows, stage_records
+from pricing_platform.catalog.sources import Source, date_in_name, snapshot_names
+from pricing_platform.errors import PlatformError
+from pricing_platform.settings import sql_folder
+from pricing_platform.stores.warehouse import Warehouse
+from pricing_platform.stores.warehouse import fingerprint as fingerprint_of
+
+INGESTION_VERSION = "1"
+"""Part of every source's fingerprint: raise it when the same files would be read differently."""
+
+RAW_ROW_LIMIT = 2_000
+"""Characters that are kept of a row that could not be read."""
+
+_PASSED_COLUMNS = ("snapshot", "row_number", "observed_at")
+_REQUIRED_COLUMNS = (*_PASSED_COLUMNS, "title", "price")
+_TYPES = {
+    "listing_id": "VARCHAR",
+    "title": "VARCHAR",
+    "description": "VARCHAR",
+    "brand": "VARCHAR",
+    "category": "VARCHAR",
+    "attributes": "MAP(VARCHAR, VARCHAR)",
+    "currency": "VARCHAR",
+    "url": "VARCHAR",
+    "unreadable": "VARCHAR",
+    "raw_row": "VARCHAR",
+}
+"""The columns that a format makes, all but the price; those that it leaves out are null."""
+
+# A format reads records through these views, whatever the file was.
+_RECORDS = """
+CREATE TEMP VIEW staged_records AS
+SELECT snapshot, row_number, observed_at, record, fault, line
+FROM read_parquet(getvariable('staged_files'), filename = true)
+JOIN staged_snapshots USING (filename);
+CREATE TEMP VIEW records AS
+SELECT
+    snapshot,
+    row_number,
+    coalesce(observed_at, point_in_time(record ->> getvariable('observed_at_column')))
+        AS observed_at,
+    record
+FROM staged_records
+WHERE fault IS NULL
+"""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One file of a source, and the rows counted in it."""
+
+    source: str
+    snapshot: str
+    path: str
+    observed_at: datetime | None
+    file_bytes: int
+    file_sha256: str
+    row_count: int
+
+
+@dataclass(frozen=True)
+class IngestionSummary:
+    """What a source's files gave: ``unreadable`` of ``row_count`` rows could not be read."""
+
+    snapshots: tuple[Snapshot, ...]
+    row_count: int
+    unreadable: int
+
+
+def source_fingerprint(source: Source) -> str:
+    """The sha256 of all that the source's rows in ``raw`` follow from.
+
+    The bytes of its files (streamed), its declaration, its format's SQL and the reader's version.
+
+    Raises:
+        PlatformError: when no file matches a path of the source, or one cannot be read.
+    """
+    parts: list[object] = [INGESTION_VERSION, source.model_dump_json(), _reading_macros()]
+    parts.append(source.format_file.read_text(encoding="utf-8"))
+    for file, snapshot in snapshot_names(source.files()).items():
+        parts += [snapshot, _sha256(file), _observed_at(source, file)]
+    return fingerprint_of(*parts)
+
+
+def ingest_source(warehouse: Warehouse, source: Source, *, fingerprint: str) -> IngestionSummary:
+    """Replaces the source's rows in ``raw.snapshots`` and ``raw.listings`` by its files' rows.
+
+    Every row of the files comes out; one that could not be read has ``unreadable`` (why) and
+    ``raw_row``. Memory stays at the warehouse's limit plus a batch of lines.
+
+    Args:
+        warehouse: where the rows go, in one transaction.
+        source: what is read.
+        fingerprint: of the inputs, from :func:`source_fingerprint`.
+
+    Raises:
+        PlatformError: when a file is not what its name says, or the format's SQL fails. The rows
+            of an earlier ingestion then stand unchanged.
+    """
+    names = snapshot_names(source.files())
+    snapshots = tuple(_snapshot(source, file, name) for file, name in names.items())
+    with warehouse.staging_folder() as staging:
+        with warehouse.scratch() as connection:
+            connection.execute(_reading_macros())
+            _stage(connection, source, snapshots, staging)
+            readable = staging / "listings-readable.parquet"
+            _apply_format(connection, source, readable)
+            rest = staging / "listings-rest.parquet"
+            unreadable = _keep_the_rest(connection, source, readable, rest)
+        warehouse.replace_all(
+            {
+                "raw.snapshots": _snapshot_frame(snapshots),
+                "raw.listings": staging / "listings-*.parquet",
+            },
+            partition=("source", source.name),
+            fingerprint=fingerprint,
+        )
+    return IngestionSummary(snapshots, sum(s.row_count for s in snapshots), unreadable)
+
+
+def _snapshot_frame(snapshots: Sequence[Snapshot]) -> pl.DataFrame:
+    rows = [asdict(snapshot) for snapshot in snapshots]
+    return pl.DataFrame(rows).cast({"observed_at": pl.Datetime("us", "UTC")})
+
+
+def _reading_macros() -> str:
+    return (sql_folder() / "curation" / "reading.sql").read_text(encoding="utf-8")
+
+
+def _sha256(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise PlatformError(
+            f"{file} cannot be read: {error.strerror}.", "Check its permissions."
+        ) from None
+
+
+def _snapshot(source: Source, file: Path, name: str) -> Snapshot:
+    return Snapshot(
+        source=source.name,
+        snapshot=name,
+        path=str(file),
+        observed_at=_observed_at(source, file),
+        file_bytes=file.stat().st_size,
+        file_sha256=_sha256(file),
+        row_count=count_rows(file),
+    )
+
+
+def _observed_at(source: Source, file: Path) -> datetime | None:
+    """When the file's rows were true; None where a column says it."""
+    if source.observed_at == "file_time":
+        return datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    if source.observed_at == "column":
+        return None
+    date = date_in_name(file)
+    if date is None:
+        raise PlatformError(
+            f'Source {source.name!r}: observed_at = "file_name", but the name of {file} holds no'
+            " date.",
+            'Name it like 2024-03-27.jsonl.gz, or use "file_time" or "column".',
+        )
+    return date
+
+
+def _stage(
+    connection: duckdb.DuckDBPyConnection,
+    source: Source,
+    snapshots: Sequence[Snapshot],
+    staging: Path,
+) -> None:
+    """Makes the views ``staged_records`` (every row) and ``records`` (those that can be read)."""
+    staged = {str(staging / f"records-{place}.parquet"): s for place, s in enumerate(snapshots)}
+    for path, snapshot in staged.items():
+        stage_records(connection, Path(snapshot.path), Path(path))
+        _check_readable(connection, snapshot, path)
+    connection.execute(
+        "CREATE TEMP TABLE staged_snapshots"
+        " (filename VARCHAR, snapshot VARCHAR, observed_at TIMESTAMPTZ)"
+    )
+    connection.executemany(
+        "INSERT INTO staged_snapshots VALUES (?, ?, ?)",
+        [[path, s.snapshot, s.observed_at] for path, s in staged.items()],
+    )
+    columns = dict(source.columns)
+    if source.observed_at_column is not None:
+        columns["observed_at"] = source.observed_at_column
+    paths = {field: _json_path(column) for field, column in columns.items()}
+    _set_variable(connection, "columns", "MAP(VARCHAR, VARCHAR)", paths)
+    _set_variable(connection, "mapped_columns", "VARCHAR[]", sorted(columns.values()))
+    _set_variable(connection, "observed_at_column", "VARCHAR", paths.get("observed_at"))
+    _set_variable(connection, "staged_files", "VARCHAR[]", list(staged))
+    connection.execute(_RECORDS)
+    for column, path in zip(columns.values(), paths.values(), strict=True):
+        _check_column(connection, source, column, path)
+
+
+def _set_variable(
+    connection: duckdb.DuckDBPyConnection, name: str, kind: str, value: object
+) -> None:
+    connection.execute(f"SET VARIABLE {name} = CAST(? AS {kind})", [value])
+
+
+def _json_path(column: str) -> str:
+    """A column's name as a JSON path; a name that starts with $ is one already."""
+    if column.startswith("$"):
+        return column
+    return '$."' + column.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _check_readable(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, staged: str) -> None:
+    rows = "SELECT fault, left(line, 80) FROM read_parquet(?)"
+    if connection.execute(f"{rows} WHERE fault IS NULL LIMIT 1", [staged]).fetchall():
+        return
+    fault, line = connection.execute(f"{rows} ORDER BY row_number LIMIT 1", [staged]).fetchall()[0]
+    raise PlatformError(
+        f"Source {snapshot.source!r}: no row of {snapshot.path} can be read. The first is {fault}:"
+        f" {line!r}.",
+        "Check that the file is what its name says.",
+    )
+
+
+def _check_column(
+    connection: duckdb.DuckDBPyConnection, source: Source, column: str, path: str
+) -> None:
+    found = "SELECT 1 FROM records WHERE json_exists(record, ?) LIMIT 1"
+    try:
+        if connection.execute(found, [path]).fetchall():
+            return
+    except duckdb.Error as error:
+        raise PlatformError(
+            f"Source {source.name!r}: {column!r} is not a JSON path: {_first_line(error)}",
+            "Write it as $.key or $.outer.inner.",
+        ) from None
+    keys = connection.execute(
+        "SELECT DISTINCT unnest(json_keys(record)) AS key"
+        " FROM (FROM records LIMIT 1000) ORDER BY key"
+    ).fetchall()
+    raise PlatformError(
+        f"Source {source.name!r}: no row has the column {column!r} that sources.toml names.",
+        f"The columns are: {', '.join(key for (key,) in keys[:40])}.",
+    )
+
+
+def _apply_format(connection: duckdb.DuckDBPyConnection, source: Source, listings: Path) -> None:
+    """Runs the format over the records and writes what it makes of them."""
+    file = source.format_file
+    try:
+        # On one line with the format's first, so that an error names the format's own line.
+        connection.execute(f"CREATE TEMP VIEW formatted AS {_one_select(file)}")
+        columns = {row[0] for row in connection.execute("DESCRIBE formatted").fetchall()}
+        _check_listing_schema(file, columns)
+        _copy(connection, _listing_query("formatted", columns), listings, source)
+    except duckdb.Error as error:
+        raise PlatformError(
+            f"The format {file} failed on source {source.name!r}: {error}",
+            "Correct the SQL file; the tables are as they were.",
+        ) from None
+    _check_one_row_each(connection, file, listings)
+
+
+def _keep_the_rest(
+    connection: duckdb.DuckDBPyConnection, source: Source, readable: Path, rest: Path
+) -> int:
+    """Writes the rows that the format was not given or left out; how many cannot be read in all."""
+    connection.execute("SET VARIABLE readable = ?", [str(readable)])
+    connection.execute(
+        "CREATE TEMP VIEW rest AS SELECT snapshot, row_number, observed_at,"
+        " NULL AS title, NULL AS price, coalesce(fault, 'left out by the format') AS unreadable,"
+        " coalesce(line, record::VARCHAR) AS raw_row"
+        " FROM staged_records ANTI JOIN read_parquet(getvariable('readable'))"
+        " USING (snapshot, row_number)"
+    )
+    columns = {row[0] for row in connection.execute("DESCRIBE rest").fetchall()}
+    _copy(connection, _listing_query("rest", columns), rest, source)
+    return _count(
+        connection,
+        "SELECT count(unreadable) FROM read_parquet(?)",
+        [[str(readable), str(rest)]],
+    )
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, query: str, target: Path, source: Source) -> None:
+    connection.execute(
+        f"COPY ({query}) TO $target (FORMAT parquet, COMPRESSION uncompressed)",
+        {"source": source.name, "currency": source.currency, "target": str(target)},
+    )
+
+
+def _listing_query(relation: str, columns: Set[str]) -> str:
+    """Selects the relation into the columns of ``raw.listings``."""
+    selected = [
+        f"CAST({column if column in columns else 'NULL'} AS {kind}) AS {column}"
+        for column, kind in _TYPES.items()
+        if column not in ("currency", "raw_row")
+    ]
+    currency = "upper(trim(currency))" if "currency" in columns else "NULL"
+    raw_row = "CAST(raw_row AS VARCHAR)" if "raw_row" in columns else "NULL"
+    return f"""
+        SELECT
+            $source AS source, {", ".join(_PASSED_COLUMNS)}, {", ".join(selected)},
+            CAST(price AS VARCHAR) AS price_text,
+            price_number(price_text) AS price,
+            coalesce({currency}, $currency) AS currency,
+            left({raw_row}, {RAW_ROW_LIMIT}) AS raw_row
+        FROM {relation}
+    """
+
+
+def _one_select(file: Path) -> str:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlatformError(f"The format {file} cannot be read: {error}.", "") from None
+    statements = duckdb.extract_statements(text)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise PlatformError(
+            f"The format {file} is not one SELECT.",
+            "A format is one SELECT from `records`; sql/sources/generic.sql is an example.",
+        )
+    return text
+
+
+def _check_listing_schema(file: Path, columns: Set[str]) -> None:
+    known = [*_PASSED_COLUMNS, *_TYPES, "price"]
+    missing = [column for column in _REQUIRED_COLUMNS if column not in columns]
+    unknown = sorted(columns - set(known))
+    if missing or unknown:
+        what = f"lacks the column {missing[0]!r}" if missing else f"has the column {unknown[0]!r}"
+        raise PlatformError(
+            f"The result of the format {file} {what}.",
+            f"Its columns may be {', '.join(known)}; all rest belongs into attributes.",
+        )
+
+
+def _check_one_row_each(connection: duckdb.DuckDBPyConnection, file: Path, listings: Path) -> None:
+    """Whether no row came out twice or was made up."""
+    found = (
+        connection.execute(
+            "SELECT snapshot, row_number, count(*) FROM read_parquet(?) GROUP BY ALL"
+            " HAVING count(*) > 1 LIMIT 1",
+            [str(listings)],
+        ).fetchone()
+        or connection.execute(
+            "SELECT snapshot, row_number, 0 FROM read_parquet(?)"
+            " ANTI JOIN records USING (snapshot, row_number) LIMIT 1",
+            [str(listings)],
+        ).fetchone()
+    )
+    if found:
+        what = f"{found[2]} times" if found[2] else "without being in the file"
+        raise PlatformError(
+            f"The format {file} returns row {row_number} of snapshot {snapshot} {what}.",
+            "It has to pass snapshot and row_number through and return each record once.",
+        )
+
+
+def _count(connection: duckdb.DuckDBPyConnection, query: str, parameters: list[object]) -> int:
+    return int(connection.execute(query, parameters).fetchall()[0][0])
+
+
+def _first_line(error: duckdb.Error) -> str:
+    return str(error).splitlines()[0]

@@ -1,0 +1,256 @@
+"""The catalogue's sources as ``sources.toml`` declares them.
+
+Here belong the declaration, its validation and finding the files that it means. Reading the files
+belongs to :mod:`pricing_platform.catalog.ingestion`.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from pricing_platform.errors import PlatformError
+from pricing_platform.settings import sql_folder
+
+DATA_VARIABLE = "${PRICING_DATA}"
+MAPPED_FIELDS = (
+    "listing_id",
+    "title",
+    "description",
+    "brand",
+    "category",
+    "price",
+    "currency",
+    "url",
+)
+"""What ``columns`` may map to a column of the user's files."""
+
+_DATE = re.compile(
+    r"(?<!\d)((?:19|20)\d\d)[-_]?(0[1-9]|1[0-2])(?:[-_]?(0[1-9]|[12]\d|3[01]))?(?!\d)"
+)
+_PROTOCOL = re.compile(r"[a-z][a-z0-9+.-]*://")
+
+
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+def _mapped_fields_only(columns: dict[str, str]) -> dict[str, str]:
+    if unknown := columns.keys() - set(MAPPED_FIELDS):
+        raise ValueError(f"{sorted(unknown)[0]!r} is not one of {', '.join(MAPPED_FIELDS)}")
+    return columns
+
+
+class Source(BaseModel):
+    """One ``[[source]]`` of ``sources.toml``, its paths made absolute."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9_]+$", description="The source's name in every table.")
+    path: Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1)] = Field(
+        description="A path, a glob or a list of them: JSON Lines, CSV or Parquet, plain or gzip."
+    )
+    format: str = Field(description="The name of a shipped format, or the path of a SQL file.")
+    observed_at: Literal["column", "file_name", "file_time"] = Field(
+        "file_time", description="What says when the rows were true."
+    )
+    observed_at_column: str | None = Field(None, description="The column, where a column says it.")
+    currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="ISO 4217 code of the prices.")
+    ttl_days: float = Field(30.0, gt=0, description="For how many days an observed price is fresh.")
+    columns: Annotated[dict[str, str], AfterValidator(_mapped_fields_only)] = Field(
+        default_factory=dict, description="For the format `generic`: field -> the file's column."
+    )
+    reference_prices: Path | None = Field(
+        None, description="A Parquet file (listing_id, price) of the best estimates known."
+    )
+
+    @model_validator(mode="after")
+    def _keys_fit_together(self) -> Self:
+        if (self.observed_at == "column") != (self.observed_at_column is not None):
+            raise ValueError('observed_at = "column" and observed_at_column go together')
+        if (self.format == "generic") != bool(self.columns):
+            raise ValueError('format = "generic" and columns go together')
+        return self
+
+    @property
+    def format_file(self) -> Path:
+        """The SQL file that turns the source's records into listings."""
+        return Path(self.format) if "/" in self.format else _shipped_formats()[self.format]
+
+    def files(self) -> tuple[Path, ...]:
+        """The files that the source's paths mean now, sorted.
+
+        Raises:
+            PlatformError: when a path matches no file, or when a file is empty.
+        """
+        found: set[Path] = set()
+        for pattern in self.path:
+            matches = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207 (absolute)
+            files = {match for match in matches if match.is_file()}
+            if not files:
+                raise PlatformError(
+                    f"Source {self.name!r}: no file matches {pattern}.",
+                    "Correct its path in sources.toml, or put the file there.",
+                )
+            found |= files
+        for file in sorted(found):
+            if file.stat().st_size == 0:
+                raise PlatformError(
+                    f"Source {self.name!r}: {file} is empty.", "Fetch the file again or remove it."
+                )
+        return tuple(sorted(found))
+
+
+def load_sources(path: Path, *, data: Path | None) -> tuple[Source, ...]:
+    """The sources that a ``sources.toml`` declares, in its order.
+
+    Whether the files exist is asked by :meth:`Source.files`, not here: a source whose files arrive
+    later is declared all the same.
+
+    Args:
+        path: the TOML file; relative paths in it start from its folder.
+        data: the folder that ``${PRICING_DATA}`` means.
+
+    Raises:
+        PlatformError: when the file or a source in it is wrong; the message names the key.
+    """
+    declared = _parse(path)
+    sources = tuple(
+        _source(path, entry, position, data) for position, entry in enumerate(declared, 1)
+    )
+    repeated = [name for name, count in Counter(s.name for s in sources).items() if count > 1]
+    if repeated:
+        raise PlatformError(
+            f"{path} declares two sources named {repeated[0]!r}.",
+            "Give each source a name of its own, or list both paths under one source.",
+        )
+    return sources
+
+
+def snapshot_names(files: Sequence[Path]) -> dict[Path, str]:
+    """A name for each file of a source: its date where that tells them apart, else its file name.
+
+    Files of one name in several folders are told apart by their path.
+    """
+    dates = {file: d.date().isoformat() if (d := date_in_name(file)) else None for file in files}
+    names = Counter(file.name for file in files)
+    shared = Counter(dates.values())
+    return {
+        file: date
+        if (date := dates[file]) is not None and shared[date] == 1
+        else (file.name if names[file.name] == 1 else file.as_posix())
+        for file in files
+    }
+
+
+def date_in_name(file: Path) -> datetime | None:
+    """The date that a file's name holds (``2024-03-27``, ``20240327``, ``2024-03``), in UTC."""
+    found = _DATE.search(file.name)
+    if found is None:
+        return None
+    try:
+        return datetime(int(found[1]), int(found[2]), int(found[3] or 1), tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _parse(path: Path) -> list[dict[str, Any]]:
+    example = "See examples/real_data/sources.toml for one that works."
+    try:
+        parsed = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PlatformError(
+            f"There is no {path}.", f"Create it, or set PRICING_SOURCES. {example}"
+        ) from None
+    except OSError as error:
+        raise PlatformError(f"{path} cannot be read: {error.strerror}.", example) from None
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise PlatformError(f"{path} is not valid TOML: {error}.", example) from None
+    unknown = sorted(parsed.keys() - {"source"})
+    if unknown:
+        raise PlatformError(
+            f"{path} has the unknown key {unknown[0]!r}.",
+            f"A source starts with the line [[source]]. {example}",
+        )
+    entries = parsed.get("source", [])
+    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+        raise PlatformError(
+            f"{path} has [source] where [[source]] is meant.", f"Double the brackets. {example}"
+        )
+    if not entries:
+        raise PlatformError(f"{path} declares no source.", example)
+    return entries
+
+
+def _source(path: Path, entry: dict[str, Any], position: int, data: Path | None) -> Source:
+    label = f"source {entry['name']!r}" if "name" in entry else f"source number {position}"
+    try:
+        declared = Source.model_validate(entry)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = f"unknown key; the keys are {', '.join(Source.model_fields)}"
+        elif first["type"] == "missing":
+            message = "this key is missing"
+        problem = f"{path}, {label}{f', {key}' if key else ''}: {message}."
+        raise PlatformError(problem, "Correct that line.") from None
+    return declared.model_copy(
+        update={
+            "path": tuple(_absolute(path, label, part, data) for part in declared.path),
+            "format": _resolved_format(path, label, declared.format),
+            "reference_prices": declared.reference_prices
+            and Path(_absolute(path, label, str(declared.reference_prices), data)),
+        }
+    )
+
+
+def _absolute(toml: Path, label: str, text: str, data: Path | None) -> str:
+    if _PROTOCOL.match(text):
+        raise PlatformError(
+            f"{toml}, {label}: {text} is an address, and sources are read from files.",
+            "Download it first (`pricing-platform fetch` does that for published data sets).",
+        )
+    if DATA_VARIABLE in text:
+        if data is None:
+            raise PlatformError(
+                f"{toml}, {label}: its path starts from {DATA_VARIABLE}, which is not set.",
+                "Set PRICING_DATA to the folder that holds the data.",
+            )
+        text = text.replace(DATA_VARIABLE, str(data.expanduser().resolve()))
+    return str(toml.resolve().parent / Path(text).expanduser())
+
+
+def _resolved_format(toml: Path, label: str, name: str) -> str:
+    shipped = _shipped_formats()
+    if name in shipped:
+        return name
+    file = toml.resolve().parent / Path(name).expanduser()
+    if name.endswith(".sql") and file.is_file():
+        return str(file)
+    missing = "there is no such file" if name.endswith(".sql") else "there is no such format"
+    raise PlatformError(
+        f"{toml}, {label}: format {name!r}: {missing}.",
+        f"Formats that exist: {', '.join(sorted(shipped))}; or give the path of a SQL file.",
+    )
+
+
+def _shipped_formats() -> dict[str, Path]:
+    return {path.stem: path for path in (sql_folder() / "sources").glob("*.sql")}
