@@ -355,24 +355,19 @@ def _check_listing_schema(file: Path, columns: Set[str]) -> None:
 
 def _check_one_row_each(connection: duckdb.DuckDBPyConnection, file: Path, listings: Path) -> None:
     """Whether no row came out twice or was made up."""
-    found = (
-        connection.execute(
-            "SELECT snapshot, row_number, count(*) FROM read_parquet(?) GROUP BY ALL"
-            " HAVING count(*) > 1 LIMIT 1",
-            [str(listings)],
-        ).fetchone()
-        or connection.execute(
-            "SELECT snapshot, row_number, 0 FROM read_parquet(?)"
-            " ANTI JOIN records USING (snapshot, row_number) LIMIT 1",
-            [str(listings)],
-        ).fetchone()
+    faults = (
+        "SELECT snapshot, row_number, count(*) FROM read_parquet(?) GROUP BY ALL"
+        " HAVING count(*) > 1 LIMIT 1",
+        "SELECT snapshot, row_number, 0 FROM read_parquet(?)"
+        " ANTI JOIN records USING (snapshot, row_number) LIMIT 1",
     )
-    if found:
-        what = f"{found[2]} times" if found[2] else "without being in the file"
-        raise PlatformError(
-            f"The format {file} returns row {row_number} of snapshot {snapshot} {what}.",
-            "It has to pass snapshot and row_number through and return each record once.",
-        )
+    for query in faults:
+        for snapshot, row_number, times in connection.execute(query, [str(listings)]).fetchall():
+            what = f"{times} times" if times else "which is not in the file"
+            raise PlatformError(
+                f"The format {file} returns row {row_number} of snapshot {snapshot} {what}.",
+                "It has to pass snapshot and row_number through and return each record once.",
+            )
 
 
 def _count(connection: duckdb.DuckDBPyConnection, query: str, parameters: list[object]) -> int:

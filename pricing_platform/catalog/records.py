@@ -15,7 +15,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BufferedReader
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Literal
 
@@ -130,19 +130,17 @@ def _count_parquet_rows(file: Path) -> int:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[BufferedReader]:
+def _opened(file: Path) -> Iterator[BufferedIOBase]:
     """The file's bytes, decompressed; what can go wrong with them is said for people."""
     try:
-        opened = gzip.open(file) if file.suffix.lower() == ".gz" else file.open("rb", buffering=0)
-        with BufferedReader(opened, 2**20) as stream:
-            start = stream.peek(4096)[:4096]
+        with gzip.open(file) if file.suffix.lower() == ".gz" else file.open("rb") as stream:
+            start = stream.read(4096)
             if b"\0" in start:
                 raise PlatformError(
                     f"{file} is not text but binary (or UTF-16).",
                     "Name the file after what it is, or write it as UTF-8.",
                 )
-            if start.startswith(_BYTE_ORDER_MARK):
-                stream.read(len(_BYTE_ORDER_MARK))
+            stream.seek(len(_BYTE_ORDER_MARK) if start.startswith(_BYTE_ORDER_MARK) else 0)
             yield stream
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise PlatformError(
