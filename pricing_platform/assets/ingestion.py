@@ -32,8 +32,6 @@ def ingestion_assets(source_names: Sequence[str]) -> list[dg.AssetsDefinition]:
         """One row an observation of a listing, as published; also those that could not be read."""
         store = warehouse.open()
         sources = {source.name: source for source in configured_sources(warehouse.settings())}
-        for table in RAW_TABLES:
-            store.drop_partitions(table, "source", keep=list(sources))
         for name in context.partition_keys:
             started = time.perf_counter()
             inputs = source_fingerprint(sources[name])
@@ -56,6 +54,8 @@ def ingestion_assets(source_names: Sequence[str]) -> list[dg.AssetsDefinition]:
                 },
                 partition_key=name,
             )
+        for table in RAW_TABLES:
+            store.drop_partitions(table, "source", keep=list(sources))
         return dg.MaterializeResult(
             data_version=dg.DataVersion(store.data_version("raw.listings")),
             metadata=table_metadata(store, "raw.listings"),

@@ -1,0 +1,60 @@
+"""A home that the real command has built from a small bundled catalogue, once a session."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pricing_platform.catalog.bundled import write_bundled_catalogue
+from pricing_platform.settings import Settings
+
+PRODUCTS = 400
+
+
+@dataclass(frozen=True)
+class BuiltHome:
+    """A working folder, the home in it, and what the first ``run`` printed."""
+
+    folder: Path
+    sources: Path
+    output: str = ""
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(home=self.folder / "home", sources=self.sources)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of a command on this home, and nothing configured besides."""
+        inherited = {
+            k: v for k, v in os.environ.items() if not k.startswith(("PRICING_", "DAGSTER"))
+        }
+        return {
+            **inherited,
+            "PRICING_HOME": str(self.folder / "home"),
+            "PRICING_SOURCES": str(self.sources),
+            "COLUMNS": "300",
+        }
+
+    def command(
+        self, *arguments: str, timeout: float = 280, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs ``pricing-platform`` as a user does, in a process of its own."""
+        return subprocess.run(
+            [sys.executable, "-m", "pricing_platform.cli", *arguments],
+            env={**self.environment, **(environment or {})},
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+
+def new_home(folder: Path, *, products: int = PRODUCTS) -> BuiltHome:
+    """A home in which nothing has been built yet, with a small catalogue beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return BuiltHome(folder, write_bundled_catalogue(folder / "catalogue", products=products))

@@ -1,0 +1,118 @@
+"""A run that is killed anywhere, and run again, ends like a run that nobody disturbed."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pricing_platform.finetuning.checkpoints import list_checkpoints
+from pricing_platform.pricing.registry import technique_names
+from pricing_platform.settings import Settings
+from pricing_platform.stores.postgres import Postgres
+from pricing_platform.stores.warehouse import Warehouse
+from pricing_platform_tests.integration.built_home import BuiltHome, new_home
+
+KILLED_AFTER = (
+    "raw_listings",
+    "price_leaks",
+    "listings",
+    "item_families",
+    "items",
+    "item_embeddings",
+    "classical_model",
+    "learned_comparables_model",
+    "predictions",
+    "technique_metrics",
+)
+
+
+def kill_after(home: BuiltHome, asset: str, pause: float) -> None:
+    """Starts a run and kills it a moment after it has said that the asset is materialized."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "pricing_platform.cli", "run"],
+        env=home.environment,
+        cwd=home.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        seen = []
+        for line in process.stderr:
+            seen.append(line)
+            if "✓" in line and line.split()[1].partition("[")[0] == asset:
+                time.sleep(pause)
+                process.send_signal(signal.SIGKILL)
+                break
+        assert process.wait(60) == -signal.SIGKILL, "".join(seen)
+
+
+def contents(settings: Settings) -> dict[str, object]:
+    """Everything that a run leaves, by content and not by time."""
+    warehouse = Warehouse.from_settings(settings)
+    versions = warehouse.frame(
+        "SELECT table_name, partition_key, data_version, row_count FROM meta.table_states"
+        " WHERE table_name <> 'evaluation.technique_metrics' ORDER BY ALL"
+    )
+    # Latencies and training times are measured, and so differ between any two runs.
+    metrics = warehouse.frame(
+        "SELECT * FROM evaluation.technique_metrics"
+        " WHERE metric NOT LIKE 'latency%' AND metric <> 'training_seconds' ORDER BY ALL"
+    )
+    postgres = Postgres.from_settings(settings)
+    try:
+        embeddings = postgres.frame(
+            "SELECT item_id, fingerprint, model, embedding::text FROM catalog.item_embeddings"
+            " ORDER BY item_id"
+        )
+        indexes = postgres.frame(
+            "SELECT indexname::text FROM pg_indexes WHERE schemaname = 'catalog' ORDER BY 1"
+        )
+    finally:
+        postgres.close()
+    checkpoints = {
+        name: [
+            (c.path.name, c.manifest.files)
+            for c in list_checkpoints(settings.checkpoints_folder, name)
+        ]
+        for name in technique_names()
+    }
+    return {
+        "versions": versions,
+        "metrics": metrics,
+        "embeddings": embeddings,
+        "indexes": indexes,
+        "checkpoints": checkpoints,
+    }
+
+
+@pytest.mark.timeout(600)
+def test_killed_at_every_step_and_run_again_ends_like_an_undisturbed_run(tmp_path: Path) -> None:
+    undisturbed = new_home(tmp_path / "undisturbed", products=150)
+    ran = undisturbed.command("run")
+    assert ran.returncode == 0, ran.stderr
+    killed = new_home(tmp_path / "killed", products=150)
+    moments = random.Random(0)
+    for asset in KILLED_AFTER:
+        kill_after(killed, asset, moments.uniform(0.0, 0.8))
+    ran = killed.command("run")
+    assert ran.returncode == 0, ran.stderr
+    expected, found = contents(undisturbed.settings), contents(killed.settings)
+    for name, value in expected.items():
+        same = (
+            value.equals(found[name]) if isinstance(value, pl.DataFrame) else value == found[name]
+        )  # type: ignore[arg-type]
+        assert same, f"{name}: {value} is now {found[name]}"
+    leftovers = [
+        path
+        for path in killed.settings.home_folder.rglob("*")
+        if path.name.startswith(".partial") or path.name.endswith(".unfinished")
+    ]
+    assert leftovers == []
