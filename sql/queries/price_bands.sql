@@ -1,14 +1,21 @@
--- Which technique is best at which prices? The leader in every price band, on test items.
--- DuckDB; no parameters.
+-- How well does a technique price what is cheap, and what is dear? Its errors by price band on test
+-- items, beside the technique that is best there.
+-- DuckDB; $technique: the technique's name, as in the leaderboard.
 SELECT
     bands.price_band,
-    segments.technique,
-    segments.items,
-    round(segments.mae, 2) AS mae,
-    round(segments.mae_low, 2) AS mae_low,
-    round(segments.mae_high, 2) AS mae_high,
-    round(segments.smape, 1) AS smape
-FROM evaluation.segments AS segments
-JOIN evaluation.price_bands AS bands ON bands.price_band = segments.segment_value
-WHERE segments.segment = 'price_band' AND segments.rank = 1
-ORDER BY bands.priced_from, segments.technique;
+    own.items,
+    round(own.mae, 2) AS mae,
+    round(own.mae_low, 2) AS mae_low,
+    round(own.mae_high, 2) AS mae_high,
+    round(own.smape, 1) AS smape,
+    round(100 * own.within_20_percent, 1) AS percent_within_20,
+    first.technique AS best_technique,
+    round(first.mae, 2) AS best_mae
+FROM evaluation.price_bands AS bands
+JOIN evaluation.segments AS own
+    ON own.segment = 'price_band' AND own.segment_value = bands.price_band
+LEFT JOIN evaluation.segments AS first
+    ON first.segment = 'price_band' AND first.segment_value = bands.price_band AND first.rank = 1
+WHERE own.technique = $technique
+QUALIFY row_number() OVER (PARTITION BY bands.price_band ORDER BY first.technique) = 1
+ORDER BY bands.priced_from;

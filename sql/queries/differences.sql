@@ -1,0 +1,23 @@
+-- Is a technique's lead real? Its paired differences in absolute error to every other technique on
+-- the same test items; below 0 it is the better one. A corrected p-value below 0.05 is a difference
+-- that chance alone would hardly bring about.
+-- DuckDB; $technique: the technique's name, as in the leaderboard.
+WITH seen_from_it AS (
+    SELECT compared_with AS other, mean_difference, low, high, p_value_holm, items, families
+    FROM evaluation.technique_comparison
+    WHERE technique = $technique AND split = 'test'
+    UNION ALL
+    SELECT technique, -mean_difference, -high, -low, p_value_holm, items, families
+    FROM evaluation.technique_comparison
+    WHERE compared_with = $technique AND split = 'test'
+)
+SELECT
+    other AS compared_with,
+    round(mean_difference, 2) AS mean_difference,
+    round(low, 2) AS low,
+    round(high, 2) AS high,
+    round(p_value_holm, 4) AS p_value_holm,
+    items,
+    families
+FROM seen_from_it
+ORDER BY seen_from_it.mean_difference DESC, compared_with;
