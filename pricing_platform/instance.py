@@ -56,7 +56,7 @@ def delete_home(settings: Settings) -> None:
     Raises:
         PlatformError: when the folder does not look like a home of the platform.
     """
-    from pricing_platform.stores.embedded_postgres import delete_embedded_postgres
+    from pricing_platform.stores.embedded_postgres import EmbeddedPostgres
 
     home = settings.home_folder
     if not home.exists():
@@ -67,7 +67,8 @@ def delete_home(settings: Settings) -> None:
             f"{home} holds nothing that the platform made, so it is left alone.",
             "Set PRICING_HOME to the home that is to be deleted.",
         )
-    delete_embedded_postgres(settings)
+    if settings.postgres_folder.exists():
+        EmbeddedPostgres(settings.postgres_folder).delete()
     shutil.rmtree(home)
 
 
