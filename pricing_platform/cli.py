@@ -149,7 +149,7 @@ def fetch_amazon_reviews_2023(
 
     with TerminalProgress().shown() as progress:
         path = fetch(category, folder, progress=progress.report)
-    output.print(f"{path}\nName it in sources.toml with format = \"amazon_reviews_2023\".")
+    output.print(f'{path}\nName it in sources.toml with format = "amazon_reviews_2023".')
 
 
 @app.command()

@@ -12,7 +12,11 @@ from pricing_platform.assets.curated import (
     price_leaks,
 )
 from pricing_platform.assets.embeddings import item_embeddings
-from pricing_platform.assets.evaluation import evaluation_report, technique_metrics
+from pricing_platform.assets.evaluation import (
+    evaluation_report,
+    technique_comparison,
+    technique_metrics,
+)
 from pricing_platform.assets.predictions import predictions
 from pricing_platform.assets.training import (
     classical_model,
@@ -32,6 +36,7 @@ ASSETS: Sequence[dg.AssetsDefinition] = (
     encoder_adapter,
     predictions,
     technique_metrics,
+    technique_comparison,
     evaluation_report,
 )
 """All assets but ``raw_listings``, whose partitions depend on the sources."""

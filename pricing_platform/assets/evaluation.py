@@ -12,10 +12,11 @@ from pricing_platform.assets.reporting import (
     table_result,
 )
 from pricing_platform.assets.training import current_fitting
+from pricing_platform.evaluation.comparison import COMPARISON_VERSION, compare_techniques
 from pricing_platform.evaluation.leaderboard import best_technique, leaderboard
 from pricing_platform.evaluation.metrics import METRICS_VERSION, compute_technique_metrics
 from pricing_platform.evaluation.pictures import PICTURES_VERSION, draw_evaluation
-from pricing_platform.evaluation.report import REPORT_VERSION, write_report
+from pricing_platform.evaluation.report import REPORT_VERSION, is_report_of, write_report
 from pricing_platform.pricing.fitting import training_seconds
 from pricing_platform.resources import ModelsResource, WarehouseResource
 from pricing_platform.stores.provenance import inputs_fingerprint, refresh
@@ -73,7 +74,34 @@ def technique_metrics(
 
 
 @dg.asset(
-    deps=["technique_metrics", "rejected_listings", "price_leaks", "catalog_profile"],
+    deps=["predictions", "items"],
+    group_name="evaluation",
+    kinds={"duckdb"},
+    owners=OWNERS,
+    code_version=COMPARISON_VERSION,
+)
+def technique_comparison(
+    config: RefreshConfig, warehouse: WarehouseResource
+) -> dg.MaterializeResult[None]:
+    """One row a pair of techniques and split: how much better one is, and how surely."""
+    started = time.perf_counter()
+    store, seed = warehouse.open(), warehouse.settings().seed
+    refreshed = refresh(
+        store,
+        ["evaluation.technique_comparison"],
+        lambda _folder: {"evaluation.technique_comparison": compare_techniques(store, seed=seed)},
+        inputs=inputs_fingerprint(
+            store, COMPARISON_VERSION, ["evaluation.predictions", "curated.items"], seed
+        ),
+        force=config.force,
+    )
+    return table_result(
+        store, "evaluation.technique_comparison", refreshed, seconds=time.perf_counter() - started
+    )
+
+
+@dg.asset(
+    deps=["technique_metrics", "technique_comparison", "rejected_listings", "price_leaks", "catalog_profile"],
     group_name="evaluation",
     kinds={"html"},
     owners=OWNERS,

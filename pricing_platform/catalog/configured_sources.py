@@ -42,7 +42,7 @@ def uses_bundled_catalogue(settings: Settings) -> bool:
 def configured_source_names(settings: Settings) -> tuple[str, ...]:
     """The names of the sources, without writing the bundled catalogue."""
     if uses_bundled_catalogue(settings):
-        from pricing_platform.catalog.bundled import STORES
+        from pricing_platform.catalog.bundled import SHOP_NAMES
 
-        return tuple(STORES)
+        return SHOP_NAMES
     return tuple(source.name for source in configured_sources(settings))
