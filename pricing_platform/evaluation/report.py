@@ -151,7 +151,7 @@ def _write_atomically(path: Path, content: bytes) -> None:
 
 
 def _number(value: float | None, digits: int = 0) -> str:
-    return "–" if value is None else f"{value:,.{digits}f}"
+    return "–" if value is None else f"{value:,.{digits}f}".replace("-", "−")
 
 
 def _percent(share: float | None, digits: int = 1) -> str:
