@@ -30,10 +30,10 @@ _STRENGTHS = (0.6, 0.7, 0.8, 0.9, 1.0, np.finfo(np.float64).max)
 _FAMILIES = f"""
 WITH members AS (
     SELECT
-        products.item_id,
-        min(products.item_id) OVER family AS family_id,
+        item_id,
+        min(item_id) OVER family AS family_id,
         count(*) OVER family AS family_size,
-        products.title,
+        title,
         item_count
     FROM products
     JOIN titles USING (title)
@@ -109,12 +109,20 @@ def find_families(warehouse: Warehouse, encode: Encode) -> tuple[pl.DataFrame, F
         products = staging / "products.parquet"
         _export_products(warehouse, products)
         with warehouse.scratch() as connection:
-            link_titles(connection, products, encode, staging)
-            links_cut = _join_titles(connection)
-            families = pl.DataFrame(pl.from_arrow(connection.sql(_FAMILIES).to_arrow_table())).sort(
-                "item_id"
-            )
-            return families, _summary(connection, families, links_cut)
+            return group_products(connection, products, encode, staging)
+
+
+def group_products(
+    connection: duckdb.DuckDBPyConnection, products: Path, encode: Encode, folder: Path
+) -> tuple[pl.DataFrame, FamilySummary]:
+    """:func:`find_families` for products in a Parquet file, one row an item.
+
+    The arguments are those of :func:`near_duplicates.link_titles`.
+    """
+    link_titles(connection, products, encode, folder)
+    links_cut = _join_titles(connection)
+    families = _frame(connection, _FAMILIES).sort("item_id")
+    return families, _summary(connection, families, links_cut)
 
 
 def family_limit(items: int) -> int:
@@ -176,13 +184,7 @@ def _export_products(warehouse: Warehouse, products: Path) -> None:
 def _join_titles(connection: duckdb.DuckDBPyConnection) -> int:
     """Leaves the tables components and kept_links; returns how many links were cut."""
     sizes = connection.execute("SELECT item_count FROM titles ORDER BY title").fetchnumpy()
-    links = pl.DataFrame(
-        pl.from_arrow(
-            connection.sql(
-                "SELECT * FROM links ORDER BY left_title, right_title, evidence"
-            ).to_arrow_table()
-        )
-    )
+    links = _frame(connection, "SELECT * FROM links ORDER BY left_title, right_title, evidence")
     weights = np.asarray(sizes["item_count"], dtype=np.int64)
     components, kept = connect(
         weights,
@@ -214,3 +216,7 @@ def _summary(
         links=dict(counted),
         links_cut=links_cut,
     )
+
+
+def _frame(connection: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:
+    return pl.DataFrame(pl.from_arrow(connection.sql(query).to_arrow_table()))

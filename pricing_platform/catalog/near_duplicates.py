@@ -8,8 +8,8 @@ Work is done in a DuckDB connection that spills to disk, on titles (products of 
 category with the same normalised title are one title), and every step is linear in the titles, or
 n log n, so that ten million of them take hours and not months:
 
-- a bucket (equal model number, equal band) is not squared: each member is paired with the next few
-  in the order of the titles;
+- a bucket of equal bands is not squared: each member is paired with the next few in the order of
+  the titles, and a model number that many titles share counts for nothing;
 - embeddings are compared exactly up to ``EXACT_LIMIT`` titles, and beyond it inside the leaves of
   random projection trees (Dasgupta and Freund, 2008), which are all of one size.
 """
@@ -64,39 +64,41 @@ CREATE MACRO compact(value) AS array_to_string(words(value), '');
 
 _TITLES = """
 CREATE TABLE products AS
+WITH keyed AS (
+    SELECT
+        item_id,
+        source,
+        category,
+        -- A title without a word, or none at all, is like no other but its exact equal.
+        coalesce(
+            nullif(array_to_string(words(title), ' '), ''), nullif(lower(trim(title)), ''), item_id
+        ) AS title_key,
+        compact(model_number) AS model_number,
+        words(coalesce(brand, '')) AS brand_words,
+        content_hash
+    FROM read_parquet($products)
+),
+led AS (
+    SELECT *, min(item_id) OVER (PARTITION BY source, category, title_key) AS first_item FROM keyed
+)
 SELECT
-    item_id,
-    source,
-    category,
-    coalesce(nullif(array_to_string(words(title), ' '), ''), lower(trim(title))) AS title_key,
-    compact(model_number) AS model_number,
-    words(coalesce(brand, '')) AS brand_words,
-    content_hash
-FROM read_parquet($products);
+    * EXCLUDE (source, category),
+    CAST(dense_rank() OVER (ORDER BY first_item) - 1 AS INTEGER) AS title
+FROM led;
 
 CREATE TABLE titles AS
 SELECT
-    CAST(row_number() OVER (ORDER BY min(item_id)) - 1 AS INTEGER) AS title,
-    min(item_id) AS item_id,
-    source,
-    category,
-    title_key,
+    title,
+    any_value(first_item) AS first_item,
+    any_value(title_key) AS title_key,
     count(*) AS item_count,
     list_distinct(flatten(list(brand_words))) AS brand_words
 FROM products
-GROUP BY source, category, title_key
-ORDER BY title;
-
-ALTER TABLE products ADD COLUMN title INTEGER;
-UPDATE products SET title = titles.title
-FROM titles
-WHERE titles.source = products.source
-    AND titles.category = products.category
-    AND titles.title_key = products.title_key;
+GROUP BY title;
 
 CREATE TABLE title_texts AS
-SELECT titles.title, measured_words(listings.title) AS words, listings.title AS written, text
-FROM titles JOIN read_parquet($products) AS listings USING (item_id)
+SELECT titles.title, listings.title AS written, measured_words(written) AS words, text
+FROM titles JOIN read_parquet($products) AS listings ON listings.item_id = first_item
 ORDER BY titles.title;
 
 CREATE TABLE title_words AS

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pricing_platform.catalog.families import (
+    assign_families,
+    connect,
+    family_limit,
+    find_families,
+    group_products,
+)
+from pricing_platform.catalog.splits import split_of
+from pricing_platform.stores.warehouse import Warehouse
+from pricing_platform_tests.unit.catalog.listing_rows import (
+    Listing,
+    hashed_words,
+    warehouse_with,
+    write_products,
+)
+
+WORDS = ["red", "oak", "steel", "mug", "lamp", "desk", "usb", "drive", "8gb", "16 GB", "x-200"]
+
+listings = st.lists(
+    st.builds(
+        Listing,
+        item_id=st.integers(0, 10_000).map("{:05}".format),
+        title=st.lists(st.sampled_from(WORDS), min_size=1, max_size=5).map(" ".join),
+        source=st.sampled_from(["one", "two"]),
+        category=st.sampled_from(["tools", "toys"]),
+        brand=st.sampled_from([None, "Acme", "Orbin"]),
+        model_number=st.sampled_from([None, "X200", "TN560"]),
+    ),
+    min_size=1,
+    max_size=40,
+    unique_by=lambda listing: listing.item_id,
+)
+
+
+def families_of(observations: list[Listing]) -> pl.DataFrame:
+    with tempfile.TemporaryDirectory() as name, duckdb.connect() as connection:
+        folder = Path(name)
+        products = write_products(folder, observations)
+        return group_products(connection, products, hashed_words, folder)[0]
+
+
+@settings(max_examples=25, deadline=None)
+@given(listings, st.randoms(use_true_random=False))
+def test_families_are_a_partition_that_keeps_its_promises(observations, random) -> None:
+    families = families_of(observations)
+
+    shuffled = observations.copy()
+    random.shuffle(shuffled)
+    assert families.equals(families_of(shuffled))
+
+    assert families["item_id"].to_list() == sorted(listing.item_id for listing in observations)
+    of = dict(families.select("item_id", "family_id").iter_rows())
+    members = families.group_by("family_id").agg(
+        pl.col("item_id").min().alias("smallest"),
+        pl.len().alias("counted"),
+        pl.col("family_size").unique().alias("sizes"),
+        pl.col("split").unique().alias("splits"),
+    )
+    for family_id, smallest, counted, sizes, splits in members.iter_rows():
+        assert of[family_id] == family_id == smallest
+        assert sizes == [counted]
+        assert splits == [split_of(family_id)]
+        assert counted <= family_limit(len(observations)) or has_one_title_too_many(
+            observations, of, family_id
+        )
+    alone = families.filter(pl.col("evidence") == "alone")
+    assert set(alone["item_id"]) == set(families.filter(pl.col("family_size") == 1)["item_id"])
+
+    by_title: dict[tuple[str, str, str], set[str]] = {}
+    for listing in observations:
+        key = (listing.source, listing.category, listing.title.casefold())
+        by_title.setdefault(key, set()).add(of[listing.item_id])
+    assert all(len(found) == 1 for found in by_title.values())
+
+
+def has_one_title_too_many(observations: list[Listing], of: dict[str, str], family_id: str) -> bool:
+    """Only equal titles and equal texts may make a family larger than the limit."""
+    inside = [listing for listing in observations if of[listing.item_id] == family_id]
+    return len({listing.title for listing in inside}) == 1
+
+
+links_between = st.integers(1, 30).flatmap(
+    lambda count: st.tuples(
+        st.lists(st.integers(1, 4), min_size=count, max_size=count),
+        st.lists(
+            st.tuples(
+                st.integers(0, count - 1),
+                st.integers(0, count - 1),
+                st.sampled_from([0.5, 0.65, 0.75, 0.85, 0.95, 1.0]),
+            ),
+            max_size=60,
+        ),
+        st.integers(4, 20),
+    )
+)
+
+
+@given(links_between)
+def test_components_are_transitive_and_within_the_limit(case) -> None:
+    sizes, links, limit = case
+    left, right, strength = (np.array([link[i] for link in links]) for i in range(3))
+    components, kept = connect(
+        np.array(sizes), left.astype(int), right.astype(int), strength.astype(float), limit
+    )
+    assert all(
+        components[a] == components[b] for (a, b, _), k in zip(links, kept, strict=True) if k
+    )
+    assert np.bincount(components, weights=sizes).max() <= max(limit, max(sizes))
+    if sum(sizes) <= limit:
+        assert kept.all()
+
+
+def test_a_chain_is_cut_at_its_weakest_links_and_only_there() -> None:
+    sizes = np.ones(6, dtype=np.int64)
+    left, right = np.array([0, 1, 2, 3, 4]), np.array([1, 2, 3, 4, 5])
+    strength = np.array([0.9, 0.9, 0.55, 0.9, 0.9])
+    components, kept = connect(sizes, left, right, strength, 3)
+    assert kept.tolist() == [True, True, False, True, True]
+    assert components.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_equal_texts_are_never_cut() -> None:
+    sizes = np.ones(5, dtype=np.int64)
+    left, right = np.array([0, 1, 2, 3]), np.array([1, 2, 3, 4])
+    _, kept = connect(sizes, left, right, np.array([np.inf, np.inf, 1.0, np.inf]), 2)
+    assert kept.tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize(("items", "limit"), [(10, 8), (4_000, 20), (10_000_000, 64)])
+def test_the_limit_grows_with_the_catalogue_up_to_a_bound(items: int, limit: int) -> None:
+    assert family_limit(items) == limit
+
+
+def test_the_evidence_says_what_linked_an_item(tmp_path: Path) -> None:
+    warehouse = warehouse_with(
+        tmp_path,
+        [
+            Listing("a", "Oak desk with drawer", "one"),
+            Listing("b", "OAK DESK, with drawer", "one", price=12.0),
+            Listing("c", "Toner high yield", "one", brand="Brother", model_number="TN-560"),
+            Listing("d", "Black cartridge", "two", brand="brother", model_number="TN 560"),
+            Listing("e", "Netgear universal wireless range extender white", "one"),
+            Listing("f", "Netgear universal wireless range extender white new", "two"),
+            Listing("g", "Folding ladder", "two"),
+        ],
+    )
+    families, summary = find_families(warehouse, hashed_words)
+    assert families.select("item_id", "family_id", "family_size", "evidence").rows() == [
+        ("a", "a", 2, "same_title"),
+        ("b", "a", 2, "same_title"),
+        ("c", "c", 2, "model_number"),
+        ("d", "c", 2, "model_number"),
+        ("e", "e", 2, "minhash"),
+        ("f", "e", 2, "minhash"),
+        ("g", "g", 1, "alone"),
+    ]
+    assert (summary.items, summary.titles, summary.families, summary.largest_family) == (7, 6, 4, 2)
+    assert summary.links == {"minhash": 1, "model_number": 1}
+    assert summary.links_cut == 0
+
+
+def test_only_the_last_observation_of_a_product_counts(tmp_path: Path) -> None:
+    warehouse = warehouse_with(
+        tmp_path,
+        [
+            Listing("a", "Oak desk", month=1, snapshot="2024-01"),
+            Listing("a", "Steel shelf", month=2, snapshot="2024-02"),
+            Listing("b", "Oak desk", month=2, snapshot="2024-02"),
+        ],
+    )
+    assert assign_families(warehouse, hashed_words)["family_id"].to_list() == ["a", "b"]
+
+
+def test_the_frame_is_what_the_table_takes(tmp_path: Path) -> None:
+    warehouse = warehouse_with(tmp_path, [Listing("a", "Oak desk"), Listing("b", "Lamp")])
+    warehouse.replace("curated.item_families", assign_families(warehouse, hashed_words))
+    rows = warehouse.frame("SELECT item_id, split FROM curated.item_families ORDER BY item_id")
+    assert rows.rows() == [("a", split_of("a")), ("b", split_of("b"))]
+
+
+def test_no_listings_are_no_families(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
+    warehouse.create_schema()
+    families, summary = find_families(warehouse, hashed_words)
+    assert families.is_empty()
+    assert summary.largest_family == 0
+
+
+def test_nothing_is_left_in_staging_and_the_warehouse_is_free(tmp_path: Path) -> None:
+    warehouse = warehouse_with(tmp_path, [Listing("a", "Oak desk"), Listing("b", "Lamp")])
+
+    def while_encoding(texts: list[str]) -> np.ndarray:
+        with warehouse.write() as connection:
+            connection.execute("CREATE TABLE meta.written_meanwhile (a INTEGER)")
+        return hashed_words(texts)
+
+    assign_families(warehouse, while_encoding)
+    assert list((tmp_path / "cache" / "staging").iterdir()) == []
