@@ -9,18 +9,17 @@ import gzip
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import polars as pl
+from filelock import FileLock
 
 from pricing_platform.catalog.bundled import dirt
-from pricing_platform.catalog.bundled.hedonics import LISTING_SIGMA, SNAPSHOT_SIGMA
+from pricing_platform.catalog.bundled.hedonics import LISTING_SIGMA, SNAPSHOT_SIGMA, seeded_random
 from pricing_platform.catalog.bundled.shops import SHOPS, SNAPSHOTS, Listing, Shop, listings
 from pricing_platform.errors import PlatformError
 
@@ -62,15 +61,17 @@ def write_bundled_catalogue(folder: Path, *, seed: int = 42, products: int = 400
             f"The bundled catalogue cannot have {products} products.", "Ask for 100 or more."
         )
     asked = {"version": VERSION, "seed": seed, "products": products}
-    if not _holds(folder, asked):
-        _refuse_foreign(folder)
-        try:
-            _write_anew(folder, asked)
-        except OSError as error:
-            raise PlatformError(
-                f"The bundled catalogue cannot be written to {folder}: {error.strerror or error}.",
-                "Name a folder that you may write to, on a disk with 50 MB to spare.",
-            ) from error
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.lock")):
+            if not _holds(folder, asked):
+                _refuse_foreign(folder)
+                _write_anew(folder, asked)
+    except OSError as error:
+        raise PlatformError(
+            f"The bundled catalogue cannot be written to {folder}: {error.strerror or error}.",
+            "Name a folder that you may write to, on a disk with 50 MB to spare.",
+        ) from error
     return folder / SOURCES
 
 
@@ -104,18 +105,18 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _write_anew(folder: Path, asked: dict[str, int]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Both names start alike, so that what a killed run left behind is told by its name.
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-        built = Path(scratch) / "new"
-        _build(built, asked)
-        if folder.exists():
-            folder.rename(Path(scratch) / "old")
-        built.rename(folder)
+    """Builds beside the folder, then renames; what a killed run left there is thrown away."""
+    scratch = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(scratch, ignore_errors=True)
+    _build(scratch / "new", asked)
+    if folder.exists():
+        folder.rename(scratch / "old")
+    (scratch / "new").rename(folder)
+    shutil.rmtree(scratch)
 
 
 def _build(folder: Path, asked: dict[str, int]) -> None:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     everything = list(listings(asked["seed"], asked["products"]))
     snapshots = [
         _write_snapshot(folder, shop, month, [at for at in everything if at.shop is shop])
@@ -149,7 +150,7 @@ def _write_snapshot(folder: Path, shop: Shop, month: int, offered: list[Listing]
     present = [listing for listing in offered if listing.present[month]]
     seed = present[0].seed
     last = month == len(SNAPSHOTS) - 1
-    rng = Random(f"{seed}/dirt/{shop.name}/{month}")
+    rng = seeded_random(seed, "dirt", shop.name, month)
     planted = dirt.plan(len(present), rng, huge=last and shop is SHOPS[0])
     path = folder / shop.name / f"{SNAPSHOTS[month]}.jsonl.gz"
     path.parent.mkdir(exist_ok=True)

@@ -84,9 +84,14 @@ class Product:
     model_number: str
 
 
+def seeded_random(*parts: object) -> Random:
+    """A generator that depends on nothing but the parts; no draw elsewhere can shift its draws."""
+    return Random("/".join(map(str, parts)))  # noqa: S311
+
+
 def draw_product(number: int, seed: int) -> Product:
     """The product of that number; it depends on nothing but its number and the seed."""
-    rng = Random(f"{seed}/product/{number}")
+    rng = seeded_random(seed, "product", number)
     category = categories()[number % len(categories())]
     brand, brand_effect = _draw_brand(rng, category)
     conditions = phrases().conditions

@@ -22,6 +22,7 @@ from pricing_platform.catalog.bundled.hedonics import (
     charm_price,
     draw_product,
     log_reference_price,
+    seeded_random,
 )
 from pricing_platform.catalog.bundled.vocabulary import phrases
 from pricing_platform.catalog.bundled.wording import Row, Style, expand, write_id, write_row
@@ -109,7 +110,8 @@ class Listing:
 
     def price(self, month: int) -> float:
         """The price asked in that snapshot, in dollars."""
-        noise = Random(f"{self.seed}/price/{self.listing_id}/{month}").gauss(0, SNAPSHOT_SIGMA)
+        rng = seeded_random(self.seed, "price", self.listing_id, month)
+        noise = rng.gauss(0, SNAPSHOT_SIGMA)
         log_price = log_reference_price(self.product, month) + self.listing_noise + noise
         return charm_price(math.exp(log_price))
 
@@ -119,7 +121,7 @@ class Listing:
 
     def row(self, month: int, *, spare_title: bool = False) -> Row:
         """The listing as published in that snapshot; the price as text."""
-        rng = Random(f"{self.seed}/wording/{self.wording}")
+        rng = seeded_random(self.seed, "wording", self.wording)
         style = self.shop.style
         row = write_row(self.product, self.listing_id, style, rng, spare_title=spare_title)
         price = self.price(month)
@@ -141,7 +143,7 @@ def listings(seed: int, products: int) -> Iterator[Listing]:
     taken: set[str] = set()
     for number in range(products):
         product = draw_product(number, seed)
-        rng = Random(f"{seed}/listings/{number}")
+        rng = seeded_random(seed, "listings", number)
         both = rng.random() < IN_BOTH_SHOPS
         chosen = SHOPS if both else rng.choices(SHOPS, [shop.share for shop in SHOPS])
         for shop in chosen:
