@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
 import polars as pl
+from pydantic import JsonValue
 
-from pricing_platform.pricing.estimates import (
-    Floats,
-    Stopwatch,
-    estimate_frame,
-    log_prices,
-    mean_absolute_error,
-)
-from pricing_platform.pricing.intervals import ConformalInterval
+from pricing_platform.pricing.estimates import Floats, Stopwatch, log_prices
+from pricing_platform.pricing.log_price_technique import LogPriceTechnique, Measured
 from pricing_platform.pricing.stored import read_json, write_json
 from pricing_platform.pricing.technique import ItemSet, Progress, silent
 
@@ -25,7 +20,7 @@ _KEYS = ("source", "category")
 
 
 @dataclass(frozen=True)
-class CategoryMedian:
+class CategoryMedian(LogPriceTechnique):
     """The training median of the item's category in its source, else anywhere, else of all.
 
     A group of fewer than five training items has no median of its own.
@@ -37,8 +32,6 @@ class CategoryMedian:
     overall: float
     by_source: dict[str, dict[str, float]]
     by_category: dict[str, float]
-    interval: ConformalInterval
-    measured: dict[str, float]
 
     @classmethod
     def fit(
@@ -47,6 +40,7 @@ class CategoryMedian:
         validation: ItemSet,
         *,
         seed: int,  # noqa: ARG003
+        work_folder: Path | None = None,  # noqa: ARG003
         progress: Progress = silent,
     ) -> Self:
         """Learns the medians; see :class:`Technique`."""
@@ -57,16 +51,9 @@ class CategoryMedian:
             by_source.setdefault(source, {})[category] = median
         by_category = dict(_medians(rows, ("category",)).iter_rows())
         overall = float(np.median(log_prices(train)))
-        unmeasured = cls(overall, by_source, by_category, ConformalInterval(0.0, 0.0), {})
-        estimate = unmeasured.log_estimates(validation)
-        interval = ConformalInterval.fit(log_prices(validation), estimate)
-        measured = {
-            "validation_mae": mean_absolute_error(validation, estimate),
-            "groups": float(sum(map(len, by_source.values()))),
-            "seconds": watch.seconds(),
-        }
+        fitted = cls(overall=overall, by_source=by_source, by_category=by_category)
         progress("medians", 1, 1)
-        return cls(overall, by_source, by_category, interval, measured)
+        return fitted.measured_on(validation, fitted.log_estimates(validation), watch)
 
     @property
     def model(self) -> str:
@@ -74,9 +61,9 @@ class CategoryMedian:
         return "median by category"
 
     @property
-    def metrics(self) -> dict[str, float]:
+    def configuration(self) -> dict[str, JsonValue]:
         """See :class:`Technique`."""
-        return self.measured
+        return {"smallest_group": _SMALLEST_GROUP}
 
     def log_estimates(self, items: ItemSet) -> Floats:
         """``log(1 + price)`` of each item."""
@@ -92,20 +79,18 @@ class CategoryMedian:
 
     def save(self, folder: Path) -> None:
         """See :class:`Technique`."""
-        write_json(folder / "medians.json", asdict(self))
+        medians = {
+            "overall": self.overall,
+            "by_source": self.by_source,
+            "by_category": self.by_category,
+        }
+        write_json(folder / "medians.json", medians)
+        self.measured.write(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """See :class:`Technique`."""
-        stored = read_json(folder / "medians.json")
-        return cls(**stored | {"interval": ConformalInterval(**stored["interval"])})
-
-    def price(self, items: ItemSet, *, progress: Progress = silent) -> pl.DataFrame:
-        """See :class:`Technique`."""
-        watch = Stopwatch()
-        estimate = self.log_estimates(items)
-        progress("items priced", len(items), len(items))
-        return estimate_frame(items, estimate, self.interval, watch)
+        return cls(**read_json(folder / "medians.json"), measured=Measured.read(folder))
 
 
 def _medians(rows: pl.DataFrame, keys: tuple[str, ...]) -> pl.DataFrame:

@@ -6,24 +6,23 @@ people, belongs to ``retrieval``.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
+from pydantic import JsonValue
 
 from pricing_platform.pricing.estimates import (
     Floats,
     Stopwatch,
-    estimate_frame,
     log_prices,
     mean_absolute_error,
 )
 from pricing_platform.pricing.features import rounded
-from pricing_platform.pricing.intervals import ConformalInterval
+from pricing_platform.pricing.log_price_technique import LogPriceTechnique, Measured
 from pricing_platform.pricing.neighbours import (
     FamilyCodes,
     Neighbours,
@@ -65,7 +64,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Comparables:
+class Comparables(LogPriceTechnique):
     """The weighted median price of the training items nearest by embedding (cosine, exact)."""
 
     name: ClassVar[str] = "comparables"
@@ -75,8 +74,6 @@ class Comparables:
     log_price: Floats
     families: list[str | None]
     choice: Choice
-    interval: ConformalInterval
-    measured: dict[str, float]
 
     @classmethod
     def fit(
@@ -85,30 +82,22 @@ class Comparables:
         validation: ItemSet,
         *,
         seed: int,  # noqa: ARG003
+        work_folder: Path | None = None,  # noqa: ARG003
         progress: Progress = silent,
     ) -> Self:
         """Keeps the training items and chooses the settings on validation MAE."""
         watch = Stopwatch()
         kept = cls(
-            train.embeddings.astype(np.float16),
-            log_prices(train),
-            families_of(train),
-            Choice(_COUNTS[0], 0.0),
-            ConformalInterval(0.0, 0.0),
-            {},
+            embeddings=train.embeddings.astype(np.float16),
+            log_price=log_prices(train),
+            families=families_of(train),
+            choice=Choice(_COUNTS[0], 0.0),
         )
         neighbours = kept.neighbours(validation, max(_COUNTS))
-        choice, error = kept.best_choice(validation, neighbours)
-        estimate = choice.log_estimates(neighbours, kept.log_price, kept.overall)
+        chosen = replace(kept, choice=kept.best_choice(validation, neighbours))
+        estimate = chosen.choice.log_estimates(neighbours, kept.log_price, kept.overall)
         progress("settings tried", 1, 1)
-        measured = {
-            "validation_mae": error,
-            "neighbours": float(choice.count),
-            "sharpness": choice.sharpness,
-            "seconds": watch.seconds(),
-        }
-        interval = ConformalInterval.fit(log_prices(validation), estimate)
-        return cls(kept.embeddings, kept.log_price, kept.families, choice, interval, measured)
+        return chosen.measured_on(validation, estimate, watch, **asdict(chosen.choice))
 
     @property
     def model(self) -> str:
@@ -116,24 +105,28 @@ class Comparables:
         return f"{self.choice.count} nearest by embedding"
 
     @property
-    def metrics(self) -> dict[str, float]:
+    def configuration(self) -> dict[str, JsonValue]:
         """See :class:`Technique`."""
-        return self.measured
+        return asdict(self.choice)
 
     @property
     def overall(self) -> float:
         """The estimate of an item that has no neighbour outside its family."""
         return float(np.median(self.log_price))
 
-    def best_choice(self, validation: ItemSet, neighbours: Neighbours) -> tuple[Choice, float]:
-        """The setting with the smallest validation MAE, and that error."""
+    def best_choice(self, validation: ItemSet, neighbours: Neighbours) -> Choice:
+        """The setting with the smallest validation MAE."""
         tried = []
         for count, sharpness in product(_COUNTS, _SHARPNESS):
             choice = Choice(count, sharpness)
             estimate = choice.log_estimates(neighbours, self.log_price, self.overall)
             tried.append((mean_absolute_error(validation, estimate), count, sharpness))
-        error, count, sharpness = min(tried)
-        return Choice(count, sharpness), error
+        return Choice(*min(tried)[1:])
+
+    def log_estimates(self, items: ItemSet) -> Floats:
+        """``log(1 + price)`` of each item."""
+        found = self.neighbours(items, self.choice.count)
+        return self.choice.log_estimates(found, self.log_price, self.overall)
 
     def neighbours(self, items: ItemSet, count: int) -> Neighbours:
         """The nearest training items of each item, none of its own family."""
@@ -150,32 +143,19 @@ class Comparables:
         """See :class:`Technique`."""
         arrays: Arrays = {"embeddings": self.embeddings, "log_price": self.log_price}
         write_arrays(folder / "references.safetensors", arrays)
-        settings = {
-            "families": self.families,
-            "choice": asdict(self.choice),
-            "interval": asdict(self.interval),
-            "measured": self.measured,
-        }
-        write_json(folder / "technique.json", settings)
+        settings = {"families": self.families, "choice": asdict(self.choice)}
+        write_json(folder / "settings.json", settings)
+        self.measured.write(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """See :class:`Technique`."""
         arrays = read_arrays(folder / "references.safetensors")
-        stored = read_json(folder / "technique.json")
+        settings = read_json(folder / "settings.json")
         return cls(
-            arrays["embeddings"],
-            arrays["log_price"],
-            stored["families"],
-            Choice(**stored["choice"]),
-            ConformalInterval(**stored["interval"]),
-            stored["measured"],
+            embeddings=arrays["embeddings"],
+            log_price=arrays["log_price"],
+            families=settings["families"],
+            choice=Choice(**settings["choice"]),
+            measured=Measured.read(folder),
         )
-
-    def price(self, items: ItemSet, *, progress: Progress = silent) -> pl.DataFrame:
-        """See :class:`Technique`."""
-        watch = Stopwatch()
-        found = self.neighbours(items, self.choice.count)
-        estimate = self.choice.log_estimates(found, self.log_price, self.overall)
-        progress("items priced", len(items), len(items))
-        return estimate_frame(items, estimate, self.interval, watch)

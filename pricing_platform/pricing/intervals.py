@@ -28,8 +28,8 @@ LEVEL = 0.8
 class ConformalInterval:
     """Offsets in ``log(1 + price)`` from an estimate to the ends of its interval."""
 
-    below: float
-    above: float
+    below: float = 0.0
+    above: float = 0.0
 
     @classmethod
     def fit(

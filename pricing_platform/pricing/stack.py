@@ -6,26 +6,18 @@ own price, belong to ``features``.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
+from pydantic import JsonValue
 
-from pricing_platform.pricing.estimates import (
-    Floats,
-    Stopwatch,
-    estimate_frame,
-    from_log,
-    log_prices,
-    mean_absolute_error,
-)
+from pricing_platform.pricing.estimates import Floats, Stopwatch, from_log, log_prices
 from pricing_platform.pricing.features import FeatureTable, ItemFeatures, fit_features
-from pricing_platform.pricing.intervals import ConformalInterval
-from pricing_platform.pricing.stored import read_json, write_json
+from pricing_platform.pricing.log_price_technique import LogPriceTechnique, Measured
 from pricing_platform.pricing.technique import ItemSet, Progress, silent
 
 _MOST_TREES = 1500
@@ -33,7 +25,7 @@ _PATIENCE = 100
 _WEIGHT_EXPONENT = 0.5
 """An item weighs its price to this power: a relative error costs more where the price is high."""
 
-_SETTINGS = {
+_SETTINGS: dict[str, JsonValue] = {
     "objective": "l1",
     "metric": "None",
     "learning_rate": 0.05,
@@ -50,7 +42,7 @@ _SETTINGS = {
 
 
 @dataclass(frozen=True)
-class Stack:
+class Stack(LogPriceTechnique):
     """LightGBM (Ke et al. 2017) with absolute loss over the features of an item.
 
     Stacked generalisation (Wolpert 1992): the estimates of the simpler models are features, made
@@ -62,30 +54,25 @@ class Stack:
 
     features: ItemFeatures
     booster_text: str
-    interval: ConformalInterval
-    measured: dict[str, float]
 
     @classmethod
     def fit(
-        cls, train: ItemSet, validation: ItemSet, *, seed: int, progress: Progress = silent
+        cls,
+        train: ItemSet,
+        validation: ItemSet,
+        *,
+        seed: int,
+        work_folder: Path | None = None,  # noqa: ARG003
+        progress: Progress = silent,
     ) -> Self:
         """Boosts until the validation MAE has not fallen for a while; the best round is kept."""
         watch = Stopwatch()
         fitted = fit_features(train, progress)
-        table = fitted.features.transform(validation)
-        text, rounds = _boost(
-            boosting_matrix(fitted.table), train, boosting_matrix(table), validation, seed, progress
-        )
-        unmeasured = cls(fitted.features, text, ConformalInterval(0.0, 0.0), {})
-        estimate = unmeasured.log_estimates(table)
-        measured = {
-            "validation_mae": mean_absolute_error(validation, estimate),
-            "trees": float(rounds),
-            "features": float(len(table.names) + table.components.shape[1]),
-            "seconds": watch.seconds(),
-        }
-        interval = ConformalInterval.fit(log_prices(validation), estimate)
-        return cls(fitted.features, text, interval, measured)
+        x, table = boosting_matrix(fitted.table), fitted.features.transform(validation)
+        text, trees = _boost(x, train, boosting_matrix(table), validation, seed, progress)
+        stack = cls(features=fitted.features, booster_text=text)
+        estimate, columns = stack.estimates_from(table), float(x.shape[1])
+        return stack.measured_on(validation, estimate, watch, trees=trees, columns=columns)
 
     @property
     def model(self) -> str:
@@ -93,9 +80,9 @@ class Stack:
         return "LightGBM"
 
     @property
-    def metrics(self) -> dict[str, float]:
+    def configuration(self) -> dict[str, JsonValue]:
         """See :class:`Technique`."""
-        return self.measured
+        return {**_SETTINGS, "weight_exponent": _WEIGHT_EXPONENT}
 
     @cached_property
     def _booster(self) -> Any:
@@ -103,7 +90,11 @@ class Stack:
 
         return lightgbm.Booster(model_str=self.booster_text)
 
-    def log_estimates(self, table: FeatureTable) -> Floats:
+    def log_estimates(self, items: ItemSet) -> Floats:
+        """``log(1 + price)`` of each item."""
+        return self.estimates_from(self.features.transform(items))
+
+    def estimates_from(self, table: FeatureTable) -> Floats:
         """``log(1 + price)`` of the items whose features these are."""
         return np.asarray(self._booster.predict(boosting_matrix(table)), np.float64)
 
@@ -111,26 +102,16 @@ class Stack:
         """See :class:`Technique`."""
         self.features.save(folder)
         (folder / "booster.txt").write_text(self.booster_text, encoding="utf-8")
-        settings = {"interval": asdict(self.interval), "measured": self.measured}
-        write_json(folder / "technique.json", settings)
+        self.measured.write(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """See :class:`Technique`."""
-        stored = read_json(folder / "technique.json")
         return cls(
-            ItemFeatures.load(folder),
-            (folder / "booster.txt").read_text(encoding="utf-8"),
-            ConformalInterval(**stored["interval"]),
-            stored["measured"],
+            features=ItemFeatures.load(folder),
+            booster_text=(folder / "booster.txt").read_text(encoding="utf-8"),
+            measured=Measured.read(folder),
         )
-
-    def price(self, items: ItemSet, *, progress: Progress = silent) -> pl.DataFrame:
-        """See :class:`Technique`."""
-        watch = Stopwatch()
-        estimate = self.log_estimates(self.features.transform(items))
-        progress("items priced", len(items), len(items))
-        return estimate_frame(items, estimate, self.interval, watch)
 
 
 def boosting_matrix(table: FeatureTable) -> npt.NDArray[np.float32]:

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
-import polars as pl
+from pydantic import JsonValue
 
-from pricing_platform.pricing.estimates import (
-    Floats,
-    Stopwatch,
-    estimate_frame,
-    log_prices,
-    mean_absolute_error,
-)
-from pricing_platform.pricing.intervals import ConformalInterval
-from pricing_platform.pricing.stored import read_json, write_json
+from pricing_platform.pricing.estimates import Floats, Stopwatch
+from pricing_platform.pricing.log_price_technique import LogPriceTechnique, Measured
 from pricing_platform.pricing.technique import ItemSet, Progress, silent
-from pricing_platform.pricing.text_model import TextModel, fit_text_model, texts_of
+from pricing_platform.pricing.text_model import FOLDS, TextModel, fit_text_model, texts_of
+from pricing_platform.pricing.text_vectors import PENALTY
 
 
 @dataclass(frozen=True)
-class TfidfRidge:
+class TfidfRidge(LogPriceTechnique):
     """Ridge regression of ``log(1 + price)`` on tf-idf of words, word pairs and word parts."""
 
     name: ClassVar[str] = "tfidf_ridge"
     version: ClassVar[str] = "1"
 
     text: TextModel
-    interval: ConformalInterval
-    measured: dict[str, float]
 
     @classmethod
     def fit(
@@ -39,18 +31,15 @@ class TfidfRidge:
         validation: ItemSet,
         *,
         seed: int,  # noqa: ARG003
+        work_folder: Path | None = None,  # noqa: ARG003
         progress: Progress = silent,
     ) -> Self:
         """Learns vocabularies and coefficients; see :class:`Technique`."""
         watch = Stopwatch()
-        text = fit_text_model(train, progress).model
-        estimate = _log_estimates(text, validation)
-        measured = {
-            "validation_mae": mean_absolute_error(validation, estimate),
-            "coefficients": float(len(text.ridge.coefficients)),
-            "seconds": watch.seconds(),
-        }
-        return cls(text, ConformalInterval.fit(log_prices(validation), estimate), measured)
+        fitted = cls(text=fit_text_model(train, progress).model)
+        coefficients = float(len(fitted.text.ridge.coefficients))
+        estimate = fitted.log_estimates(validation)
+        return fitted.measured_on(validation, estimate, watch, coefficients=coefficients)
 
     @property
     def model(self) -> str:
@@ -58,32 +47,20 @@ class TfidfRidge:
         return "tf-idf, ridge regression"
 
     @property
-    def metrics(self) -> dict[str, float]:
+    def configuration(self) -> dict[str, JsonValue]:
         """See :class:`Technique`."""
-        return self.measured
+        return {"penalty": PENALTY, "folds": FOLDS}
+
+    def log_estimates(self, items: ItemSet) -> Floats:
+        """``log(1 + price)`` of each item."""
+        return self.text.log_estimates(*self.text.vectors.transform(texts_of(items)))
 
     def save(self, folder: Path) -> None:
         """See :class:`Technique`."""
         self.text.save(folder)
-        write_json(
-            folder / "technique.json",
-            {"interval": asdict(self.interval), "measured": self.measured},
-        )
+        self.measured.write(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """See :class:`Technique`."""
-        stored = read_json(folder / "technique.json")
-        interval = ConformalInterval(**stored["interval"])
-        return cls(TextModel.load(folder), interval, stored["measured"])
-
-    def price(self, items: ItemSet, *, progress: Progress = silent) -> pl.DataFrame:
-        """See :class:`Technique`."""
-        watch = Stopwatch()
-        estimate = _log_estimates(self.text, items)
-        progress("items priced", len(items), len(items))
-        return estimate_frame(items, estimate, self.interval, watch)
-
-
-def _log_estimates(text: TextModel, items: ItemSet) -> Floats:
-    return text.log_estimates(*text.vectors.transform(texts_of(items)))
+        return cls(text=TextModel.load(folder), measured=Measured.read(folder))
