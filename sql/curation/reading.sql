@@ -2,7 +2,7 @@
 
 -- A JSON object as a map of texts. The slow branch is for objects that repeat a key: the first
 -- value counts.
-CREATE OR REPLACE MACRO json_map(object) AS
+CREATE OR REPLACE TEMP MACRO json_map(object) AS
     CASE
         WHEN json_type(object) = 'OBJECT' THEN coalesce(
             from_json(object, '"MAP(VARCHAR, VARCHAR)"'),
@@ -16,7 +16,7 @@ CREATE OR REPLACE MACRO json_map(object) AS
     END;
 
 -- The map without these keys and without empty values.
-CREATE OR REPLACE MACRO map_without(entries, keys) AS
+CREATE OR REPLACE TEMP MACRO map_without(entries, keys) AS
     map_from_entries(
         list_filter(
             map_entries(entries),
@@ -25,7 +25,7 @@ CREATE OR REPLACE MACRO map_without(entries, keys) AS
     );
 
 -- The digits of a text that is one price and nothing else.
-CREATE OR REPLACE MACRO price_digits(published) AS
+CREATE OR REPLACE TEMP MACRO price_digits(published) AS
     regexp_extract(
         published,
         '^\s*(?i:from|only|now)?\s*(?i:usd|eur|gbp|cad|aud|us\$|[$€£])?\s*(-?\d[\d.,]*?)\s*(?i:usd|eur|gbp|cad|aud|[$€£])?\s*$',
@@ -34,7 +34,7 @@ CREATE OR REPLACE MACRO price_digits(published) AS
 
 -- A price as published ('12.99', '$1,299.00', 'from 12.99', '12,99 €', '1.299,00 EUR') as a number;
 -- null where the text holds no number, or more than one.
-CREATE OR REPLACE MACRO price_number(published) AS
+CREATE OR REPLACE TEMP MACRO price_number(published) AS
     CASE
         WHEN isfinite(TRY_CAST(published AS DOUBLE)) THEN TRY_CAST(published AS DOUBLE)
         WHEN TRY_CAST(published AS DOUBLE) IS NULL THEN TRY_CAST(
@@ -47,7 +47,7 @@ CREATE OR REPLACE MACRO price_number(published) AS
     END;
 
 -- A point in time as published: ISO 8601, or seconds or milliseconds since 1970.
-CREATE OR REPLACE MACRO point_in_time(published) AS
+CREATE OR REPLACE TEMP MACRO point_in_time(published) AS
     coalesce(
         TRY_CAST(published AS TIMESTAMPTZ),
         TRY(to_timestamp(
@@ -56,4 +56,4 @@ CREATE OR REPLACE MACRO point_in_time(published) AS
     );
 
 -- The value of a field that `columns` in sources.toml maps to a column of the file.
-CREATE OR REPLACE MACRO mapped(record, field) AS record ->> (getvariable('columns')[field]);
+CREATE OR REPLACE TEMP MACRO mapped(record, field) AS record ->> (getvariable('columns')[field]);

@@ -1,0 +1,239 @@
+"""From ``raw.listings`` to ``curated.listings`` and ``curated.rejected_listings``.
+
+Here belong the rules by which a listing is kept or refused, and the making of the kept ones: every
+raw row ends in exactly one of the two tables. How texts are cleaned belongs to
+:mod:`pricing_platform.catalog.normalising`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pricing_platform.catalog.normalising import (
+    DESCRIPTION_LIMIT,
+    FIELD_SEPARATOR,
+    PRICE_NAME,
+    TEXT_TEMPLATE,
+    TEXT_TEMPLATE_VERSION,
+    UNCLEANED_LIMIT,
+    VALUE_LIMIT,
+    VALUE_SEPARATOR,
+    cleaned,
+    prepare,
+)
+from pricing_platform.stores.warehouse import Warehouse
+
+CURATION_VERSION = f"1.{TEXT_TEMPLATE_VERSION}"
+"""Raise it when the same raw rows would be curated differently."""
+
+RAW_ROW_LIMIT = 2_000
+"""Characters that are kept of a refused row."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Rows for which ``condition`` holds are refused; ``detail`` is SQL for what was found."""
+
+    name: str
+    condition: str
+    detail: str
+
+
+RULES = (
+    Rule("unreadable", "unreadable IS NOT NULL", "unreadable"),
+    Rule("listing_id_missing", "trim(coalesce(listing_id, '')) = ''", "'no identifier'"),
+    Rule("observed_at_missing", "observed_at IS NULL", "'no point in time, or none that is one'"),
+    Rule(
+        "title_missing",
+        r"NOT regexp_matches(coalesce(title, ''), '[\pL\pN]')",
+        "'no letter or digit in ' || coalesce(raw_title, 'no title')",
+    ),
+    Rule(
+        "price_missing",
+        "price IS NULL AND lower(trim(coalesce(price_text, ''))) IN ('', 'none', 'null')",
+        "'no price'",
+    ),
+    Rule("price_not_a_number", "price IS NULL", "left(price_text, 100)"),
+    Rule("price_not_positive", "price <= 0", "price_text"),
+    Rule(
+        "price_out_of_range",
+        "price NOT BETWEEN $price_minimum AND $price_maximum",
+        "format('{} is not between {} and {}', price, $price_minimum, $price_maximum)",
+    ),
+    Rule(
+        "currency_unknown",
+        "NOT regexp_full_match(coalesce(currency, ''), '[A-Z]{3}')",
+        "coalesce(currency, 'no currency')",
+    ),
+)
+"""The rules for single rows, in their order: the first that holds refuses the row."""
+
+DUPLICATE = "duplicate_in_snapshot"
+"""The rule after these: of the rows of a listing in a snapshot, the first that can be kept is."""
+
+# The title is cleaned before the rules are asked: one that is all tags is none.
+_JUDGE = f"""
+CREATE TEMP TABLE judged AS
+WITH titled AS (
+    SELECT
+        rowid AS raw_id, source, snapshot, row_number, listing_id, observed_at, price, price_text,
+        currency, unreadable, title, left(title, 100) AS raw_title
+    FROM raw.listings
+)
+SELECT
+    raw_id, source, snapshot, row_number, listing_id, trim(title) AS title,
+    CASE {" ".join(f"WHEN {rule.condition} THEN '{rule.name}'" for rule in RULES)} END AS rule,
+    CASE {" ".join(f"WHEN {rule.condition} THEN {rule.detail}" for rule in RULES)} END AS detail
+FROM ({cleaned("titled", "title")})
+"""
+_FIND_DUPLICATES = f"""
+CREATE TEMP TABLE firsts AS
+SELECT source, snapshot, listing_id, min(row_number) AS first
+FROM judged
+WHERE rule IS NULL
+GROUP BY ALL
+HAVING count(*) > 1;
+
+CREATE TEMP TABLE verdicts AS
+SELECT
+    judged.* REPLACE (
+        CASE WHEN rule IS NULL AND row_number > first THEN '{DUPLICATE}' ELSE rule END AS rule,
+        CASE WHEN rule IS NULL AND row_number > first THEN 'the same listing as row ' || first
+            ELSE detail END AS detail
+    )
+FROM judged
+LEFT JOIN firsts USING (source, snapshot, listing_id);
+
+DROP TABLE judged
+"""
+# An attribute that gives the price away in one category is withheld in all of its source.
+_FIND_WITHHELD = """
+CREATE TEMP TABLE withheld AS
+SELECT source, list(DISTINCT attribute) AS names
+FROM (SELECT source, unnest(attributes) AS attribute FROM curated.price_leaks)
+GROUP BY source
+"""
+_REJECTED = f"""
+SELECT
+    raw.source, raw.snapshot, raw.row_number, raw.listing_id, rule, detail,
+    left(coalesce(raw_row, to_json({{
+        'title': raw.title, 'description': left(description, 500), 'brand': brand,
+        'category': category, 'attributes': attributes, 'price': price_text, 'currency': currency,
+        'url': url
+    }})::VARCHAR), {RAW_ROW_LIMIT}) AS raw_row
+FROM verdicts
+JOIN raw.listings AS raw ON raw.rowid = raw_id
+WHERE rule IS NOT NULL
+"""
+_FIELD, _VALUE = (f"chr({ord(c)})" for c in (FIELD_SEPARATOR, VALUE_SEPARATOR))
+_JOINED = f"""
+SELECT
+    raw.source, raw.snapshot, raw.row_number, raw.listing_id, raw.observed_at, raw.price,
+    raw.currency, raw.url, verdicts.title,
+    list_filter(
+        map_entries(raw.attributes),
+        lambda e: NOT list_contains(coalesce(withheld.names, []), e.key)
+            AND NOT regexp_matches(e.key, '{PRICE_NAME}')
+    ) AS published,
+    concat(
+        coalesce(raw.brand, ''), {_FIELD}, coalesce(raw.category, ''), {_FIELD},
+        replace(left(coalesce(raw.description, ''), {UNCLEANED_LIMIT}), {_FIELD}, ' '), {_FIELD},
+        array_to_string(
+            list_transform(
+                published, lambda e: left(replace(e.value, {_VALUE}, ' '), {VALUE_LIMIT})
+            ),
+            {_VALUE}
+        )
+    ) AS document
+FROM verdicts
+JOIN raw.listings AS raw ON raw.rowid = raw_id
+LEFT JOIN withheld ON withheld.source = raw.source
+WHERE rule IS NULL
+"""
+_SPLIT = f"""
+SELECT
+    * EXCLUDE (published, document),
+    string_split(document, {_FIELD}) AS parts,
+    nullif(trim(parts[1]), '') AS brand,
+    coalesce(nullif(trim(parts[2]), ''), 'unknown') AS category,
+    CASE
+        WHEN length(parts[3]) > {DESCRIPTION_LIMIT}
+            THEN regexp_replace(left(trim(parts[3]), {DESCRIPTION_LIMIT}), ' [^ ]*$', '')
+        ELSE trim(parts[3])
+    END AS description,
+    list_filter(
+        list_zip(
+            list_transform(published, lambda e: trim(e.key)),
+            list_transform(string_split(parts[4], {_VALUE}), lambda v: trim(v))
+        ),
+        lambda e: e[2] <> ''
+    ) AS entries
+FROM ({cleaned("joined", "document")})
+"""
+_KEPT = f"""
+WITH joined AS ({_JOINED}), split AS ({_SPLIT}), measured AS (
+    SELECT
+        *,
+        coalesce(quantity_in(title), quantity_in(quantity_attributes(entries))) AS sold,
+        {TEXT_TEMPLATE} AS text
+    FROM split
+)
+SELECT
+    left(sha256(source || {_FIELD} || listing_id), 16) AS item_id,
+    source, snapshot, row_number, listing_id, observed_at, title, description, brand, category,
+    normalised_model_number(
+        coalesce(model_number_in_attributes(entries), model_number_in_title(title))
+    ) AS model_number,
+    map_from_entries(entries) AS attributes,
+    round(sold.quantity, 6) AS quantity, sold.unit AS unit,
+    price, currency, url, text,
+    sha256(text) AS content_hash
+FROM measured
+"""
+
+
+@dataclass(frozen=True)
+class CurationSummary:
+    """How many raw rows were kept, and how many were refused by which rule."""
+
+    kept: int
+    rejected: dict[str, int]
+
+
+def curate_listings(
+    warehouse: Warehouse, *, price_minimum: float, price_maximum: float, fingerprint: str
+) -> CurationSummary:
+    """Replaces ``curated.listings`` and ``curated.rejected_listings``, both in one transaction.
+
+    Reads ``raw.listings`` and ``curated.price_leaks``. All of it is SQL, so memory stays at the
+    warehouse's limit; DuckDB spills what is larger.
+
+    Args:
+        warehouse: where the tables are.
+        price_minimum: cheaper listings are refused.
+        price_maximum: dearer listings are refused.
+        fingerprint: of the inputs, to be remembered with the tables.
+    """
+    with warehouse.staging_folder() as staging:
+        kept, rejected = staging / "kept.parquet", staging / "rejected.parquet"
+        with warehouse.read() as connection:
+            prepare(connection)
+            prices = {"price_minimum": price_minimum, "price_maximum": price_maximum}
+            connection.execute(_JUDGE, prices)
+            connection.execute(_FIND_DUPLICATES)
+            connection.execute(_FIND_WITHHELD)
+            for query, path in ((_KEPT, kept), (_REJECTED, rejected)):
+                connection.execute(
+                    f"COPY ({query}) TO $path (FORMAT parquet, COMPRESSION uncompressed)",
+                    {"path": str(path)},
+                )
+            counted = connection.execute("SELECT rule, count(*) FROM verdicts GROUP BY ALL")
+            counts = dict(counted.fetchall())
+        warehouse.replace_all(
+            {"curated.listings": kept, "curated.rejected_listings": rejected},
+            fingerprint=fingerprint,
+        )
+    kept_count = counts.pop(None, 0)
+    order = {rule.name: place for place, rule in enumerate(RULES)}
+    ordered = sorted(counts.items(), key=lambda count: order.get(count[0], len(order)))
+    return CurationSummary(kept_count, dict(ordered))

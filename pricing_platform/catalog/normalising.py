@@ -1,0 +1,126 @@
+"""How the texts of a listing are cleaned and its amounts made comparable, as SQL for DuckDB.
+
+Here belong the steps of cleaning and the template of an item's text. Which listings are kept
+belongs to :mod:`pricing_platform.catalog.curation`, which runs all this over whole tables.
+
+A step says by a cheap test which texts need it: most need none. The patterns are RE2's.
+"""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+
+import duckdb
+
+from pricing_platform.settings import sql_folder
+
+TEXT_TEMPLATE_VERSION = "1"
+"""Of the template below and of the cleaning before it."""
+
+DESCRIPTION_LIMIT = 2_000
+"""Characters of a cleaned description that are kept: about twice what an encoder reads."""
+
+VALUE_LIMIT = 300
+"""Characters of an attribute's value that are kept."""
+
+UNCLEANED_LIMIT = 5 * DESCRIPTION_LIMIT
+"""Characters of a description that are cleaned at all: one row's HTML must not stall a run."""
+
+FIELD_SEPARATOR, VALUE_SEPARATOR = "\x1f", "\x1e"
+"""The texts of a row are cleaned as one, joined by these, which no step adds or takes away."""
+
+_CODES = "usd|eur|gbp|cad|aud|chf|jpy|inr"
+_NUMBER = r"\d(?:[\d.,]*\d)?"
+_LEAD_IN = (
+    "now|only|just|was|list|retail|sale|regular|everyday|special|our|price[ds]?|msrp|rrp|save"
+    "|from|for|under|over|at"
+)
+MONEY = (
+    r"(?i)(\bsize\W{0,2}eur\W?\d+(?:[.,]5)?\b)"  # the one group: a shoe size, which is kept
+    rf"|(?:\b(?:{_LEAD_IN})\b[\s:=-]*){{0,4}}(?:"
+    rf"(?:(?:us|ca|au|[acs])?\$|[€£¥₹]|\b(?:{_CODES})\b)\s?{_NUMBER}(?:\s?(?:{_CODES})\b)?"
+    rf"|\b{_NUMBER}\s?(?:[$€£¥₹¢]|(?:{_CODES}|dollars?|euros?|cents?)\b)"
+    rf"|\b(?:price[ds]?|msrp|rrp)\b(?:\s(?:is|was|of))?\s?[:=]\s?{_NUMBER})"
+)
+"""An amount of money, with the words that lead to it."""
+
+MONEY_HINT = rf"(?i)[$€£¥₹¢]|\b(?:{_CODES}|dollars?|euros?|cents?|price[ds]?|msrp|rrp)\b"
+"""What every text with an amount of money has."""
+
+PRICE_NAME = r"(?i)\b(?:price|msrp|rrp)(?:\b|_)"
+"""Attributes that are named after the price are never part of an item."""
+
+TEXT_TEMPLATE = """
+concat_ws(
+    chr(10),
+    title,
+    'Brand: ' || brand,
+    'Category: ' || nullif(category, 'unknown'),
+    nullif(array_to_string(
+        list_transform(entries, lambda e: replace(e[1], '_', ' ') || ': ' || e[2]), chr(10)
+    ), ''),
+    nullif(description, '')
+)
+"""
+"""What every technique reads of an item. The attributes come before the description, because an
+encoder reads the first few hundred tokens."""
+
+
+@dataclass(frozen=True)
+class TextStep:
+    """A step of cleaning: a ``{text}`` for which ``when`` holds becomes ``then``."""
+
+    name: str
+    when: str
+    then: str
+
+
+TEXT_STEPS = (
+    TextStep(
+        "decode entities and repair broken encodings",
+        r"contains({text}, '&') AND regexp_matches({text}, '&(?:#\w{1,8}|[A-Za-z]\w{1,30});')"
+        r" OR regexp_matches({text}, '[ÂÃâ][\x{80}-\x{bf}€™œ“”–ž]')",
+        "repair_text({text})",
+    ),
+    TextStep(
+        "take HTML out",
+        "contains({text}, '<')",
+        r"regexp_replace({text}, '(?is)<(?:script|style)\b[^\x1e\x1f]*?</(?:script|style)\s*>"
+        r"|<!--[^\x1e\x1f]*?-->|</?[a-z][^<>\x1e\x1f]*>', ' ', 'g')",
+    ),
+    TextStep(
+        "take amounts of money out",
+        f"regexp_matches({{text}}, '{MONEY_HINT}')",
+        f"regexp_replace({{text}}, '{MONEY}', '\\1', 'g')",
+    ),
+    TextStep(
+        "fold spaces and control characters",
+        r"regexp_matches({text}, '[\x00-\x1d\x7f-\x{a0}\x{200b}-\x{202f}\x{feff}\x{fffd}]|  ')",
+        r"regexp_replace({text},"
+        r" '[\x00-\x1d \x7f-\x{a0}\x{200b}-\x{202f}\x{feff}\x{fffd}]+', ' ', 'g')",
+    ),
+)
+
+
+def prepare(connection: duckdb.DuckDBPyConnection) -> None:
+    """Makes the functions and macros known that cleaning calls."""
+    connection.create_function("repair_text", repair_text, ["VARCHAR"], "VARCHAR")
+    connection.execute((sql_folder() / "curation" / "quantities.sql").read_text(encoding="utf-8"))
+
+
+def repair_text(text: str) -> str:
+    """Decodes entities and undoes UTF-8 that was read as another encoding (``CafÃ©``)."""
+    from ftfy import fix_encoding
+
+    return str(fix_encoding(html.unescape(text)))
+
+
+def cleaned(relation: str, column: str) -> str:
+    """A query for the relation in which ``column`` went through every step."""
+    query = f"FROM {relation}"
+    for step in TEXT_STEPS:
+        when, then = (part.replace("{text}", column) for part in (step.when, step.then))
+        changed = f"CASE WHEN {when} THEN {then} ELSE {column} END"
+        query = f"SELECT * REPLACE ({changed} AS {column}) FROM ({query})"
+    return query
