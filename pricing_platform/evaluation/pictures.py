@@ -147,7 +147,7 @@ def leaderboard_bars(leaderboard: pl.DataFrame, *, currency: str) -> bytes:
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
 
-    return _picture(draw, width=7.2, height=1.2 + 0.36 * max(ranked.height, 1))
+    return _picture(draw, width=6.6, height=1.2 + 0.36 * max(ranked.height, 1))
 
 
 def error_by_price_band(segments: pl.DataFrame, bands: list[str]) -> bytes:

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pricing_platform.evaluation.comparison import compare_techniques
+from pricing_platform_tests.unit.evaluation.evaluated_catalogue import warehouse_of
+
+
+def test_the_better_technique_stands_first_with_its_paired_difference(tmp_path: Path) -> None:
+    generator = np.random.default_rng(1)
+    prices = np.full(200, 100.0)
+    shared = generator.normal(0, 30, 200)  # hard items are hard for both: pairing removes it
+    warehouse = warehouse_of(
+        tmp_path,
+        prices.tolist(),
+        {
+            "aaa_worse": (prices + np.abs(shared) + 3).tolist(),
+            "zzz_better": (prices + np.abs(shared) + generator.normal(0, 1, 200)).tolist(),
+            "noise_floor": prices.tolist(),
+        },
+    )
+
+    (row,) = compare_techniques(warehouse, seed=1, resamples=300, permutations=999).to_dicts()
+
+    assert (row["technique"], row["compared_with"]) == ("zzz_better", "aaa_worse")
+    assert -3.5 < row["low"] < row["mean_difference"] < row["high"] < -2.5
+    assert row["p_value"] == row["p_value_holm"] == 0.001
+    assert (row["items"], row["families"]) == (200, 200)
+
+
+def test_only_items_that_both_priced_are_compared(tmp_path: Path) -> None:
+    warehouse = warehouse_of(
+        tmp_path,
+        [100.0, 100.0, 100.0, 100.0],
+        {"stack": [101.0, 103.0, 999.0, 105.0], "comparables": [110.0, 110.0, None, 110.0]},
+        family_id=["one", "one", "two", "two"],
+    )
+
+    (row,) = compare_techniques(warehouse, seed=1, resamples=50, permutations=99).to_dicts()
+
+    assert row["technique"] == "stack"
+    assert row["mean_difference"] == pytest.approx((1 + 3 + 5) / 3 - 10)
+    assert (row["items"], row["families"]) == (3, 2)
+
+
+def test_more_pairs_ask_for_more_evidence(tmp_path: Path) -> None:
+    generator = np.random.default_rng(2)
+    prices = np.full(100, 100.0)
+    estimates = {
+        name: (prices + generator.normal(0, 10, 100)).tolist() for name in ("a", "b", "c", "d")
+    }
+
+    compared = compare_techniques(
+        warehouse_of(tmp_path, prices.tolist(), estimates), seed=1, resamples=50, permutations=500
+    )
+
+    assert compared.height == 6
+    assert (compared["p_value_holm"] >= compared["p_value"]).all()
+    assert compared["p_value_holm"].min() == pytest.approx(min(1.0, 6 * compared["p_value"].min()))
+    assert (compared["mean_difference"] <= 0).all()
+
+
+def test_one_technique_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
+    warehouse = warehouse_of(tmp_path, [100.0], {"stack": [100.0]})
+
+    assert compare_techniques(warehouse, seed=1).is_empty()

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pricing_platform.errors import PlatformError
+from pricing_platform.evaluation.leaderboard import best_technique, leaderboard
+from pricing_platform.settings import sql_folder
+from pricing_platform.stores.warehouse import Warehouse
+from pricing_platform_tests.unit.evaluation.evaluated_catalogue import evaluate, warehouse_of
+
+
+def test_the_leaderboard_is_sorted_and_a_reference_is_never_first(evaluated: Warehouse) -> None:
+    board = leaderboard(evaluated)
+
+    assert board.select("rank", "technique", "is_reference").rows() == [
+        (1, "tfidf_ridge", False),
+        (2, "stack", False),
+        (3, "category_median", False),
+        (None, "noise_floor", True),
+    ]
+    assert board["mae"][3] == board["mae"].min()
+
+
+def test_the_leaderboard_has_every_metric_beside_its_interval(evaluated: Warehouse) -> None:
+    metrics = evaluated.frame(
+        "SELECT metric, value, low, high FROM evaluation.technique_metrics"
+        " WHERE technique = 'stack' AND split = 'test' AND segment = 'all'"
+    )
+    row = leaderboard(evaluated).row(by_predicate=pl.col("technique") == "stack", named=True)
+
+    assert metrics.height == 14
+    for name, value, low, high in metrics.iter_rows():
+        assert row[name] == value
+        assert (row.get(f"{name}_low", low), row.get(f"{name}_high", high)) == (low, high)
+    assert row["mae_low"] < row["mae"] < row["mae_high"]
+
+
+def test_validation_chooses_and_not_test(tmp_path: Path) -> None:
+    warehouse = warehouse_of(
+        tmp_path,
+        [100.0, 100.0],
+        {"lucky_on_test": [150.0, 100.0], "stack": [101.0, 130.0], "noise_floor": [100.0, 100.0]},
+        splits=["validation", "test"],
+    )
+    evaluate(warehouse)
+
+    assert leaderboard(warehouse)["technique"][0] == "lucky_on_test"
+    assert best_technique(warehouse) == "stack"
+
+
+def test_a_technique_that_prices_only_what_is_easy_does_not_lead(tmp_path: Path) -> None:
+    prices = [100.0] * 20
+    picky = [100.0] * 18 + [None] * 2
+    warehouse = warehouse_of(
+        tmp_path, prices, {"picky": picky, "stack": [110.0] * 20}, splits=["validation"] * 20
+    )
+    evaluate(warehouse)
+
+    assert best_technique(warehouse) == "stack"
+
+
+def test_one_failure_in_twenty_is_forgiven(tmp_path: Path) -> None:
+    warehouse = warehouse_of(
+        tmp_path,
+        [100.0] * 20,
+        {"almost": [100.0] * 19 + [None], "stack": [110.0] * 20},
+        splits=["validation"] * 20,
+    )
+    evaluate(warehouse)
+
+    assert best_technique(warehouse) == "almost"
+
+
+def test_without_an_evaluation_there_is_no_best_technique(tmp_path: Path) -> None:
+    warehouse = warehouse_of(tmp_path, [100.0], {"stack": [None], "noise_floor": [100.0]})
+    evaluate(warehouse)
+
+    with pytest.raises(PlatformError, match="No technique has been evaluated"):
+        best_technique(warehouse)
+
+
+def test_sources_and_segments_have_ranks_of_their_own(evaluated: Warehouse) -> None:
+    by_source = evaluated.frame("SELECT * FROM evaluation.leaderboard_by_source")
+    segments = evaluated.frame("SELECT * FROM evaluation.segments")
+
+    assert set(by_source["source"]) == {"harbour", "orchard"}
+    assert set(segments["segment"]) == {"category", "price_band"}
+    for frame, keys in ((by_source, ["source"]), (segments, ["segment", "segment_value"])):
+        ranked = frame.filter(~pl.col("is_reference"))
+        leaders = ranked.filter(rank=1)
+        smallest = ranked.group_by(keys).agg(pl.col("mae").min())
+        assert leaders.height == ranked.select(keys).unique().height
+        assert leaders.select(*keys, "mae").sort(keys).equals(smallest.sort(keys))
+        assert frame.filter("is_reference")["rank"].null_count() == len(leaders)
+
+
+def test_bands_leave_no_price_out(evaluated: Warehouse) -> None:
+    bands = evaluated.frame("SELECT * FROM evaluation.price_bands ORDER BY priced_from")
+    scored = evaluated.frame("SELECT * FROM evaluation.scored_predictions")
+
+    assert bands["priced_from"][0] == 0
+    assert bands["priced_from"][1:].to_list() == bands["priced_to"][:-1].to_list()
+    assert scored["price_band"].null_count() == 0
+
+
+@pytest.mark.parametrize(
+    "path", sorted((sql_folder() / "warehouse" / "evaluation").glob("*.sql")), ids=lambda p: p.name
+)
+def test_every_column_says_what_it_is(evaluated: Warehouse, path: Path) -> None:
+    columns = evaluated.columns(f"evaluation.{path.name.split('.')[0]}")
+
+    assert columns
+    assert [column.name for column in columns if not column.description.endswith(".")] == []

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pricing_platform.evaluation import pictures
+from pricing_platform.evaluation.pictures import draw_evaluation
+from pricing_platform.stores.warehouse import Warehouse
+from pricing_platform_tests.unit.evaluation.evaluated_catalogue import evaluate, warehouse_of
+
+
+def colours_of(png: bytes) -> set[tuple[int, int, int]]:
+    from PIL import Image
+
+    image = Image.open(BytesIO(png)).convert("RGB")
+    return {colour for _, colour in image.getcolors(maxcolors=image.width * image.height) or []}
+
+
+def test_every_technique_and_reference_is_drawn(evaluated: Warehouse) -> None:
+    drawn = draw_evaluation(evaluated)
+
+    assert list(drawn) == [
+        "leaderboard",
+        "error_by_price_band",
+        "estimates/tfidf_ridge",
+        "estimates/stack",
+        "estimates/category_median",
+        "estimates/noise_floor",
+    ]
+    assert all(png.startswith(b"\x89PNG") for png in drawn.values())
+    assert all(len(colours_of(png)) > 50 for png in drawn.values())
+    assert drawn == draw_evaluation(evaluated)
+
+
+def test_the_noise_floor_is_a_line_in_its_own_colour(evaluated: Warehouse) -> None:
+    board = evaluated.frame("SELECT * FROM evaluation.leaderboard")
+    vermilion = (0xD5, 0x5E, 0x00)
+
+    with_floor = pictures.leaderboard_bars(board, currency="USD")
+    without = pictures.leaderboard_bars(board.filter(~pl.col("is_reference")), currency="USD")
+
+    assert vermilion in colours_of(with_floor)
+    assert vermilion not in colours_of(without)
+
+
+def test_many_items_are_sampled_and_the_title_says_so(
+    evaluated: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = draw_evaluation(evaluated)["estimates/stack"]
+    monkeypatch.setattr(pictures, "_POINTS_AT_MOST", 20)
+    seen: list[pl.DataFrame] = []
+    draw = pictures.truth_against_estimate
+
+    def watched(scored: pl.DataFrame, *, technique: str, currency: str) -> bytes:
+        seen.append(scored)
+        return draw(scored, technique=technique, currency=currency)
+
+    monkeypatch.setattr(pictures, "truth_against_estimate", watched)
+
+    assert draw_evaluation(evaluated)["estimates/stack"] != everything
+    assert {frame.height for frame in seen} == {20}
+    assert all(frame["of"][0] > 100 for frame in seen)
+
+
+def test_a_technique_without_an_estimate_or_an_interval_spoils_no_picture(tmp_path: Path) -> None:
+    warehouse = warehouse_of(
+        tmp_path, [100.0, 100.0], {"stack": [90.0, 120.0], "broken": [None, None]},
+        family_id=["one", "one"],
+    )  # fmt: skip
+    evaluate(warehouse)
+
+    assert list(draw_evaluation(warehouse)) == [
+        "leaderboard",
+        "error_by_price_band",
+        "estimates/stack",
+    ]
+
+
+def test_before_the_first_evaluation_there_is_nothing_to_draw(tmp_path: Path) -> None:
+    warehouse = warehouse_of(tmp_path, [100.0], {})
+
+    assert draw_evaluation(warehouse) == {}

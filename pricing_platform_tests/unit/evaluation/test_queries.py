@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pricing_platform.evaluation.queries import run_query
+from pricing_platform.settings import sql_folder
+from pricing_platform.stores.warehouse import Warehouse
+from pricing_platform_tests.unit.evaluation.evaluated_catalogue import (
+    HOSTILE_TITLE,
+    warehouse_of,
+)
+
+PARAMETERS: dict[str, dict[str, object]] = {
+    "by_category": {"technique": "stack"},
+    "by_source": {},
+    "differences": {"technique": "stack"},
+    "failures": {},
+    "families": {"rows": 5},
+    "leaderboard": {},
+    "price_bands": {"technique": "stack"},
+    "price_history": {"item_id": "item-0001"},
+    "price_leaks": {},
+    "rejected_by_rule": {},
+    "sources": {},
+    "splits": {},
+    "worst_misses": {"technique": "stack", "rows": 3},
+}
+DUCKDB_FILES = sorted(
+    path for path in (sql_folder() / "queries").glob("*.sql") if ".postgres." not in path.name
+)
+
+
+@pytest.mark.parametrize("path", DUCKDB_FILES, ids=lambda path: path.stem)
+def test_every_query_runs_and_says_what_it_asks(evaluated: Warehouse, path: Path) -> None:
+    text = path.read_text()
+    comment = [line for line in text.splitlines() if line.startswith("--")]
+
+    rows = run_query(evaluated, path.stem, **PARAMETERS[path.stem])
+
+    assert not rows.is_empty()
+    assert "?" in comment[0]
+    documented = set(re.findall(r"\$(\w+)", "\n".join(comment)))
+    assert documented == set(re.findall(r"\$(\w+)", text)) == set(PARAMETERS[path.stem])
+
+
+def test_the_worst_miss_comes_first(evaluated: Warehouse) -> None:
+    rows = run_query(evaluated, "worst_misses", technique="stack", rows=3)
+
+    assert rows["title"][0] == HOSTILE_TITLE
+    assert rows["absolute_error"][0] == 5000
+    assert rows["absolute_error"].is_sorted(descending=True)
+    assert rows.height == 3
+
+
+def test_categories_share_the_whole_error(evaluated: Warehouse) -> None:
+    rows = run_query(evaluated, "by_category", technique="category_median")
+    scored = evaluated.frame(
+        "SELECT category, sum(absolute_error) AS error FROM evaluation.scored_predictions"
+        " WHERE technique = 'category_median' AND split = 'test' GROUP BY category"
+    )
+
+    assert rows["percent_of_error"].sum() == pytest.approx(100, abs=0.2)
+    expected = scored.with_columns(share=100 * pl.col("error") / pl.col("error").sum())
+    joined = rows.join(expected, on="category")
+    assert (joined["percent_of_error"] - joined["share"]).abs().max() < 0.06
+
+
+def test_refused_rows_are_counted_by_rule(evaluated: Warehouse) -> None:
+    rows = run_query(evaluated, "rejected_by_rule")
+
+    assert rows.select("source", "rule", "rejected_rows", "example").rows() == [
+        ("harbour", "price_missing", 2, "no price"),
+        ("orchard", "unreadable", 1, "malformed JSON near <b>"),
+    ]
+
+
+def test_rows_read_are_rows_kept_and_rows_refused(evaluated: Warehouse) -> None:
+    rows = run_query(evaluated, "sources")
+
+    assert rows["source"].to_list() == ["harbour", "orchard"]
+    assert (rows["rows_read"] == rows["rows_kept"] + rows["rows_refused"]).all()
+    assert rows["items"].sum() == 600
+    assert rows["snapshots"].to_list() == [2, 2]
+
+
+def test_a_history_has_every_price_and_its_change(evaluated: Warehouse) -> None:
+    rows = run_query(evaluated, "price_history", item_id="item-0001")
+
+    assert rows["snapshot"].to_list() == ["2026-02", "2026-03"]
+    assert rows["percent_change"].to_list() == [None, -50.0]
+
+
+def test_the_largest_families_come_first(evaluated: Warehouse) -> None:
+    rows = run_query(evaluated, "families", rows=5)
+    largest = evaluated.frame("SELECT max(family_size) AS size FROM curated.item_families").item()
+
+    assert rows["members"][0] == largest > 1
+    assert rows["members"].is_sorted(descending=True)
+
+
+def test_a_family_on_two_sides_is_counted(evaluated: Warehouse, tmp_path: Path) -> None:
+    torn = warehouse_of(
+        tmp_path,
+        [1.0, 2.0, 3.0, 4.0],
+        {},
+        splits=["train", "test", "test", "validation"],
+        family_id=["torn", "torn", "whole", "whole too"],
+    )
+
+    assert run_query(evaluated, "splits")["families_elsewhere_too"].to_list() == [0, 0, 0]
+    assert run_query(torn, "splits").select("split", "families_elsewhere_too").rows() == [
+        ("train", 1),
+        ("validation", 0),
+        ("test", 1),
+    ]

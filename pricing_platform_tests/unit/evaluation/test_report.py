@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from markupsafe import escape
+
+from pricing_platform.errors import PlatformError
+from pricing_platform.evaluation import report
+from pricing_platform.evaluation.report import render_report, write_report
+from pricing_platform.settings import sql_folder
+from pricing_platform.stores.warehouse import Warehouse
+from pricing_platform_tests.unit.evaluation.evaluated_catalogue import (
+    HOSTILE_TITLE,
+    evaluate,
+    warehouse_of,
+)
+
+NOW = datetime(2026, 3, 2, 12, 30, tzinfo=UTC)
+VOID = {"meta", "img", "link", "br", "hr"}
+
+
+class Page(HTMLParser):
+    """What a reader would find: tags, attributes, text; and whether the tags are balanced."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def attributes(self, name: str) -> Iterator[str]:
+        return (value for _, attributes in self.tags if (value := attributes.get(name)))
+
+
+@pytest.fixture(scope="module")
+def html(evaluated: Warehouse) -> str:
+    return render_report(evaluated, fingerprint="0123abcd", now=NOW)
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def test_the_file_needs_nothing_but_itself(html: str, page: Page) -> None:
+    assert not re.search(r"https?:|//[a-z]|@import|url\(", re.sub(r"base64,[^\"]*", "", html))
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe", "object"})
+    assert all(source.startswith("data:image/png;base64,") for source in page.attributes("src"))
+    assert page.open == []
+
+
+def test_texts_of_listings_are_text(html: str, page: Page) -> None:
+    assert HOSTILE_TITLE not in html
+    assert str(escape(HOSTILE_TITLE)) in html
+    assert HOSTILE_TITLE in page.text
+    assert "malformed JSON near <b>" in page.text
+
+
+def test_the_contents_lead_to_every_section(page: Page) -> None:
+    sections = [attributes["id"] for tag, attributes in page.tags if tag == "h2"]
+    links = [link.removeprefix("#") for link in page.attributes("href")]
+
+    assert links[-len(sections) :] == sections
+    assert set(links) <= set(page.attributes("id"))
+
+
+def test_every_picture_is_there_and_described(page: Page) -> None:
+    pictures = [attributes for tag, attributes in page.tags if tag == "img"]
+
+    assert len(pictures) == 6
+    assert all(picture["alt"] for picture in pictures)
+
+
+def test_it_tells_the_leaders_error_the_floor_the_leak_and_the_refusals(
+    evaluated: Warehouse, html: str
+) -> None:
+    text = " ".join(html.split())
+    (chosen,) = evaluated.frame(
+        "SELECT mae, mae_low, mae_high FROM evaluation.leaderboard WHERE technique = 'stack'"
+    ).to_dicts()
+
+    assert "<b>stack</b>, chosen on the validation items" in text
+    assert f"{chosen['mae']:.2f} USD on average (95 % interval {chosen['mae_low']:.2f}" in text
+    assert "There tfidf_ridge comes out first" in text
+    assert "price_per_watt * watts" in text
+    assert "price_missing" in text
+    assert "no_such_category" in text
+    assert "Written 2026-03-02 12:30:00 UTC" in text
+
+
+def test_every_query_that_it_names_is_shipped(html: str) -> None:
+    named = set(re.findall(r"sql/queries/(\w+\.sql)", html))
+
+    assert len(named) > 8
+    assert named <= {path.name for path in (sql_folder() / "queries").iterdir()}
+
+
+def test_the_same_tables_give_the_same_bytes_but_for_the_time(
+    evaluated: Warehouse, html: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "reports" / "evaluation.html"
+    later = datetime(2027, 1, 1, tzinfo=UTC)
+
+    assert write_report(evaluated, path, fingerprint="0123abcd", now=later) == path
+    assert html != path.read_text()
+    assert html.replace("2026-03-02 12:30:00", "2027-01-01 00:00:00") == path.read_text()
+
+
+def test_the_fingerprint_stands_at_the_end(html: str) -> None:
+    assert "0123abcd" in html[-100:]
+
+
+def test_a_report_that_cannot_be_written_leaves_the_old_one(
+    evaluated: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("the report of yesterday")
+
+    def full_disk(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(report.os, "fsync", full_disk)
+    with pytest.raises(PlatformError, match=r"report\.html cannot be written: No space left"):
+        write_report(evaluated, path)
+
+    assert path.read_text() == "the report of yesterday"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_before_an_evaluation_there_is_nothing_to_report(tmp_path: Path) -> None:
+    warehouse = warehouse_of(tmp_path, [100.0], {})
+    evaluate(warehouse)
+
+    with pytest.raises(PlatformError, match="No technique has been evaluated"):
+        write_report(warehouse, tmp_path / "report.html")
+
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_small_evaluation_has_a_report_too(tmp_path: Path) -> None:
+    warehouse = warehouse_of(tmp_path, [100.0], {"stack": [90.0]}, splits=["validation"])
+    evaluate(warehouse)
+
+    text = " ".join(render_report(warehouse, fingerprint="", now=NOW).split())
+
+    assert "It has not been run on the test items." in text
+    assert "No row was refused." in text
+    assert "No snapshots are recorded." in text
+    assert "<img" not in text

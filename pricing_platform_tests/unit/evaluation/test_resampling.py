@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pricing_platform.evaluation import resampling
+from pricing_platform.evaluation.resampling import (
+    FamilySums,
+    family_weights,
+    holm,
+    percentile_interval,
+    resampled_sums,
+    sign_flip_p_values,
+)
+
+
+def weights_of(families: int, resamples: int, seed: int) -> np.ndarray:
+    return np.concatenate(list(family_weights(families, resamples, seed)))
+
+
+def test_each_resample_draws_as_many_families_as_there_are() -> None:
+    weights = weights_of(50, 200, seed=1)
+
+    assert weights.shape == (200, 50)
+    assert (weights.sum(axis=1) == 50).all()
+    assert weights.var(axis=1).mean() == pytest.approx(1, abs=0.1)  # Poisson-like: with replacement
+
+
+def test_the_draws_do_not_depend_on_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = weights_of(30, 40, seed=1)
+    monkeypatch.setattr(resampling, "_WEIGHTS_AT_ONCE", 100)
+    blocks = list(family_weights(30, 40, seed=1))
+
+    assert len(blocks) == 14
+    assert (np.concatenate(blocks) == at_once).all()
+    assert (weights_of(30, 40, seed=2) != at_once).any()
+
+
+def test_groups_share_the_resamples() -> None:
+    everything = FamilySums(np.arange(10), np.arange(10.0)[:, None])
+    even = FamilySums(np.arange(0, 10, 2), np.arange(0.0, 10, 2)[:, None])
+    odd = FamilySums(np.arange(1, 10, 2), np.arange(1.0, 10, 2)[:, None])
+
+    whole, evens, odds = resampled_sums([everything, even, odd], families=10, resamples=50, seed=4)
+
+    assert np.allclose(whole, evens + odds)
+
+
+def clustered_sample(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Values around 10 of 80 families of 1 to 5, whose members share most of their deviation."""
+    sizes = generator.integers(1, 6, 80)
+    family = np.repeat(np.arange(80), sizes)
+    return family, 10 + generator.normal(0, 2, 80)[family] + generator.normal(0, 0.5, len(family))
+
+
+def mean_interval(family: np.ndarray, values: np.ndarray, seed: int) -> tuple[float, float]:
+    count = int(family.max()) + 1
+    sums = np.column_stack([np.bincount(family, values), np.bincount(family)])
+    group = FamilySums(np.arange(count), sums)
+    (totals,) = resampled_sums([group], families=count, resamples=400, seed=seed)
+    return percentile_interval(totals[:, 0] / totals[:, 1])
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says_only_when_it_knows_the_families() -> (
+    None
+):
+    generator = np.random.default_rng(11)
+    by_family, by_item, narrower = 0, 0, 0
+    for seed in range(300):
+        family, values = clustered_sample(generator)
+        low, high = mean_interval(family, values, seed)
+        item_low, item_high = mean_interval(np.arange(len(values)), values, seed)
+        by_family += low <= 10 <= high
+        by_item += item_low <= 10 <= item_high
+        narrower += item_high - item_low < high - low
+
+    assert 0.91 <= by_family / 300 <= 0.98
+    assert by_item / 300 < 0.85
+    assert narrower == 300
+
+
+def test_an_interval_leaves_resamples_without_a_value_out() -> None:
+    values = np.append(np.arange(101.0), np.nan)
+
+    assert percentile_interval(values, confidence=0.8) == pytest.approx((10, 90))
+    assert np.isnan(percentile_interval(np.array([np.nan]))).all()
+
+
+def test_sign_flips_by_family_agree_with_scipy() -> None:
+    from scipy.stats import permutation_test
+
+    differences = np.random.default_rng(5).normal(0.5, 1, 12)
+    exact = permutation_test(
+        (differences, np.zeros(12)),
+        lambda x, y, axis: np.mean(x - y, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=np.inf,
+    )
+    (p_value,) = sign_flip_p_values(
+        [FamilySums(np.arange(12), differences[:, None])], families=12, permutations=20_000, seed=1
+    )
+
+    assert p_value == pytest.approx(exact.pvalue, abs=0.015)
+
+
+def test_without_a_difference_one_test_in_twenty_finds_one() -> None:
+    generator = np.random.default_rng(6)
+    groups = [FamilySums(np.arange(40), generator.normal(0, 1, (40, 1))) for _ in range(800)]
+
+    p_values = sign_flip_p_values(groups, families=40, permutations=400, seed=2)
+
+    assert 0.025 <= np.mean(np.array(p_values) < 0.05) <= 0.075
+
+
+def test_a_p_value_is_never_zero_and_one_without_any_difference() -> None:
+    clear = FamilySums(np.arange(60), np.full((60, 1), 3.0))
+    equal = FamilySums(np.arange(60), np.zeros((60, 1)))
+
+    p_values = sign_flip_p_values([clear, equal], families=60, permutations=999, seed=0)
+
+    assert p_values == [0.001, 1.0]
+
+
+def test_holm_corrects_as_published() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.6, 0.5]) == [1.0, 1.0]
+    assert holm([]) == []
