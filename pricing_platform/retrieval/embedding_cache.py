@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.pricing.technique import Progress, silent
-from pricing_platform.retrieval.encoder import Encoder, Vectors
+from pricing_platform.retrieval.encoder import Encoder, TextEncoder, Vectors
 from pricing_platform.settings import Settings
 from pricing_platform.stores.warehouse import make_folder
 
@@ -42,7 +42,7 @@ class CachedEncoder:
     they are the same on every call and the same as a ``halfvec`` column holds.
     """
 
-    def __init__(self, encoder: Encoder, path: Path) -> None:
+    def __init__(self, encoder: TextEncoder, path: Path) -> None:
         self.encoder = encoder
         self.path = path
 
@@ -50,6 +50,16 @@ class CachedEncoder:
     def from_settings(cls, settings: Settings) -> CachedEncoder:
         """The configured encoder with the cache of the configured home."""
         return cls(Encoder.from_settings(settings), settings.cache_folder / "embeddings.sqlite")
+
+    @property
+    def identity(self) -> str:
+        """The encoder's: its name and its weights' sha256."""
+        return self.encoder.identity
+
+    @property
+    def dimensions(self) -> int:
+        """The length of an embedding."""
+        return self.encoder.dimensions
 
     def embed(self, texts: Sequence[str], progress: Progress = silent) -> Embedded:
         """The texts' embeddings, each of unit length up to half precision's rounding.
@@ -71,13 +81,13 @@ class CachedEncoder:
             fresh = dict(zip(chunk, vectors, strict=True))
             self._write(fresh)
             found |= fresh
-        result = np.empty((len(texts), self.encoder.dimensions), dtype=np.float32)
+        result = np.empty((len(texts), self.dimensions), dtype=np.float32)
         for row, key in enumerate(keys):
             result[row] = found[key]
         return Embedded(result, len(pending))
 
     def _key(self, text: str) -> bytes:
-        identity = self.encoder.identity.encode()
+        identity = self.identity.encode()
         return hashlib.sha256(identity + b"\0" + text.encode(errors="surrogatepass")).digest()
 
     def _read(self, keys: Sequence[bytes]) -> dict[bytes, _Half]:
@@ -86,7 +96,7 @@ class CachedEncoder:
             for key in dict.fromkeys(keys):
                 row = connection.execute("SELECT vector FROM embeddings WHERE key = ?", [key])
                 vector = row.fetchone()
-                if vector is not None and len(vector[0]) == 2 * self.encoder.dimensions:
+                if vector is not None and len(vector[0]) == 2 * self.dimensions:
                     found[key] = np.frombuffer(vector[0], dtype="<f2")
         return found
 

@@ -1,0 +1,183 @@
+"""The embeddings of items: ``curated.items`` of the warehouse, served from Postgres.
+
+Here belongs what is particular to items. How rows and embeddings are brought to agree belongs to
+``reconciliation``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pricing_platform.catalog.normalising import TEXT_TEMPLATE_VERSION
+from pricing_platform.errors import PlatformError
+from pricing_platform.pricing.technique import ItemSet, Progress, silent
+from pricing_platform.retrieval.embedding_cache import CachedEncoder
+from pricing_platform.retrieval.reconciliation import (
+    EmbeddedTable,
+    ReconciliationSummary,
+    reconcile,
+)
+from pricing_platform.stores.postgres import Postgres
+from pricing_platform.stores.warehouse import Warehouse, fingerprint
+
+CHUNKER_VERSION = "whole text"  # an item is one chunk
+ITEM_EMBEDDINGS_VERSION = f"1.{TEXT_TEMPLATE_VERSION}"
+DIMENSIONS = 384
+
+_BATCH = 20_000
+_ITEMS = EmbeddedTable(
+    rows="catalog.items",
+    embeddings="catalog.item_embeddings",
+    key="item_id",
+    columns={
+        "source": "text",
+        "listing_id": "text",
+        "title": "text",
+        "brand": "text",
+        "category": "text",
+        "family_id": "text",
+        "split": "text",
+        "price": "float8",
+        "currency": "text",
+        "price_observed_at": "timestamptz",
+        "url": "text",
+        "content_hash": "text",
+        "fingerprint": "text",
+    },
+    index="item_embeddings_hnsw",
+)
+
+
+class _CuratedItems:
+    """The items as the warehouse has them; a connection is open only while a batch is read."""
+
+    def __init__(self, warehouse: Warehouse, identity: str) -> None:
+        self._warehouse = warehouse
+        self._identity = identity
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        columns = ["item_id", *_ITEMS.columns]
+        read = ", ".join(name for name in columns if name not in ("content_hash", "fingerprint"))
+        last = ""
+        while True:
+            batch = self._warehouse.frame(
+                f"SELECT {read}, sha256(text) AS content_hash FROM curated.items"
+                " WHERE item_id > ? ORDER BY item_id LIMIT ?",
+                [last, _BATCH],
+            )
+            if batch.is_empty():
+                return
+            last = batch["item_id"][-1]
+            yield self._with_fingerprint(batch).select(columns)
+
+    def texts(self, keys: Sequence[str]) -> pl.DataFrame:
+        found = self._warehouse.frame(
+            "SELECT item_id AS key, text, sha256(text) AS content_hash FROM curated.items"
+            " WHERE item_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY item_id",
+            [list(keys)],
+        )
+        return self._with_fingerprint(found)
+
+    def _with_fingerprint(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Of all that an embedding follows from; the text enters by its sha256."""
+        return rows.with_columns(
+            pl.Series(
+                "fingerprint",
+                [
+                    fingerprint(content, TEXT_TEMPLATE_VERSION, CHUNKER_VERSION, self._identity)
+                    for content in rows["content_hash"]
+                ],
+                dtype=pl.String,
+            )
+        )
+
+
+def reconcile_item_embeddings(
+    warehouse: Warehouse,
+    postgres: Postgres,
+    encoder: CachedEncoder,
+    *,
+    deletion_share_limit: float,
+    progress: Progress = silent,
+) -> ReconciliationSummary:
+    """Makes ``catalog.items`` and ``catalog.item_embeddings`` follow ``curated.items``.
+
+    Raises:
+        PlatformError: when more items than the limit would be deleted, or the encoder's vectors
+            do not fit the column.
+    """
+    if encoder.dimensions != DIMENSIONS:
+        raise PlatformError(
+            f"The encoder {encoder.identity.split(':')[0]} gives {encoder.dimensions} dimensions,"
+            f" and catalog.item_embeddings holds {DIMENSIONS}.",
+            f"Set PRICING_ENCODER to an encoder with {DIMENSIONS} dimensions.",
+        )
+    return reconcile(
+        postgres,
+        _ITEMS,
+        _CuratedItems(warehouse, encoder.identity),
+        encoder,
+        deletion_share_limit=deletion_share_limit,
+        progress=progress,
+    )
+
+
+def items_without_embedding(warehouse: Warehouse, postgres: Postgres) -> pl.DataFrame:
+    """The items (item_id, title) that have no embedding of their current text in Postgres."""
+    items = warehouse.frame(
+        "SELECT item_id, title, sha256(text) AS content_hash FROM curated.items ORDER BY item_id"
+    )
+    embedded = postgres.frame(
+        "SELECT item_id, content_hash FROM catalog.items AS r"
+        " JOIN catalog.item_embeddings AS e USING (item_id) WHERE e.fingerprint = r.fingerprint"
+    )
+    return items.join(embedded, on=["item_id", "content_hash"], how="anti").drop("content_hash")
+
+
+def load_item_set(
+    warehouse: Warehouse,
+    postgres: Postgres,
+    where: str = "true",
+    parameters: Mapping[str, Any] | None = None,
+) -> ItemSet:
+    """The items of ``curated.items`` beside their embeddings, in the order of their ids.
+
+    Args:
+        where: a condition in DuckDB's SQL, with ``$name`` for each of the parameters.
+
+    Raises:
+        PlatformError: when an item has no embedding of its current text.
+    """
+    frame = warehouse.frame(
+        f"SELECT *, sha256(text) AS text_sha256 FROM curated.items WHERE {where} ORDER BY item_id",
+        parameters or (),
+    )
+    positions = {
+        key: row for row, key in enumerate(frame.select("item_id", "text_sha256").iter_rows())
+    }
+    embeddings = np.empty((frame.height, DIMENSIONS), dtype=np.float32)
+    found = 0
+    with postgres.connection(read_only=True) as connection:
+        cursor = connection.cursor(binary=True)
+        cursor.execute(
+            "SELECT item_id, content_hash, embedding FROM catalog.item_embeddings AS e"
+            " JOIN catalog.items AS r USING (item_id)"
+            " WHERE e.fingerprint = r.fingerprint AND item_id = ANY(%s)",
+            [frame["item_id"].to_list()],
+        )
+        for item_id, content_hash, embedding in cursor:
+            row = positions.get((item_id, content_hash))
+            if row is not None:
+                embeddings[row] = embedding.to_numpy()
+                found += 1
+    if found < frame.height:
+        raise PlatformError(
+            f"{frame.height - found:,} of {frame.height:,} items have no embedding of their"
+            " current text in Postgres.",
+            "Materialize item_embeddings: pricing-platform run does.",
+        )
+    return ItemSet(frame.drop("text_sha256"), embeddings)

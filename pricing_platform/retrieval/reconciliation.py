@@ -1,0 +1,347 @@
+"""Makes the embeddings in Postgres what they should be: desired against actual, nothing remembered.
+
+A row carries the fingerprint of all that its embedding follows from, and an embedding the
+fingerprint of all that it was made from; where they differ, the embedding is stale. First the rows
+are made to follow their source, in one transaction; then the stale ones are encoded in chunks,
+outside any transaction, and written only where the row still has the fingerprint that was encoded.
+So it does not matter when this is killed, or who else runs it at the same time.
+
+Here belongs what is the same for everything that is embedded. What is embedded stands elsewhere.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+import psycopg
+from pgvector import HalfVector
+from psycopg import sql
+
+from pricing_platform.errors import PlatformError
+from pricing_platform.pricing.technique import Progress, silent
+from pricing_platform.retrieval.embedding_cache import CachedEncoder
+from pricing_platform.retrieval.encoder import Vectors
+from pricing_platform.stores.postgres import Postgres
+
+HNSW_M = 16
+HNSW_EF_CONSTRUCTION = 128
+_CHUNK = 4096  # rows encoded and written together
+_REBUILD_SHARE = 0.5  # from here on, building the index anew is faster than inserting into it
+_REBUILD_ROWS = 5_000
+
+
+@dataclass(frozen=True)
+class EmbeddedTable:
+    """A Postgres table and the one that holds its rows' embeddings, joined by a text key.
+
+    ``columns`` are those of ``rows`` besides the key, with their types; ``fingerprint`` is one of
+    them. ``index`` names the HNSW index; without one, search is exact.
+    """
+
+    rows: str
+    embeddings: str
+    key: str
+    columns: dict[str, str]
+    index: str | None = None
+
+
+class DesiredRows(Protocol):
+    """Where the rows and their texts come from."""
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """All rows, a batch at a time: the key and the table's columns, in their order."""
+        ...
+
+    def texts(self, keys: Sequence[str]) -> pl.DataFrame:
+        """For those of the keys that are still there: ``key``, ``text``, ``fingerprint``."""
+        ...
+
+
+@dataclass(frozen=True)
+class ReconciliationSummary:
+    """What a reconciliation did, in rows; ``encoded`` and ``cached`` say how vectors were had.
+
+    ``superseded`` rows were changed by somebody else while they were encoded, and left alone.
+    """
+
+    inserted: int
+    updated: int
+    deleted: int
+    unchanged: int
+    encoded: int
+    cached: int
+    superseded: int
+    seconds: float
+
+
+def reconcile(
+    postgres: Postgres,
+    table: EmbeddedTable,
+    desired: DesiredRows,
+    encoder: CachedEncoder,
+    *,
+    deletion_share_limit: float,
+    progress: Progress = silent,
+) -> ReconciliationSummary:
+    """Brings rows and embeddings to what is desired; a second call finds nothing to do.
+
+    Raises:
+        PlatformError: when a larger share of the rows than the limit would be deleted; nothing is
+            changed then.
+    """
+    start = time.perf_counter()
+    with postgres.connection() as connection:
+        deleted = _follow(connection, table, desired.batches(), deletion_share_limit)
+    with postgres.connection() as connection:
+        total, stale = _count(connection, table)
+        if table.index and stale > max(_REBUILD_ROWS, _REBUILD_SHARE * total):
+            connection.execute(_sql("DROP INDEX IF EXISTS {index}", table))
+    written = _Written()
+    for keys in _stale_keys(postgres, table):
+        texts = desired.texts(keys)
+        vectors, encoded = encoder.embed(texts["text"].to_list())
+        with postgres.connection() as connection:
+            written += _swap(connection, table, texts, vectors, encoder.identity, encoded)
+        progress("Embedding", min(written.done, stale), stale)
+    with postgres.connection() as connection:
+        _finish(connection, table, changed=bool(deleted or written.done))
+    return ReconciliationSummary(
+        inserted=written.inserted,
+        updated=written.updated,
+        deleted=deleted,
+        unchanged=total - stale,
+        encoded=written.encoded,
+        cached=written.done - written.encoded,
+        superseded=written.done - written.inserted - written.updated,
+        seconds=time.perf_counter() - start,
+    )
+
+
+@dataclass(frozen=True)
+class _Written:
+    done: int = 0
+    inserted: int = 0
+    updated: int = 0
+    encoded: int = 0
+
+    def __add__(self, other: _Written) -> _Written:
+        return _Written(
+            self.done + other.done,
+            self.inserted + other.inserted,
+            self.updated + other.updated,
+            self.encoded + other.encoded,
+        )
+
+
+def _follow(
+    connection: psycopg.Connection[Any],
+    table: EmbeddedTable,
+    batches: Iterable[pl.DataFrame],
+    deletion_share_limit: float,
+) -> int:
+    """Makes the rows what is desired, in one transaction; returns how many were deleted."""
+    _lock(connection, table)
+    connection.execute(_sql("CREATE TEMP TABLE desired (LIKE {rows}) ON COMMIT DROP", table))
+    types = ["text", *table.columns.values()]
+    names = sql.SQL(", ").join(map(sql.Identifier, [table.key, *table.columns]))
+    copy_rows(
+        connection,
+        sql.SQL("COPY desired ({}) FROM STDIN (FORMAT BINARY)").format(names),
+        types,
+        (row for batch in batches for row in batch.iter_rows()),
+    )
+    connection.execute("ANALYZE desired")
+    _guard(connection, table, deletion_share_limit)
+    deleted = connection.execute(
+        _sql(
+            "DELETE FROM {rows} AS r"
+            " WHERE NOT EXISTS (SELECT FROM desired AS d WHERE d.{key} = r.{key})",
+            table,
+        )
+    ).rowcount
+    values = sql.SQL(", ").join(
+        sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in table.columns
+    )
+    connection.execute(
+        _sql(
+            "INSERT INTO {rows} AS r ({names}) SELECT {names} FROM desired ORDER BY {key}"
+            " ON CONFLICT ({key}) DO UPDATE SET {values} WHERE (r.*) IS DISTINCT FROM (excluded.*)",
+            table,
+            names=names,
+            values=values,
+        )
+    )
+    return deleted
+
+
+def _guard(
+    connection: psycopg.Connection[Any], table: EmbeddedTable, deletion_share_limit: float
+) -> None:
+    row = connection.execute(
+        _sql(
+            "SELECT count(*), count(*) FILTER (WHERE d.{key} IS NULL)"
+            " FROM {rows} AS r LEFT JOIN desired AS d USING ({key})",
+            table,
+        )
+    ).fetchone()
+    assert row is not None  # noqa: S101
+    total, doomed = row
+    if total and doomed / total > deletion_share_limit:
+        raise PlatformError(
+            f"{doomed:,} of the {total:,} rows of {table.rows} ({doomed / total:.0%}) are no longer"
+            f" wanted, and at most {deletion_share_limit:.0%} may be deleted at once. Nothing was"
+            " changed.",
+            "Look whether a source is missing or empty. If they are to go, run once with"
+            f" PRICING_DELETION_SHARE_LIMIT={min(1.0, doomed / total + 0.005):.2f}.",
+        )
+
+
+def _count(connection: psycopg.Connection[Any], table: EmbeddedTable) -> tuple[int, int]:
+    """How many rows there are, and how many have no embedding or a stale one."""
+    row = connection.execute(
+        _sql(
+            "SELECT count(*), count(*) FILTER (WHERE e.fingerprint IS DISTINCT FROM r.fingerprint)"
+            " FROM {rows} AS r LEFT JOIN {embeddings} AS e USING ({key})",
+            table,
+        )
+    ).fetchone()
+    assert row is not None  # noqa: S101
+    return int(row[0]), int(row[1])
+
+
+def _stale_keys(postgres: Postgres, table: EmbeddedTable) -> Iterator[list[str]]:
+    """The keys of the rows to encode, each once, a chunk at a time."""
+    last = ""
+    while True:
+        with postgres.connection() as connection:
+            found = connection.execute(
+                _sql(
+                    "SELECT r.{key} FROM {rows} AS r LEFT JOIN {embeddings} AS e USING ({key})"
+                    " WHERE r.{key} > %s AND e.fingerprint IS DISTINCT FROM r.fingerprint"
+                    " ORDER BY r.{key} LIMIT %s",
+                    table,
+                ),
+                [last, _CHUNK],
+            ).fetchall()
+        if not found:
+            return
+        last = found[-1][0]
+        yield [row[0] for row in found]
+
+
+def _swap(
+    connection: psycopg.Connection[Any],
+    table: EmbeddedTable,
+    texts: pl.DataFrame,
+    vectors: Vectors,
+    model: str,
+    encoded: int,
+) -> _Written:
+    """Writes the embeddings whose row still has the fingerprint that was encoded."""
+    _lock(connection, table)
+    connection.execute(
+        _sql(
+            "CREATE TEMP TABLE fresh ON COMMIT DROP AS"
+            " SELECT {key}, fingerprint, embedding FROM {embeddings} WITH NO DATA",
+            table,
+        )
+    )
+    copy_embeddings(
+        connection,
+        _sql("COPY fresh ({key}, fingerprint, embedding) FROM STDIN (FORMAT BINARY)", table),
+        texts["key"].to_list(),
+        texts["fingerprint"].to_list(),
+        vectors,
+    )
+    new = connection.execute(
+        _sql(
+            "INSERT INTO {embeddings} AS e ({key}, fingerprint, model, embedding)"
+            " SELECT f.{key}, f.fingerprint, %s, f.embedding"
+            " FROM fresh AS f JOIN {rows} AS r USING ({key})"
+            " WHERE r.fingerprint = f.fingerprint ORDER BY f.{key} FOR SHARE OF r"
+            " ON CONFLICT ({key}) DO UPDATE SET fingerprint = excluded.fingerprint,"
+            " model = excluded.model, embedding = excluded.embedding, embedded_at = now()"
+            " WHERE e.fingerprint <> excluded.fingerprint RETURNING xmax = 0",
+            table,
+        ),
+        [_short(model)],
+    ).fetchall()
+    inserted = sum(row[0] for row in new)
+    return _Written(texts.height, inserted, len(new) - inserted, encoded)
+
+
+def _finish(connection: psycopg.Connection[Any], table: EmbeddedTable, *, changed: bool) -> None:
+    """Builds the index where there is none, and tells the planner what has changed."""
+    _lock(connection, table)
+    if table.index:
+        connection.execute(
+            _sql(
+                "CREATE INDEX IF NOT EXISTS {index_name} ON {embeddings}"
+                " USING hnsw (embedding halfvec_cosine_ops)"
+                " WITH (m = {m}, ef_construction = {ef_construction})",
+                table,
+                m=sql.Literal(HNSW_M),
+                ef_construction=sql.Literal(HNSW_EF_CONSTRUCTION),
+            )
+        )
+    if changed:
+        connection.execute(_sql("ANALYZE {rows}", table))
+        connection.execute(_sql("ANALYZE {embeddings}", table))
+
+
+def copy_rows(
+    connection: psycopg.Connection[Any],
+    statement: sql.Composed,
+    types: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+) -> None:
+    """Copies rows by the binary protocol, with the Postgres types that their columns have."""
+    with connection.cursor().copy(statement) as copy:
+        copy.set_types(types)
+        for row in rows:
+            copy.write_row(row)
+
+
+def copy_embeddings(
+    connection: psycopg.Connection[Any],
+    statement: sql.Composed,
+    keys: Sequence[str],
+    fingerprints: Sequence[str],
+    vectors: Vectors,
+) -> None:
+    """Copies embeddings as ``halfvec`` by the binary protocol."""
+    halves = (HalfVector(vector) for vector in vectors.astype(np.float16))
+    copy_rows(
+        connection,
+        statement,
+        ["text", "text", "halfvec"],
+        zip(keys, fingerprints, halves, strict=True),
+    )
+
+
+def _lock(connection: psycopg.Connection[Any], table: EmbeddedTable) -> None:
+    """One writer at a time, until the end of the transaction; readers are not held up."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [table.embeddings])
+
+
+def _short(identity: str) -> str:
+    """A model's identity as people read it: the name and the beginning of the sha256."""
+    name, _, sha256 = identity.rpartition(":")
+    return f"{name}:{sha256[:12]}"
+
+
+def _sql(text: str, table: EmbeddedTable, **more: sql.Composable) -> sql.Composed:
+    schema = table.embeddings.split(".")[0]
+    return sql.SQL(text).format(
+        rows=sql.Identifier(*table.rows.split(".")),
+        embeddings=sql.Identifier(*table.embeddings.split(".")),
+        key=sql.Identifier(table.key),
+        index=sql.Identifier(schema, table.index or ""),
+        index_name=sql.Identifier(table.index or ""),
+        **more,
+    )
