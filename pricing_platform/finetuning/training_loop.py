@@ -1,0 +1,318 @@
+"""Training a price network: batches, schedule, validation after every epoch, going on after a kill.
+
+Here belongs what happens between a fresh network and the weights of its best epoch. What the
+network is made of, and where its weights are kept for good, does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from pricing_platform.errors import PlatformError
+from pricing_platform.finetuning.checkpoints import (
+    Manifest,
+    list_checkpoints,
+    open_checkpoint,
+    prune_checkpoints,
+    write_checkpoint,
+)
+from pricing_platform.finetuning.price_histogram import PriceHistogram
+from pricing_platform.finetuning.price_network import (
+    PriceNetwork,
+    Weights,
+    load_weights,
+    save_weights,
+)
+from pricing_platform.finetuning.text_batches import Indices, TokenisedTexts, shuffled_batches
+from pricing_platform.pricing.technique import Progress, silent
+from pricing_platform.stores.warehouse import fingerprint
+
+if TYPE_CHECKING:
+    import torch
+
+_EPOCHS = "epochs"
+_OPTIMIZER = "optimizer.safetensors"
+_BEST = "best"
+
+
+class TrainingConfiguration(BaseModel):
+    """How a price network is trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    learning_rate: float = Field(1e-3, gt=0, description="Peak, of the adapters.")
+    head_learning_rate: float = Field(2e-3, gt=0, description="Peak, of the head.")
+    weight_decay: float = Field(0.01, ge=0)
+    warm_up_share: float = Field(0.1, ge=0, lt=1, description="Of all steps.")
+    gradient_norm: float = Field(1.0, gt=0, description="Larger gradients are scaled down to it.")
+    batch_items: int = Field(64, ge=1)
+    batch_tokens: int = Field(4_096, ge=1, description="Of a batch, padding included.")
+    token_budget: int = Field(
+        2_400_000,
+        ge=1,
+        description="Tokens to be trained on over all epochs: it decides the number of epochs and,"
+        " where one epoch would be more, how many items are drawn.",
+    )
+    max_epochs: int = Field(4, ge=1)
+
+    def epochs(self, tokens: int) -> int:
+        """As many epochs over so many tokens as the budget allows; at least one."""
+        return max(1, min(self.max_epochs, round(self.token_budget / max(tokens, 1))))
+
+
+@dataclass(frozen=True)
+class PricedTexts:
+    """Tokenised texts beside their prices, shape (texts,)."""
+
+    texts: TokenisedTexts
+    prices: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.prices)
+
+    def fingerprint(self) -> str:
+        """Equal for equal texts with equal prices in equal order."""
+        return _arrays_fingerprint(self.texts.ids, self.texts.starts, self.prices)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training gave: the weights of its best epoch, and what was measured on the way."""
+
+    adapter: Weights
+    head: Weights
+    metrics: dict[str, float]
+
+
+def train_price_network(
+    network: PriceNetwork,
+    histogram: PriceHistogram,
+    train: PricedTexts,
+    validation: PricedTexts,
+    configuration: TrainingConfiguration,
+    *,
+    seed: int,
+    work_folder: Path | None = None,
+    progress: Progress = silent,
+) -> Training:
+    """Trains the network and returns the weights of the epoch with the least MAE on validation.
+
+    The state after each epoch is kept in ``work_folder``, and a training that was killed goes on
+    from there to the very weights that it would have come to; the caller removes the folder.
+    Without validation texts the last epoch counts as the best.
+    """
+    drawn = _draw(train.texts.lengths, configuration.token_budget, seed)
+    epochs = configuration.epochs(int(train.texts.lengths[drawn].sum()))
+    plan = [
+        _epoch_batches(train.texts.lengths, drawn, configuration, seed, epoch)
+        for epoch in range(epochs)
+    ]
+    loop = _Loop(network, histogram, train, validation, configuration, plan, progress)
+    identity = fingerprint(
+        configuration.model_dump_json(),
+        histogram,
+        seed,
+        train.fingerprint(),
+        validation.fingerprint(),
+        _identity_of(network.adapter_weights() | network.head_weights()),
+    )
+    done = loop.resume(work_folder, identity) if work_folder else 0
+    for epoch in range(done, epochs):
+        loop.run_epoch(epoch)
+        if work_folder:
+            loop.keep(work_folder, identity, seed)
+    return Training(loop.best_adapter, loop.best_head, loop.metrics)
+
+
+class _Loop:
+    """The state of a training between two epochs, and the steps from one to the next."""
+
+    def __init__(
+        self,
+        network: PriceNetwork,
+        histogram: PriceHistogram,
+        train: PricedTexts,
+        validation: PricedTexts,
+        configuration: TrainingConfiguration,
+        plan: list[list[Indices]],
+        progress: Progress,
+    ) -> None:
+        self._network, self._histogram, self._configuration = network, histogram, configuration
+        self._train, self._validation = train, validation
+        self._plan, self._progress = plan, progress
+        self._total_steps = sum(len(batches) for batches in plan)
+        self._optimizer = _optimizer(network, configuration)
+        self._peaks = [group["lr"] for group in self._optimizer.param_groups]
+        self.metrics: dict[str, float] = {"epochs": float(len(plan))}
+        self.best_adapter, self.best_head = network.adapter_weights(), network.head_weights()
+
+    def run_epoch(self, epoch: int) -> None:
+        """Trains one epoch and measures it; the best weights so far are kept."""
+        started, loss = time.perf_counter(), 0.0
+        done = sum(len(batches) for batches in self._plan[:epoch])
+        self._network.train()
+        for step, indices in enumerate(self._plan[epoch], start=done):
+            loss += self._step(step, indices) * len(indices)
+            self._progress(
+                f"training, epoch {epoch + 1} of {len(self._plan)}", step + 1, self._total_steps
+            )
+        items = sum(len(indices) for indices in self._plan[epoch])
+        seconds = time.perf_counter() - started
+        mae = self._validation_mae()
+        number = epoch + 1
+        best = min(self._validation_maes(), default=math.inf)
+        if not mae >= best:
+            self.best_adapter = self._network.adapter_weights()
+            self.best_head = self._network.head_weights()
+            self.metrics["best_epoch"] = float(number)
+        self.metrics[f"training_loss_epoch_{number}"] = loss / max(items, 1)
+        if math.isfinite(mae):
+            self.metrics[f"validation_mae_epoch_{number}"] = mae
+        self.metrics[f"items_per_second_epoch_{number}"] = items / seconds
+
+    def _step(self, step: int, indices: Indices) -> float:
+        import torch
+
+        factor = _schedule(step, self._total_steps, self._configuration.warm_up_share)
+        for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * factor
+        network = self._network
+        logits = network.logits(*self._train.texts.padded(indices, network.device))
+        targets = torch.from_numpy(self._histogram.targets(self._train.prices[indices]))
+        loss = torch.nn.functional.cross_entropy(logits, targets.to(network.device))
+        loss.backward()  # type: ignore[no-untyped-call]
+        parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, self._configuration.gradient_norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return loss.item()
+
+    def _validation_maes(self) -> list[float]:
+        return [v for name, v in self.metrics.items() if name.startswith("validation_mae_")]
+
+    def _validation_mae(self) -> float:
+        if len(self._validation) == 0:
+            return math.nan
+        probabilities = self._network.probabilities(self._validation.texts)
+        estimates = self._histogram.quantile(probabilities, 0.5)
+        return float(np.abs(estimates - self._validation.prices).mean())
+
+    def keep(self, work_folder: Path, identity: str, seed: int) -> None:
+        """Writes the state after an epoch; the one before is removed when it is safely there."""
+        from safetensors.torch import save_file
+
+        def write(folder: Path) -> None:
+            save_weights(folder, self._network.adapter_weights(), self._network.head_weights())
+            (folder / _BEST).mkdir()
+            save_weights(folder / _BEST, self.best_adapter, self.best_head)
+            save_file(dict(_flat_state(self._optimizer)), folder / _OPTIMIZER)
+
+        done = len([name for name in self.metrics if name.startswith("training_loss_")])
+        manifest = Manifest(
+            fingerprint=fingerprint(identity, done),
+            data_hash=identity,
+            metrics=self.metrics,
+            configuration={"epochs_done": done},
+            seed=seed,
+        )
+        write_checkpoint(work_folder, _EPOCHS, write, manifest)
+        prune_checkpoints(work_folder, _EPOCHS, keep=1)
+
+    def resume(self, work_folder: Path, identity: str) -> int:
+        """Takes over the newest state of this very training; how many epochs it has done.
+
+        A state that is damaged or of another training is thrown away.
+        """
+        try:
+            states = list_checkpoints(work_folder, _EPOCHS)
+            if not states or states[0].manifest.data_hash != identity:
+                raise PlatformError("There is no state of this training.")
+            state = open_checkpoint(states[0].path)
+        except PlatformError:
+            shutil.rmtree(work_folder / _EPOCHS, ignore_errors=True)
+            return 0
+        from safetensors.torch import load_file
+
+        self._network.restore(*load_weights(state.path))
+        self.best_adapter, self.best_head = load_weights(state.path / _BEST)
+        _restore_state(self._optimizer, load_file(state.path / _OPTIMIZER))
+        self.metrics = dict(state.manifest.metrics)
+        return int(str(state.manifest.configuration["epochs_done"]))
+
+
+def _draw(lengths: Indices, token_budget: int, seed: int) -> Indices:
+    """All items, or as many drawn at random as hold the budget's tokens."""
+    if lengths.sum() <= token_budget:
+        return np.arange(len(lengths))
+    order = np.random.default_rng(seed).permutation(len(lengths))
+    count = int(np.searchsorted(np.cumsum(lengths[order]), token_budget, side="right"))
+    return np.sort(order[: max(count, 1)])
+
+
+def _epoch_batches(
+    lengths: Indices, drawn: Indices, configuration: TrainingConfiguration, seed: int, epoch: int
+) -> list[Indices]:
+    batches = shuffled_batches(
+        lengths[drawn],
+        batch_tokens=configuration.batch_tokens,
+        batch_items=configuration.batch_items,
+        seed=seed,
+        epoch=epoch,
+    )
+    return [drawn[batch] for batch in batches]
+
+
+def _schedule(step: int, total: int, warm_up_share: float) -> float:
+    """The learning rate's share of its peak: a linear warm-up, then a cosine down to 0."""
+    warm_up = math.ceil(warm_up_share * total)
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(total - warm_up, 1)))
+
+
+def _optimizer(network: PriceNetwork, configuration: TrainingConfiguration) -> torch.optim.AdamW:
+    import torch
+
+    adapters = [p for p in network.encoder.parameters() if p.requires_grad]
+    return torch.optim.AdamW(
+        [
+            {"params": adapters, "lr": configuration.learning_rate},
+            {"params": list(network.head.parameters()), "lr": configuration.head_learning_rate},
+        ],
+        weight_decay=configuration.weight_decay,
+        fused=True,
+    )
+
+
+def _flat_state(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.Tensor]]:
+    for parameter, values in optimizer.state_dict()["state"].items():
+        for name, tensor in values.items():
+            yield f"{parameter}.{name}", tensor.cpu().contiguous()
+
+
+def _restore_state(optimizer: torch.optim.Optimizer, flat: Weights) -> None:
+    state: dict[int, Weights] = {}
+    for key, tensor in flat.items():
+        parameter, _, name = key.partition(".")
+        state.setdefault(int(parameter), {})[name] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _identity_of(weights: Weights) -> str:
+    return _arrays_fingerprint(*(weights[name].numpy() for name in sorted(weights)))
+
+
+def _arrays_fingerprint(*arrays: npt.NDArray[Any]) -> str:
+    return fingerprint(*(hashlib.sha256(array.data).hexdigest() for array in arrays))
