@@ -101,11 +101,7 @@ def _first_cause(error: Any, step: str) -> PlatformError:
 
 
 def _total(materializations: list[dg.AssetMaterialization], key: str) -> int:
-    return sum(
-        int(m.metadata[key].value)
-        for m in materializations
-        if key in m.metadata  # type: ignore[call-overload]
-    )
+    return sum(int(str(m.metadata[key].value)) for m in materializations if key in m.metadata)
 
 
 class StepLines(logging.Handler):

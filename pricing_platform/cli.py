@@ -44,11 +44,11 @@ def run(
 ) -> None:
     """Materialize everything, from listings to the leaderboard."""
     from pricing_platform.build import build_platform
-    from pricing_platform.evaluation.leaderboard import read_leaderboard
+    from pricing_platform.evaluation.leaderboard import leaderboard
 
     settings = _settings()
     summary = build_platform(settings, force=force)
-    print_frame(read_leaderboard(summary.warehouse), title="Leaderboard (test split)")
+    print_frame(leaderboard(summary.warehouse), title="Leaderboard (test split)")
     output.print(
         f"{summary.encoded:,} texts encoded, {summary.trained} techniques trained,"
         f" {summary.seconds:.0f} s"
@@ -87,7 +87,7 @@ def price(
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
     """Estimate the price of a text, or of every row of a file."""
-    from pricing_platform.pricing_service import PricingService
+    from pricing_platform.pricing.service import PricingService
 
     if (text is None) == (file is None):
         raise PlatformError(

@@ -1,5 +1,7 @@
 """The jobs: which assets are materialized together, and in which order."""
 
+from typing import Any
+
 import dagster as dg
 
 from pricing_platform.partitions import all_partitions
@@ -58,4 +60,4 @@ def build_platform() -> None:
     _retrain_and_evaluate(_ingest_and_embed())
 
 
-JOBS = [ingest_and_embed, retrain_and_evaluate, build_platform]
+JOBS: list[Any] = [ingest_and_embed, retrain_and_evaluate, build_platform]

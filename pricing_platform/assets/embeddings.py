@@ -18,7 +18,10 @@ from pricing_platform.retrieval.item_embeddings import (
 from pricing_platform.stores.warehouse import fingerprint
 
 _COLUMNS = """
-SELECT attname::text, format_type(atttypid, atttypmod), coalesce(col_description(attrelid, attnum), '')
+SELECT
+    attname::text AS name,
+    format_type(atttypid, atttypmod) AS type,
+    coalesce(col_description(attrelid, attnum), '') AS description
 FROM pg_attribute
 WHERE attrelid = 'catalog.item_embeddings'::regclass AND attnum > 0 AND NOT attisdropped
 ORDER BY attnum

@@ -16,7 +16,7 @@ from pricing_platform.evaluation.comparison import COMPARISON_VERSION, compare_t
 from pricing_platform.evaluation.leaderboard import best_technique, leaderboard
 from pricing_platform.evaluation.metrics import METRICS_VERSION, compute_technique_metrics
 from pricing_platform.evaluation.pictures import PICTURES_VERSION, draw_evaluation
-from pricing_platform.evaluation.report import REPORT_VERSION, is_report_of, write_report
+from pricing_platform.evaluation.report import REPORT_VERSION, write_report
 from pricing_platform.pricing.fitting import training_seconds
 from pricing_platform.resources import ModelsResource, WarehouseResource
 from pricing_platform.stores.provenance import inputs_fingerprint, refresh
@@ -101,7 +101,13 @@ def technique_comparison(
 
 
 @dg.asset(
-    deps=["technique_metrics", "technique_comparison", "rejected_listings", "price_leaks", "catalog_profile"],
+    deps=[
+        "technique_metrics",
+        "technique_comparison",
+        "rejected_listings",
+        "price_leaks",
+        "catalog_profile",
+    ],
     group_name="evaluation",
     kinds={"html"},
     owners=OWNERS,

@@ -1,12 +1,18 @@
 """The record from which all evaluation follows: what each technique says of each item."""
 
+import time
+from collections.abc import Callable
+from functools import cache
+
 import dagster as dg
 
-from pricing_platform.assets.reporting import OWNERS, RefreshConfig
+from pricing_platform.assets.reporting import OWNERS, RefreshConfig, table_metadata
 from pricing_platform.assets.training import current_fitting
+from pricing_platform.catalog.configured_sources import configured_sources
+from pricing_platform.catalog.reference_prices import read_reference_prices
 from pricing_platform.evaluation.reference import NOISE_FLOOR
 from pricing_platform.partitions import partitions_of
-from pricing_platform.pricing.fitting import PREDICTIONS_VERSION
+from pricing_platform.pricing.predictions import PREDICTIONS, PREDICTIONS_VERSION, PredictionMaker
 from pricing_platform.pricing.registry import technique_names
 from pricing_platform.pricing.technique import ItemSet
 from pricing_platform.resources import (
@@ -16,8 +22,7 @@ from pricing_platform.resources import (
     WarehouseResource,
 )
 from pricing_platform.retrieval.item_embeddings import load_item_set
-
-TABLE = "evaluation.predictions"
+from pricing_platform.stores.warehouse import Warehouse
 
 
 @dg.asset(
@@ -40,11 +45,47 @@ def predictions(
 ) -> dg.MaterializeResult[None]:
     """One row an item and technique: the record from which all evaluation follows."""
     store = warehouse.open()
-    fitting = current_fitting(store, models)
-    loaded: list[ItemSet] = []
+    maker = PredictionMaker(
+        store,
+        current_fitting(store, models),
+        _loaded_once(store, postgres),
+        references=lambda: read_reference_prices(configured_sources(warehouse.settings())),
+        progress=progress.of(context),
+    )
+    for technique in context.partition_keys:
+        started = time.perf_counter()
+        refreshed = maker.refresh(technique, force=config.force)
+        context.add_asset_metadata(
+            {
+                "rows": refreshed.state(PREDICTIONS).row_count,
+                "reused": refreshed.reused,
+                "seconds": time.perf_counter() - started,
+                **_headline(store, technique),
+            },
+            partition_key=technique,
+        )
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(store.data_version(PREDICTIONS)),
+        metadata=table_metadata(store, PREDICTIONS),
+    )
 
+
+def _loaded_once(store: Warehouse, postgres: PostgresResource) -> Callable[[], ItemSet]:
+    """All items, read when they are first asked for: a run with nothing to do reads none."""
+
+    @cache
     def items() -> ItemSet:
-        if not loaded:
-            with postgres.open() as server:
-                loaded.append(load_item_set(store, server))
-        return loaded[0]
+        with postgres.open() as server:
+            return load_item_set(store, server)
+
+    return items
+
+
+def _headline(store: Warehouse, technique: str) -> dict[str, float]:
+    """The mean absolute error by split, as a number that plots over time."""
+    errors = store.frame(
+        "SELECT split, avg(abs(estimate - price)) AS mae FROM evaluation.predictions"
+        " WHERE technique = ? AND estimate IS NOT NULL GROUP BY split ORDER BY split",
+        [technique],
+    )
+    return {f"{split}/mae": mae for split, mae in errors.iter_rows()}

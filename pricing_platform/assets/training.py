@@ -24,13 +24,7 @@ CLASSICAL = ("category_median", "tfidf_ridge", "comparables", "stack")
 
 def current_fitting(store: Warehouse, models: ModelsResource) -> Fitting:
     """What the checkpoints of the current items are named by."""
-    settings = models.settings()
-    return Fitting(
-        items_version=store.data_version("curated.items"),
-        encoder=models.cached_encoder().identity,
-        seed=settings.seed,
-        checkpoints=settings.checkpoints_folder,
-    )
+    return Fitting.current(store, models.cached_encoder().identity, models.settings())
 
 
 def training_asset(

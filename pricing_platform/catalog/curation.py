@@ -8,6 +8,10 @@ raw row ends in exactly one of the two tables. How texts are cleaned belongs to
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import polars as pl
 
 from pricing_platform.catalog.normalising import (
     DESCRIPTION_LIMIT,
@@ -21,6 +25,7 @@ from pricing_platform.catalog.normalising import (
     cleaned,
     prepare,
 )
+from pricing_platform.catalog.records import STAGED_AS
 from pricing_platform.stores.warehouse import Warehouse
 
 CURATION_VERSION = f"1.{TEXT_TEMPLATE_VERSION}"
@@ -76,12 +81,12 @@ _JUDGE = f"""
 CREATE TEMP TABLE judged AS
 WITH titled AS (
     SELECT
-        rowid AS raw_id, source, snapshot, row_number, listing_id, observed_at, price, price_text,
-        currency, unreadable, title, left(title, 100) AS raw_title
-    FROM raw.listings
+        source, snapshot, row_number, listing_id, observed_at, price, price_text, currency,
+        unreadable, title, left(title, 100) AS raw_title
+    FROM raw_listings
 )
 SELECT
-    raw_id, source, snapshot, row_number, listing_id, trim(title) AS title,
+    source, snapshot, row_number, listing_id, trim(title) AS title,
     CASE {" ".join(f"WHEN {rule.condition} THEN '{rule.name}'" for rule in RULES)} END AS rule,
     CASE {" ".join(f"WHEN {rule.condition} THEN {rule.detail}" for rule in RULES)} END AS detail
 FROM ({cleaned("titled", "title")})
@@ -110,7 +115,7 @@ DROP TABLE judged
 _FIND_WITHHELD = """
 CREATE TEMP TABLE withheld AS
 SELECT source, list(DISTINCT attribute) AS names
-FROM (SELECT source, unnest(attributes) AS attribute FROM curated.price_leaks)
+FROM (SELECT source, unnest(attributes) AS attribute FROM price_leaks)
 GROUP BY source
 """
 _REJECTED = f"""
@@ -122,7 +127,7 @@ SELECT
         'url': url
     }})::VARCHAR), {RAW_ROW_LIMIT}) AS raw_row
 FROM verdicts
-JOIN raw.listings AS raw ON raw.rowid = raw_id
+JOIN raw_listings AS raw USING (source, snapshot, row_number)
 WHERE rule IS NOT NULL
 """
 _FIELD, _VALUE = (f"chr({ord(c)})" for c in (FIELD_SEPARATOR, VALUE_SEPARATOR))
@@ -137,7 +142,10 @@ SELECT
     ) AS published,
     concat(
         coalesce(raw.brand, ''), {_FIELD}, coalesce(raw.category, ''), {_FIELD},
-        replace(left(coalesce(raw.description, ''), {UNCLEANED_LIMIT}), {_FIELD}, ' '), {_FIELD},
+        replace(
+            replace(coalesce(left(raw.description, {UNCLEANED_LIMIT}), ''), {_FIELD}, ' '),
+            chr(10), ' '
+        ), {_FIELD},
         array_to_string(
             list_transform(
                 published, lambda e: left(replace(e.value, {_VALUE}, ' '), {VALUE_LIMIT})
@@ -146,7 +154,7 @@ SELECT
         )
     ) AS document
 FROM verdicts
-JOIN raw.listings AS raw ON raw.rowid = raw_id
+JOIN raw_listings AS raw USING (source, snapshot, row_number)
 LEFT JOIN withheld ON withheld.source = raw.source
 WHERE rule IS NULL
 """
@@ -174,7 +182,11 @@ _KEPT = f"""
 WITH joined AS ({_JOINED}), split AS ({_SPLIT}), measured AS (
     SELECT
         *,
-        coalesce(quantity_in(title), quantity_in(quantity_attributes(entries))) AS sold,
+        title || ', ' || quantity_attributes(entries) AS amounts,
+        amount_written(amounts) AS amount,
+        pack_written(amounts) AS pack,
+        length_written(amounts) AS length,
+        quantity_of(amount, pack, length) AS sold,
         {TEXT_TEMPLATE} AS text
     FROM split
 )
@@ -215,18 +227,20 @@ def curate_listings(
         fingerprint: of the inputs, to be remembered with the tables.
     """
     with warehouse.staging_folder() as staging:
-        kept, rejected = staging / "kept.parquet", staging / "rejected.parquet"
         with warehouse.read() as connection:
+            for table in ("raw.listings", "curated.price_leaks"):
+                _copy(connection, f"FROM {table}", staging / f"{table}.parquet")
+        kept, rejected = staging / "kept.parquet", staging / "rejected.parquet"
+        with warehouse.scratch() as connection:
             prepare(connection)
+            _view(connection, "raw_listings", staging / "raw.listings.parquet")
+            _view(connection, "price_leaks", staging / "curated.price_leaks.parquet")
             prices = {"price_minimum": price_minimum, "price_maximum": price_maximum}
             connection.execute(_JUDGE, prices)
             connection.execute(_FIND_DUPLICATES)
             connection.execute(_FIND_WITHHELD)
-            for query, path in ((_KEPT, kept), (_REJECTED, rejected)):
-                connection.execute(
-                    f"COPY ({query}) TO $path (FORMAT parquet, COMPRESSION uncompressed)",
-                    {"path": str(path)},
-                )
+            _copy(connection, _KEPT, kept)
+            _copy(connection, _REJECTED, rejected)
             counted = connection.execute("SELECT rule, count(*) FROM verdicts GROUP BY ALL")
             counts = dict(counted.fetchall())
         warehouse.replace_all(
@@ -237,3 +251,35 @@ def curate_listings(
     order = {rule.name: place for place, rule in enumerate(RULES)}
     ordered = sorted(counts.items(), key=lambda count: order.get(count[0], len(order)))
     return CurationSummary(kept_count, dict(ordered))
+
+
+def _view(connection: duckdb.DuckDBPyConnection, name: str, file: Path) -> None:
+    connection.read_parquet(str(file)).create_view(name)
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, query: str, file: Path) -> None:
+    connection.execute(f"COPY ({query}) TO $file ({STAGED_AS})", {"file": str(file)})
+
+
+def unaccounted_rows(warehouse: Warehouse) -> pl.DataFrame:
+    """Snapshots in which rows in are not rows kept + rows rejected.
+
+    Rows in are those counted in the file itself, apart from parsing it.
+
+    Returns:
+        ``source``, ``snapshot``, ``rows_in``, ``kept`` and ``rejected``.
+    """
+    return warehouse.frame(
+        """
+        SELECT source, snapshot, coalesce(row_count, 0) AS rows_in, coalesce(kept.rows, 0) AS kept,
+            coalesce(rejected.rows, 0) AS rejected
+        FROM raw.snapshots
+        FULL JOIN (SELECT source, snapshot, count(*) AS rows FROM curated.listings GROUP BY ALL)
+            AS kept USING (source, snapshot)
+        FULL JOIN (
+            SELECT source, snapshot, count(*) AS rows FROM curated.rejected_listings GROUP BY ALL
+        ) AS rejected USING (source, snapshot)
+        WHERE rows_in <> coalesce(kept.rows, 0) + coalesce(rejected.rows, 0)
+        ORDER BY source, snapshot
+        """
+    )

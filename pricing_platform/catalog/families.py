@@ -19,6 +19,9 @@ from pricing_platform.catalog.near_duplicates import Encode, link_titles
 from pricing_platform.catalog.splits import split_expression
 from pricing_platform.stores.warehouse import Warehouse
 
+FAMILIES_VERSION = "1"
+"""Raised when the same listings would be put into other families."""
+
 FAMILY_SHARE_LIMIT = 0.005
 """A family that holds a larger share of the items is no family but a chain of resemblances."""
 FAMILY_SIZE_BOUNDS = (8, 64)
@@ -207,10 +210,10 @@ def _summary(
     counted = connection.execute(
         "SELECT evidence, count(*) FROM links GROUP BY evidence ORDER BY evidence"
     ).fetchall()
-    titles = connection.execute("SELECT count(*) FROM titles").fetchone()
+    titles = connection.execute("SELECT count(*) FROM titles").fetchall()
     return FamilySummary(
         items=families.height,
-        titles=titles[0] if titles else 0,
+        titles=titles[0][0],
         families=families["family_id"].n_unique(),
         largest_family=int(families["family_size"].max() or 0),  # type: ignore[arg-type]
         links=dict(counted),

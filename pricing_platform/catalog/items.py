@@ -17,6 +17,9 @@ import pyarrow.parquet as pq
 from pricing_platform.errors import PlatformError
 from pricing_platform.stores.warehouse import Warehouse
 
+ITEMS_VERSION = "1"
+"""Raised when the same listings and families would give other items."""
+
 TokenCounter = Callable[[list[str]], list[int]]
 """Counts the tokens of texts as the encoder reads them, special tokens included."""
 
@@ -82,13 +85,12 @@ def build_items(warehouse: Warehouse, count_tokens: TokenCounter, target: Path) 
                 """,
                 {"listings": str(listings), "counts": str(counts), "partial": str(partial)},
             )
-            row = connection.execute(
+            ((items, tokens),) = connection.execute(
                 "SELECT count(*), coalesce(sum(token_count), 0)::BIGINT FROM read_parquet(?)",
                 [str(partial)],
-            ).fetchone()
-        assert row is not None  # noqa: S101
+            ).fetchall()
         partial.replace(target)
-    return ItemsSummary(items=row[0], distinct_texts=distinct_texts, tokens=row[1])
+    return ItemsSummary(items=items, distinct_texts=distinct_texts, tokens=tokens)
 
 
 def duplicate_items(warehouse: Warehouse) -> pl.DataFrame:
@@ -138,13 +140,13 @@ def unmatched_products(warehouse: Warehouse) -> pl.DataFrame:
 
 def _export_last_observed(warehouse: Warehouse, listings: Path, texts: Path) -> None:
     with warehouse.read() as connection:
-        orphan = connection.execute(
+        ((orphans, example),) = connection.execute(
             "SELECT count(DISTINCT item_id), min(item_id) FROM curated.listings"
             " WHERE item_id NOT IN (SELECT item_id FROM curated.item_families)"
-        ).fetchone()
-        if orphan is not None and orphan[0]:
+        ).fetchall()
+        if orphans:
             raise PlatformError(
-                f"{orphan[0]} kept products have no family, {orphan[1]} among them.",
+                f"{orphans} kept products have no family, {example} among them.",
                 "Materialize item_families after listings, then items again.",
             )
         connection.execute(

@@ -19,6 +19,8 @@ from pricing_platform.evaluation.resampling import (
 )
 from pricing_platform.stores.warehouse import Warehouse
 
+COMPARISON_VERSION = "1"
+
 COMPARISON_SCHEMA = pl.Schema(
     {
         "split": pl.String,

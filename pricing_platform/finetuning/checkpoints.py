@@ -144,7 +144,7 @@ def write_checkpoint(
 def find_checkpoint(folder: Path, name: str, fingerprint: str) -> Path | None:
     """The folder of the checkpoint with this fingerprint, or None; its files are not verified."""
     place = _place(folder, name, fingerprint)
-    if not place.exists() or _read_manifest(place).fingerprint != fingerprint:
+    if not place.exists() or read_manifest(place).fingerprint != fingerprint:
         return None
     return place
 
@@ -155,7 +155,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     Raises:
         PlatformError: naming the file that is missing, changed or not of this checkpoint.
     """
-    manifest = _read_manifest(path)
+    manifest = read_manifest(path)
     actual = _hash_files(path)
     for problem, files in (
         ("is missing", manifest.files.keys() - actual.keys()),
@@ -179,7 +179,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 def list_checkpoints(folder: Path, name: str) -> list[Checkpoint]:
     """The technique's checkpoints, newest first; their files are not verified."""
     found = [
-        Checkpoint(path.parent, _read_manifest(path.parent))
+        Checkpoint(path.parent, read_manifest(path.parent))
         for path in (folder / name).glob(f"*/{MANIFEST}")
         if not path.parent.name.startswith(_PARTIAL_PREFIX)
     ]
@@ -215,7 +215,7 @@ def _place(folder: Path, name: str, fingerprint: str) -> Path:
     return folder / name / fingerprint[:16]
 
 
-def _read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> Manifest:
     try:
         return Manifest.model_validate_json((path / MANIFEST).read_bytes())
     except FileNotFoundError:

@@ -8,10 +8,11 @@ the items come from belongs to the caller.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import polars as pl
 
@@ -23,15 +24,25 @@ from pricing_platform.finetuning.checkpoints import (
     find_checkpoint,
     open_checkpoint,
     prune_checkpoints,
+    read_manifest,
     unfinished_folder,
     write_checkpoint,
 )
-from pricing_platform.pricing.registry import technique_class
-from pricing_platform.pricing.technique import ItemSet, Progress, Technique, silent
-from pricing_platform.stores.warehouse import fingerprint
+from pricing_platform.pricing.ensemble import Ensemble
+from pricing_platform.pricing.registry import TECHNIQUES, technique_class
+from pricing_platform.pricing.technique import (
+    ESTIMATE_SCHEMA,
+    ItemSet,
+    Progress,
+    Technique,
+    silent,
+)
+from pricing_platform.settings import Settings
+from pricing_platform.stores.warehouse import Warehouse, fingerprint
 
 FITTING_VERSION = "1"
-PREDICTIONS_VERSION = "1"
+ENSEMBLE = Ensemble.name
+MEMBERS = tuple(name for name in TECHNIQUES if name != ENSEMBLE)
 MINIMUM_ITEMS = 100
 CHECKPOINTS_KEPT = 3
 
@@ -49,11 +60,28 @@ class Fitting:
     seed: int
     checkpoints: Path
 
+    @classmethod
+    def current(cls, warehouse: Warehouse, encoder: str, settings: Settings) -> Self:
+        """That of the items that now stand in the warehouse."""
+        return cls(
+            warehouse.data_version("curated.items"),
+            encoder,
+            settings.seed,
+            settings.checkpoints_folder,
+        )
+
     def fingerprint(self, technique: str) -> str:
         """Equal for two fittings that give the same checkpoint."""
         version = technique_class(technique).version
+        members = [self.fingerprint(name) for name in MEMBERS] if technique == ENSEMBLE else []
         return fingerprint(
-            FITTING_VERSION, technique, version, self.items_version, self.encoder, self.seed
+            FITTING_VERSION,
+            technique,
+            version,
+            self.items_version,
+            self.encoder,
+            self.seed,
+            *members,
         )
 
     def find(self, technique: str) -> Path | None:
@@ -108,17 +136,66 @@ def fit(
         work_folder=unfinished_folder(fitting.checkpoints, technique, identity),
         progress=progress,
     )
+    manifest_metrics = {**fitted.metrics, "training_seconds": time.perf_counter() - started}
+    return _written(fitted, fitting, train, validation, manifest_metrics), False
+
+
+def fit_ensemble(
+    fitting: Fitting, items: ItemSet, answers: Mapping[str, pl.DataFrame]
+) -> Checkpoint:
+    """The ensemble's checkpoint, its weights fitted on what the members say of validation.
+
+    Args:
+        fitting: what decides the checkpoint; every member must have one for it already.
+        items: all items.
+        answers: each member's rows of ``evaluation.predictions``.
+    """
+    train, validation = items.split("train"), items.split("validation")
+    members = {name: load(name, fitting.require(name)) for name in MEMBERS}
+    said = {name: answers_of(rows, validation) for name, rows in answers.items()}
+    ensemble = Ensemble.combining(members, validation, answers=said)
+    seconds = sum(training_seconds(fitting).values())
+    metrics = {**ensemble.metrics, "training_seconds": seconds}
+    return _written(ensemble, fitting, train, validation, metrics)
+
+
+def answers_of(predictions: pl.DataFrame, items: ItemSet) -> pl.DataFrame:
+    """What a technique said of exactly these items, in their order, as it said it."""
+    return (
+        items.frame.select("item_id")
+        .join(predictions, on="item_id", how="left", maintain_order="left", validate="1:1")
+        .select(ESTIMATE_SCHEMA.names())
+    )
+
+
+def training_seconds(fitting: Fitting) -> dict[str, float]:
+    """How long fitting took, for each technique that has a checkpoint for the current items."""
+    found = {name: fitting.find(name) for name in TECHNIQUES}
+    return {
+        name: read_manifest(path).metrics["training_seconds"]
+        for name, path in found.items()
+        if path is not None
+    }
+
+
+def _written(
+    fitted: Technique,
+    fitting: Fitting,
+    train: ItemSet,
+    validation: ItemSet,
+    metrics: dict[str, float],
+) -> Checkpoint:
     manifest = Manifest(
-        fingerprint=identity,
+        fingerprint=fitting.fingerprint(fitted.name),
         data_hash=data_hash(train.frame, validation.frame),
         base_weights=fitted.base_weights,
         configuration=fitted.configuration,
-        metrics={**fitted.metrics, "training_seconds": time.perf_counter() - started},
+        metrics=metrics,
         seed=fitting.seed,
     )
-    path = write_checkpoint(fitting.checkpoints, technique, fitted.save, manifest)
-    prune_checkpoints(fitting.checkpoints, technique, keep=CHECKPOINTS_KEPT)
-    return open_checkpoint(path), False
+    path = write_checkpoint(fitting.checkpoints, fitted.name, fitted.save, manifest)
+    prune_checkpoints(fitting.checkpoints, fitted.name, keep=CHECKPOINTS_KEPT)
+    return open_checkpoint(path)
 
 
 def load(technique: str, checkpoint: Checkpoint) -> Technique:
@@ -127,17 +204,54 @@ def load(technique: str, checkpoint: Checkpoint) -> Technique:
 
 
 def predict(
-    fitted: Technique, checkpoint: Checkpoint, items: ItemSet, *, progress: Progress = silent
+    technique: str,
+    checkpoint: Checkpoint,
+    items: ItemSet,
+    *,
+    answers: Mapping[str, pl.DataFrame] | None = None,
+    progress: Progress = silent,
 ) -> pl.DataFrame:
-    """The rows of ``evaluation.predictions`` for the items of validation and test."""
+    """The rows of ``evaluation.predictions`` for the items of validation and test.
+
+    Args:
+        technique: whose checkpoint it is.
+        checkpoint: verified.
+        items: all items.
+        answers: for the ensemble, each member's predictions, so that no member is asked twice.
+        progress: is told how far the pricing is.
+    """
+    fitted = load(technique, checkpoint)
     evaluated = items.where(items.frame["split"].is_in(["validation", "test"]))
-    estimates = fitted.price(evaluated, progress=progress)
+    if isinstance(fitted, Ensemble) and answers is not None:
+        said = {name: answers_of(rows, evaluated) for name, rows in answers.items()}
+        estimates = fitted.answer(evaluated, said)
+    else:
+        estimates = fitted.price(evaluated, progress=progress)
     return as_predictions(
         estimates,
         evaluated.frame,
-        technique=fitted.name,
+        technique=technique,
         model=fitted.model,
-        checkpoint=f"{fitted.name}/{checkpoint.path.name}",
+        checkpoint=f"{technique}/{checkpoint.path.name}",
+    )
+
+
+def unpriced_items(warehouse: Warehouse) -> pl.DataFrame:
+    """Items of validation and test without exactly one row of a technique: both names, rows."""
+    return warehouse.frame(
+        """
+        SELECT technique, item_id, count(predictions.item_id) AS rows
+        FROM (
+            SELECT technique, item_id FROM curated.items,
+                (SELECT DISTINCT technique FROM evaluation.predictions
+                 WHERE technique <> 'noise_floor')
+            WHERE split <> 'train'
+        )
+        LEFT JOIN evaluation.predictions USING (technique, item_id)
+        GROUP BY technique, item_id
+        HAVING count(predictions.item_id) <> 1
+        ORDER BY technique, item_id
+        """
     )
 
 

@@ -9,5 +9,9 @@ Only the writing is public. The platform reads the files as it reads anybody's.
 """
 
 from pricing_platform.catalog.bundled.catalogue import VERSION, write_bundled_catalogue
+from pricing_platform.catalog.bundled.shops import SHOPS
 
-__all__ = ["VERSION", "write_bundled_catalogue"]
+SHOP_NAMES = tuple(shop.name for shop in SHOPS)
+"""The names of the catalogue's sources."""
+
+__all__ = ["SHOP_NAMES", "VERSION", "write_bundled_catalogue"]

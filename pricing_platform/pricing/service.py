@@ -1,0 +1,153 @@
+"""Estimating new products: the fitted techniques, the encoder and the comparables, put together.
+
+Here belongs what happens between a user's text or file and the estimate. How a technique estimates
+belongs to its module, curating the new products to ``new_products``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from pricing_platform.errors import PlatformError
+from pricing_platform.evaluation.leaderboard import best_technique
+from pricing_platform.pricing.fitting import Fitting, load
+from pricing_platform.pricing.new_products import (
+    as_items,
+    read_products,
+    require_known_kind,
+    write_products,
+)
+from pricing_platform.pricing.technique import ItemSet, Progress, Technique, silent
+from pricing_platform.retrieval.comparables import find_comparables
+from pricing_platform.retrieval.embedding_cache import CachedEncoder
+from pricing_platform.settings import Settings
+from pricing_platform.stores.postgres import Postgres
+from pricing_platform.stores.warehouse import Warehouse
+
+COMPARABLES_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class PricedText:
+    """An estimate, its 80 % interval, and the most similar items of the catalogue."""
+
+    estimate: float
+    low: float
+    high: float
+    currency: str
+    technique: str
+    comparables: pl.DataFrame
+
+    def to_json(self) -> str:
+        """One JSON object."""
+        fields = {**self.__dict__, "comparables": self.comparables.to_dicts()}
+        return json.dumps(fields, default=str, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class PricingService:
+    """A fitted technique with everything that it needs to estimate new products."""
+
+    technique: str
+    currency: str
+    _fitted: Technique
+    _encoder: CachedEncoder
+    _postgres: Postgres
+
+    @classmethod
+    @contextmanager
+    def open(cls, settings: Settings, technique: str | None = None) -> Iterator[PricingService]:
+        """The service for a technique, by default the best one on validation.
+
+        Raises:
+            PlatformError: when nothing has been built, or the technique's checkpoint is not there
+                or was changed since it was written.
+        """
+        warehouse = Warehouse.from_settings(settings)
+        name = technique or best_technique(warehouse)
+        encoder = CachedEncoder.from_settings(settings)
+        fitting = Fitting.current(warehouse, encoder.identity, settings)
+        fitted = load(name, fitting.require(name))
+        postgres = Postgres.from_settings(settings)
+        try:
+            yield cls(name, _currency(warehouse), fitted, encoder, postgres)
+        finally:
+            postgres.close()
+
+    def price_text(self, text: str) -> PricedText:
+        """The estimate for a text, with comparables, their prices and the prices' ages in days.
+
+        Raises:
+            PlatformError: when nothing of the text can be read, or the technique gave no estimate.
+        """
+        items = self._item_set(as_items(pl.DataFrame({"title": [text]})))
+        if not len(items):
+            raise PlatformError("The text has no letter or digit.", "Describe the product.")
+        row = self._fitted.price(items).row(0, named=True)
+        if row["estimate"] is None:
+            raise PlatformError(f"{self.technique} gave no estimate: {row['failure']}.")
+        found = find_comparables(self._postgres, items.embeddings, COMPARABLES_SHOWN)
+        return PricedText(
+            estimate=row["estimate"],
+            low=row["low"],
+            high=row["high"],
+            currency=self.currency,
+            technique=self.technique,
+            comparables=found.select(
+                "item_id",
+                "title",
+                pl.col("similarity").round(3),
+                "price",
+                "currency",
+                pl.col("age").dt.total_days().alias("age_days"),
+            ),
+        )
+
+    def price_file(self, source: Path, target: Path, *, progress: Progress = silent) -> int:
+        """Writes the file's rows with ``estimate``, ``low``, ``high``, ``failure``, ``technique``.
+
+        Returns:
+            How many rows have an estimate.
+
+        Raises:
+            PlatformError: when the source can't be read or the target not be written; the target
+                is then as it was.
+        """
+        require_known_kind(target)
+        products = read_products(source)
+        items = as_items(products)
+        estimates = self._fitted.price(self._item_set(items), progress=progress)
+        named = estimates.select("item_id", "estimate", "low", "high", "failure")
+        by_row = items.select("row", "item_id").join(named, on="item_id", validate="1:1")
+        priced = (
+            products.drop("estimate", "low", "high", "failure", "technique", strict=False)
+            .with_row_index("row")
+            .join(by_row.with_columns(pl.col("row").cast(pl.UInt32)), on="row", how="left")
+            .sort("row")
+            .with_columns(
+                pl.when(pl.col("item_id").is_null())
+                .then(pl.lit("no title"))
+                .otherwise(pl.col("failure"))
+                .alias("failure"),
+                pl.lit(self.technique).alias("technique"),
+            )
+            .drop("row", "item_id")
+        )
+        write_products(priced, target)
+        return priced["estimate"].count()
+
+    def _item_set(self, items: pl.DataFrame) -> ItemSet:
+        return ItemSet(items, self._encoder.embed(items["text"].to_list()).vectors)
+
+
+def _currency(warehouse: Warehouse) -> str:
+    """The currency of most of the items; estimates are in it."""
+    return str(
+        warehouse.frame("SELECT coalesce(mode(currency), 'USD') AS c FROM curated.items").item()
+    )
