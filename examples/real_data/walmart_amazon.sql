@@ -7,13 +7,10 @@ SELECT
     record ->> 'id' AS listing_id,
     record ->> 'title' AS title,
     record ->> 'brand' AS brand,
-    map_without(
-        MAP {
-            'Model Number': record ->> 'modelno',
-            'Shipping Weight': (record ->> 'shipweight') || ' pounds',
-            'Dimensions': record ->> 'dimensions'
-        },
-        []
-    ) AS attributes,
+    map_of([
+        {'key': 'Model Number', 'value': record ->> 'modelno'},
+        {'key': 'Shipping Weight', 'value': nullif(record ->> 'shipweight', '') || ' pounds'},
+        {'key': 'Dimensions', 'value': record ->> 'dimensions'}
+    ]) AS attributes,
     record ->> 'price' AS price
 FROM records

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
+import polars as pl
 
 from pricing_platform.catalog.normalising import (
     DESCRIPTION_LIMIT,
@@ -203,6 +204,36 @@ SELECT
 FROM measured
 """
 
+_UNACCOUNTED = """
+WITH told AS (
+    SELECT source, snapshot, row_number, true AS kept FROM curated.listings
+    UNION ALL
+    SELECT source, snapshot, row_number, false FROM curated.rejected_listings
+),
+read AS (SELECT source, snapshot, count(*) AS read FROM raw.listings GROUP BY ALL),
+counted AS (
+    SELECT
+        source, snapshot,
+        count(*) FILTER (kept) AS kept,
+        count(*) FILTER (NOT kept) AS rejected,
+        count(*) - count(DISTINCT row_number) AS twice
+    FROM told
+    GROUP BY ALL
+)
+SELECT
+    source, snapshot, coalesce(row_count, 0) AS row_count, coalesce(read, 0) AS read,
+    coalesce(kept, 0) AS kept, coalesce(rejected, 0) AS rejected, coalesce(twice, 0) AS twice
+FROM raw.snapshots
+FULL JOIN read USING (source, snapshot)
+FULL JOIN counted USING (source, snapshot)
+WHERE NOT (
+    coalesce(row_count, 0) = coalesce(kept, 0) + coalesce(rejected, 0)
+    AND coalesce(row_count, 0) = coalesce(read, 0)
+    AND coalesce(twice, 0) = 0
+)
+ORDER BY source, snapshot
+"""
+
 
 @dataclass(frozen=True)
 class CurationSummary:
@@ -251,6 +282,16 @@ def curate_listings(
     order = {rule.name: place for place, rule in enumerate(RULES)}
     ordered = sorted(counts.items(), key=lambda count: order.get(count[0], len(order)))
     return CurationSummary(kept_count, dict(ordered))
+
+
+def unaccounted_rows(warehouse: Warehouse) -> pl.DataFrame:
+    """Snapshots whose rows are not all kept or refused, each exactly once; none is right.
+
+    Returns:
+        ``source``, ``snapshot``, ``row_count`` (counted in the file), ``read``, ``kept``,
+        ``rejected`` and ``twice`` (rows that stand in both tables or in one of them repeatedly).
+    """
+    return warehouse.frame(_UNACCOUNTED)
 
 
 def _view(connection: duckdb.DuckDBPyConnection, name: str, file: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from pricing_platform.catalog.records import count_rows, stage_records
+from pricing_platform.catalog.records import STAGED_AS, count_rows, stage_records
 from pricing_platform.catalog.sources import Source, date_in_name, snapshot_names
 from pricing_platform.errors import PlatformError
 from pricing_platform.settings import sql_folder
@@ -302,7 +302,7 @@ def _keep_the_rest(
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, target: Path, source: Source) -> None:
     connection.execute(
-        f"COPY ({query}) TO $target (FORMAT parquet, COMPRESSION uncompressed)",
+        f"COPY ({query}) TO $target ({STAGED_AS})",
         {"source": source.name, "currency": source.currency, "target": str(target)},
     )
 

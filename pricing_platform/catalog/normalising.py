@@ -9,6 +9,7 @@ A step says by a cheap test which texts need it: most need none. The patterns ar
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass
 
 import duckdb
@@ -51,6 +52,9 @@ MONEY_HINT = rf"(?i)[$€£¥₹¢]|\b(?:{_CODES}|dollars?|euros?|cents?|price[d
 PRICE_NAME = r"(?i)\b(?:price|msrp|rrp)(?:\b|_)"
 """Attributes that are named after the price are never part of an item."""
 
+GARBLED = "[ÂÃâ][\u0080-\u00bf€™œ“”–ž]"
+"""UTF-8 that was read as Windows-1252 or Latin-1."""
+
 TEXT_TEMPLATE = """
 concat_ws(
     chr(10),
@@ -80,7 +84,7 @@ TEXT_STEPS = (
     TextStep(
         "decode entities and repair broken encodings",
         r"contains({text}, '&') AND regexp_matches({text}, '&(?:#\w{1,8}|[A-Za-z]\w{1,30});')"
-        r" OR regexp_matches({text}, '[ÂÃâ][\x{80}-\x{bf}€™œ“”–ž]')",
+        f" OR regexp_matches({{text}}, '{GARBLED}')",
         "repair_text({text})",
     ),
     TextStep(
@@ -111,9 +115,12 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
 
 def repair_text(text: str) -> str:
     """Decodes entities and undoes UTF-8 that was read as another encoding (``CafÃ©``)."""
+    decoded = html.unescape(text)
+    if not re.search(GARBLED, decoded):
+        return decoded
     from ftfy import fix_encoding
 
-    return str(fix_encoding(html.unescape(text)))
+    return str(fix_encoding(decoded))
 
 
 def cleaned(relation: str, column: str) -> str:

@@ -27,6 +27,10 @@ from pricing_platform.errors import PlatformError
 LONGEST_LINE = 64 * 2**20
 """Bytes that a line may have; a longer one means that the file is something else."""
 
+STAGED_AS = "FORMAT parquet, COMPRESSION uncompressed, ROW_GROUP_SIZE 8192, DICTIONARY_SIZE_LIMIT 1"
+"""How staged Parquet is written: it is read once and dropped, so nothing is spent on its size, and
+threads share the reading by row groups."""
+
 FileType = Literal["jsonl", "csv", "parquet"]
 
 _SUFFIXES: dict[str, FileType] = {
@@ -47,18 +51,18 @@ _BATCH_BYTES = 16 * 2**20
 _LONGEST_QUOTED_LINES = 500
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _ROWS = pa.schema([("row_number", pa.int64()), ("line", pa.string()), ("fault", pa.string())])
-_STAGE_LINES = """
+_STAGE_LINES = f"""
 COPY (
     SELECT
         row_number,
-        CASE WHEN fault IS NULL AND starts_with(ltrim(line), '{') THEN TRY_CAST(line AS JSON) END
+        CASE WHEN fault IS NULL AND starts_with(ltrim(line), '{{') THEN TRY_CAST(line AS JSON) END
             AS record,
         CASE WHEN record IS NULL THEN coalesce(fault, 'not a JSON object') END AS fault,
         CASE WHEN record IS NULL THEN line END AS line
     FROM file_rows
-) TO $staged (FORMAT parquet, COMPRESSION uncompressed)
+) TO $staged ({STAGED_AS})
 """
-_STAGE_PARQUET = """
+_STAGE_PARQUET = f"""
 COPY (
     SELECT
         file_row_number + 1 AS row_number,
@@ -66,7 +70,7 @@ COPY (
         NULL::VARCHAR AS fault,
         NULL::VARCHAR AS line
     FROM read_parquet($file, file_row_number = true)
-) TO $staged (FORMAT parquet, COMPRESSION uncompressed)
+) TO $staged ({STAGED_AS})
 """
 
 

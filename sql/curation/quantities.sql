@@ -52,24 +52,23 @@ CREATE OR REPLACE TEMP MACRO pack_written(text) AS
         ['of', 'number']
     );
 
-CREATE OR REPLACE TEMP MACRO pack_count(text) AS
-    TRY_CAST(coalesce(nullif(pack_written(text).of, ''), nullif(pack_written(text).number, '')) AS DOUBLE);
-
 CREATE OR REPLACE TEMP MACRO number_written(written) AS TRY_CAST(replace(written, ',', '.') AS DOUBLE);
 
--- {quantity, unit} in g, ml, count or m; a weight or a volume is multiplied by the pack count.
-CREATE OR REPLACE TEMP MACRO quantity_in(text) AS
+-- What amount_written, pack_written and length_written found, as {quantity, unit} in g, ml, count or
+-- m. A weight or a volume is multiplied by the pack count.
+CREATE OR REPLACE TEMP MACRO quantity_of(amount, pack, length) AS
     CASE
-        WHEN NOT regexp_matches(text, '\d') THEN NULL
-        WHEN amount_written(text).unit <> '' THEN {
-            'quantity': number_written(amount_written(text).number)
-                * unit_factor(unit_name(amount_written(text).unit)) * coalesce(pack_count(text), 1),
-            'unit': unit_kind(unit_name(amount_written(text).unit))
+        WHEN amount.unit <> '' THEN {
+            'quantity': number_written(amount.number) * unit_factor(unit_name(amount.unit))
+                * coalesce(nullif(number_written(pack.of || pack.number), 0), 1),
+            'unit': unit_kind(unit_name(amount.unit))
         }
-        WHEN pack_count(text) > 0 THEN {'quantity': pack_count(text), 'unit': 'count'}
-        WHEN length_written(text).number <> '' THEN {
-            'quantity': number_written(length_written(text).number)
-                * unit_factor(unit_name(length_written(text).unit || length_written(text).mark)),
+        WHEN number_written(pack.of || pack.number) > 0 THEN {
+            'quantity': number_written(pack.of || pack.number), 'unit': 'count'
+        }
+        WHEN length.number <> '' THEN {
+            'quantity': number_written(length.number)
+                * unit_factor(unit_name(length.unit || length.mark)),
             'unit': 'm'
         }
     END;

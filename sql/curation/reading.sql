@@ -15,12 +15,13 @@ CREATE OR REPLACE TEMP MACRO json_map(object) AS
         )
     END;
 
--- The map without these keys and without empty values.
-CREATE OR REPLACE TEMP MACRO map_without(entries, keys) AS
+-- Entries (as map_entries gives them) as a map, without these keys and without empty values.
+CREATE OR REPLACE TEMP MACRO map_of(entries, without := []) AS
     map_from_entries(
         list_filter(
-            map_entries(entries),
-            lambda e: NOT list_contains(keys, e.key) AND trim(coalesce(e.value, '')) NOT IN ('', 'null')
+            entries,
+            lambda e: NOT list_contains(without, e.key)
+                AND trim(coalesce(e.value, '')) NOT IN ('', 'null')
         )
     );
 

@@ -8,7 +8,7 @@
 -- later); and any of listing_id, description, brand, category, attributes (MAP(VARCHAR, VARCHAR)),
 -- currency, url. A row that makes no sense is returned all the same, with the reason in `unreadable`
 -- and the record in `raw_row`. Use TRY_CAST rather than CAST: one odd value must not stop all rows.
--- Macros at hand: json_map, map_without, point_in_time (sql/curation/reading.sql).
+-- Macros at hand: json_map, map_of, point_in_time (sql/curation/reading.sql).
 WITH parsed AS (
     SELECT
         snapshot,
@@ -57,12 +57,14 @@ SELECT
     ) AS description,
     coalesce(details['Brand'], item.store) AS brand,
     coalesce(item.main_category, item.categories[1]) AS category,
-    map_without(
-        map_concat(
-            coalesce(details, MAP {}),
-            MAP {'Category': array_to_string(item.categories[2:], ' > ')}
+    map_of(
+        list_append(
+            list_filter(coalesce(map_entries(details), []), lambda e: e.key <> 'Category'),
+            {'key': 'Category', 'value': array_to_string(item.categories[2:], ' > ')}
         ),
-        ['Brand', 'Best Sellers Rank', 'Date First Available', 'Is Discontinued By Manufacturer']
+        without := [
+            'Brand', 'Best Sellers Rank', 'Date First Available', 'Is Discontinued By Manufacturer'
+        ]
     ) AS attributes,
     item.price,
     'https://www.amazon.com/dp/' || item.parent_asin AS url,

@@ -15,7 +15,7 @@ SELECT
     mapped(record, 'description') AS description,
     mapped(record, 'brand') AS brand,
     mapped(record, 'category') AS category,
-    map_without(json_map(record), getvariable('mapped_columns')) AS attributes,
+    map_of(map_entries(json_map(record)), without := getvariable('mapped_columns')) AS attributes,
     mapped(record, 'price') AS price,
     mapped(record, 'currency') AS currency,
     mapped(record, 'url') AS url

@@ -1,0 +1,364 @@
+"""Numbers from which a listing's price follows: attributes, products and quotients of two.
+
+Here belongs the search for them, which knows no attribute by name, and the same search over the
+finished items. Withholding what was found belongs to :mod:`pricing_platform.catalog.curation`.
+
+The method: for every category, and for the whole source, take a sample of rows, read every number
+out of attributes and titles, and ask of each candidate ``c`` (a number, a product or quotient of
+two) whether ``price / c`` is one and the same on nearly all rows. That constant is a scale (cents,
+a tax) and may be any number. Chance and constants are kept out by asking for enough rows with
+enough different prices: 20 different prices are not hit within 1 % by accident.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pricing_platform.catalog.normalising import MONEY, MONEY_HINT
+from pricing_platform.catalog.records import STAGED_AS
+from pricing_platform.stores.warehouse import Warehouse
+
+PRICE_LEAKS_VERSION = "1"
+"""Raise it when the same rows would give other leaks."""
+
+TOLERANCE = 0.01
+"""By how much, relatively, a price may differ from what a leak says."""
+
+SHARE_MINIMUM = 0.95
+"""On what share of the rows it may not differ by more."""
+
+ROWS_MINIMUM = 30
+DISTINCT_MINIMUM = 20
+"""Different prices, and different values of the expression, that a finding needs."""
+
+_SAMPLE = 2_000  # rows of a category, priced and unpriced each
+_CATEGORIES = 200  # of a source, the largest
+_FEATURES = 40  # of a category, the most frequent
+_ROUNDING_LIMIT = 0.05
+_PREVIEW_ROWS = 200
+
+LEAK_SCHEMA: dict[str, pl.DataType] = {
+    "source": pl.String(),
+    "category": pl.String(),
+    "expression": pl.String(),
+    "attributes": pl.List(pl.String()),
+    "row_count": pl.Int64(),
+    "share_explained": pl.Float64(),
+}
+
+# Rows are drawn by a hash, the same ones every time.
+_SAMPLED = """
+SELECT
+    source, coalesce(category, 'unknown') AS category, title, attributes, price,
+    row_number() OVER drawn AS row,
+    row_number() OVER (PARTITION BY source, price IS NULL ORDER BY draw, price, title) AS in_source,
+    row_number() OVER (
+        PARTITION BY source, coalesce(category, 'unknown'), price IS NULL
+        ORDER BY draw, price, title
+    ) AS in_category
+FROM (SELECT *, hash(source, listing_id) AS draw FROM {relation})
+WHERE price IS NULL OR (price > 0 AND isfinite(price))
+WINDOW drawn AS (ORDER BY source, draw, price, title)
+QUALIFY in_category <= $sample OR in_source <= $sample
+"""
+# '1,234.5' is one number; '2,16', '[2,16]' and '2 x 16 GB' are two; a longer text is prose.
+# Part 0 is the number, or the product of several; parts 1 and 2 are the first two of several.
+_NUMBERS = r"""
+CREATE TEMP VIEW numbers AS
+WITH attributes AS (
+    SELECT row, key AS name, value AS written
+    FROM (SELECT row, unnest(map_entries(attributes), recursive := true) FROM sampled)
+    WHERE length(value) <= 40
+),
+in_titles AS (
+    SELECT
+        row,
+        unnest(regexp_extract_all(title, '(\d+(?:\.\d+)?)[ -]?([A-Za-z]{1,8}|["”])?', 1)) AS number,
+        unnest(regexp_extract_all(title, '(\d+(?:\.\d+)?)[ -]?([A-Za-z]{1,8}|["”])?', 2)) AS unit
+    FROM sampled
+    UNION ALL
+    SELECT row, regexp_extract(title, '(?i)\b(?:pack|set|box|case|lot) of (\d+)', 1), 'pack of'
+    FROM sampled
+),
+found AS (
+    SELECT
+        row, name, true AS is_attribute,
+        regexp_extract_all(
+            if(starts_with(written, '['), written,
+                regexp_replace(written, '(\d),(\d{3})(\D|$)', '\1\2\3', 'g')),
+            '\d+(?:\.\d+)?|\.\d+'
+        ) AS texts
+    FROM attributes
+    UNION ALL
+    SELECT row, trim('title: ' || lower(coalesce(unit, ''))), false, [min(number)]
+    FROM in_titles
+    WHERE number <> ''
+    GROUP BY ALL
+    HAVING count(DISTINCT number) = 1
+),
+parsed AS (
+    SELECT
+        *,
+        list_transform(texts, lambda t: t::DOUBLE) AS numbers,
+        list_transform(texts, lambda t: length(split_part(t, '.', 2))) AS decimals
+    FROM found
+    WHERE len(texts) BETWEEN 1 AND 3
+)
+SELECT source, category, in_source, in_category, row, price, name, is_attribute, part, value, places
+FROM (
+    SELECT row, name, is_attribute, unnest(
+        [{'part': 0, 'value': list_product(numbers), 'places': list_max(decimals)}] || if(
+            len(numbers) > 1,
+            [{'part': 1, 'value': numbers[1], 'places': decimals[1]},
+             {'part': 2, 'value': numbers[2], 'places': decimals[2]}],
+            []
+        ), recursive := true)
+    FROM parsed
+)
+JOIN sampled USING (row)
+WHERE value > 0 AND isfinite(value)
+"""
+_MONEY_LEFT = f"""
+SELECT
+    source, NULL AS category, 'an amount of money in the text' AS expression,
+    []::VARCHAR[] AS attributes, count(*) AS row_count, 1.0 AS share_explained
+FROM curated.items
+WHERE regexp_matches(text, '{MONEY_HINT}')
+    AND len(list_filter(
+        regexp_extract_all(text, '{MONEY}'), lambda m: NOT regexp_matches(m, '(?i)^size')
+    )) > 0
+GROUP BY source
+"""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """The numbers of a group of rows: column ``i`` of ``logs`` belongs to ``names[i]``.
+
+    ``logs`` and ``rounding`` (the log of what a number's last decimal may hide) have the shape
+    (rows, names), with NaN where a row has no such number. ``log_prices`` is NaN where there is no
+    price. ``attributes[i]`` is None for a number out of a title.
+    """
+
+    names: list[str]
+    attributes: list[str | None]
+    log_prices: Floats
+    logs: Floats
+    rounding: Floats
+
+
+@dataclass(frozen=True)
+class _Leak:
+    expression: str
+    carriers: tuple[int, ...]
+    row_count: int
+    share: float
+
+
+def find_price_leaks(warehouse: Warehouse) -> pl.DataFrame:
+    """The expressions in ``raw.listings`` from which the price follows, with what to withhold.
+
+    Of a product or quotient of two, the attribute is withheld that carries the price: the one that
+    is missing where the price is missing; else the one with more than twice as many different
+    values (a capacity has few, a price per capacity as many as there are prices); else both. Of
+    the expressions with the same carrier, the best is told.
+
+    Returns:
+        The columns of ``curated.price_leaks``, sorted; no rows where nothing leaks.
+    """
+    return _search(warehouse, "raw.listings")
+
+
+def remaining_price_leaks(warehouse: Warehouse) -> pl.DataFrame:
+    """What still gives the price away in ``curated.items``: as above, and amounts of money."""
+    money = warehouse.frame(_MONEY_LEFT).cast(pl.Schema(LEAK_SCHEMA))
+    return pl.concat([_search(warehouse, "curated.items"), money])
+
+
+def _search(warehouse: Warehouse, relation: str) -> pl.DataFrame:
+    rows: list[tuple[str, str | None, str, list[str], int, float]] = []
+    with warehouse.staging_folder() as staging:
+        sample = staging / "sample.parquet"
+        with warehouse.read() as connection:
+            query = _SAMPLED.format(relation=relation)
+            connection.execute(
+                f"COPY ({query}) TO $file ({STAGED_AS})",
+                {"file": str(sample), "sample": _SAMPLE},
+            )
+        with warehouse.scratch() as connection:
+            for source, category, numbers in _groups(connection, sample, staging):
+                for leak in _leaks(numbers):
+                    withheld = _withheld(numbers, leak)
+                    found = leak.expression, withheld, leak.row_count, leak.share
+                    rows.append((source, category, *found))
+    return pl.DataFrame(rows, schema=LEAK_SCHEMA, orient="row").sort(
+        "source", "category", "expression", nulls_last=True
+    )
+
+
+def _groups(
+    connection: duckdb.DuckDBPyConnection, sample: Path, staging: Path
+) -> Iterator[tuple[str, str | None, _Numbers]]:
+    """Each large enough category, and each source as a whole, with the numbers of its sample."""
+    connection.read_parquet(str(sample)).create_view("sampled")
+    connection.execute(_NUMBERS)
+    staged = staging / "numbers.parquet"
+    connection.execute(
+        f"COPY (FROM numbers ORDER BY source, category) TO $file ({STAGED_AS})",
+        {"file": str(staged)},
+    )
+    groups = connection.execute(
+        "SELECT source, NULL AS category FROM sampled GROUP BY source UNION ALL"
+        " SELECT source, category FROM ("
+        "  SELECT source, category, row_number() OVER ("
+        "   PARTITION BY source ORDER BY count(*) DESC, category) AS rank"
+        "  FROM sampled WHERE price IS NOT NULL AND in_category <= $sample"
+        "  GROUP BY source, category HAVING count(*) >= $minimum)"
+        " WHERE rank <= $categories ORDER BY source, category NULLS FIRST",
+        {"sample": _SAMPLE, "minimum": ROWS_MINIMUM, "categories": _CATEGORIES},
+    ).fetchall()
+    for source, category in groups:
+        where = "in_source <= $limit" if category is None else "category = $category"
+        parameters = {"file": str(staged), "source": source, "limit": _SAMPLE}
+        if category is not None:
+            where += " AND in_category <= $limit"
+            parameters["category"] = category
+        found = connection.sql(
+            "SELECT row, price, name, is_attribute, part, value, places FROM read_parquet($file)"
+            f" WHERE source = $source AND {where}",
+            params=parameters,
+        ).to_arrow_table()
+        yield source, category, _numbers(pl.DataFrame(pl.from_arrow(found)))
+
+
+def _numbers(found: pl.DataFrame) -> _Numbers:
+    """The most frequent numbers of the rows as a matrix."""
+    labelled = found.with_columns(
+        label=pl.when(pl.col("part") == 0)
+        .then(pl.col("name"))
+        .otherwise(pl.format("{}[{}]", "name", "part"))
+    )
+    columns = (
+        labelled.group_by("label", "name", "is_attribute")
+        .agg(
+            rows=pl.col("price").is_not_null().sum(),
+            values=pl.col("value").n_unique(),
+            places=pl.col("places").max(),
+        )
+        .filter(pl.col("rows") >= ROWS_MINIMUM, pl.col("values") > 1)
+        .sort(["rows", "label"], descending=[True, False])
+        .head(_FEATURES)
+        .with_row_index("column")
+    )
+    prices = found.select("row", "price").unique().sort("row").with_row_index("at")
+    cells = labelled.join(
+        columns.select("label", "is_attribute", "column", most="places"),
+        on=["label", "is_attribute"],
+    ).join(prices.select("row", "at"), on="row")
+    logs = np.full((prices.height, columns.height), np.nan)
+    rounding = np.full_like(logs, np.nan)
+    at, column = cells["at"].to_numpy(), cells["column"].to_numpy()
+    values, most = cells["value"].to_numpy(), cells["most"].to_numpy()
+    logs[at, column] = np.log(values)
+    # A whole number is taken as exact; one with decimals as rounded to them.
+    hidden = np.where(most > 0, 0.5 * 10.0 ** -most.astype(float) / values, 0.0)
+    rounding[at, column] = np.minimum(hidden, _ROUNDING_LIMIT)
+    with np.errstate(invalid="ignore"):
+        log_prices = np.log(prices["price"].cast(pl.Float64).to_numpy())
+    return _Numbers(
+        names=columns["label"].to_list(),
+        attributes=[
+            name if is_attribute else None
+            for name, is_attribute in columns.select("name", "is_attribute").iter_rows()
+        ],
+        log_prices=log_prices,
+        logs=logs,
+        rounding=rounding,
+    )
+
+
+def _leaks(numbers: _Numbers) -> list[_Leak]:
+    """Single numbers first; a pair with one of those would say the same again."""
+    singles = [
+        _Leak(numbers.names[i], (i,), *explained)
+        for i, attribute in enumerate(numbers.attributes)
+        if attribute is not None and (explained := _explained(numbers, {i: 1}))
+    ]
+    taken = {numbers.attributes[leak.carriers[0]] for leak in singles}
+    pairs = [
+        leak
+        for i, j in combinations(range(len(numbers.names)), 2)
+        if not {numbers.attributes[i], numbers.attributes[j]} & taken - {None}
+        and numbers.attributes[i] != numbers.attributes[j]
+        for leak in _pair_leaks(numbers, i, j)
+    ]
+    best: dict[tuple[str | None, ...], _Leak] = {}
+    for leak in sorted(singles + pairs, key=_best_first):
+        best.setdefault(tuple(numbers.attributes[i] for i in leak.carriers), leak)
+    return list(best.values())
+
+
+def _best_first(leak: _Leak) -> tuple[float, str]:
+    return -leak.share * leak.row_count, leak.expression
+
+
+def _pair_leaks(numbers: _Numbers, i: int, j: int) -> Iterator[_Leak]:
+    i, j = sorted((i, j), key=lambda k: numbers.names[k])
+    a, b = numbers.names[i], numbers.names[j]
+    signs = {f"{a} * {b}": (1, 1), f"{a} / {b}": (1, -1), f"{b} / {a}": (-1, 1)}
+    for expression, (sign_a, sign_b) in signs.items():
+        if explained := _explained(numbers, {i: sign_a, j: sign_b}):
+            carriers = _carriers(numbers, i, j)
+            if carriers:
+                yield _Leak(expression, carriers, *explained)
+
+
+def _explained(numbers: _Numbers, signs: dict[int, int]) -> tuple[int, float] | None:
+    """On how many rows the expression can be computed, and on what share it gives the price."""
+    columns, powers = list(signs), np.array(list(signs.values()), dtype=float)
+    value = numbers.logs[:, columns] @ powers
+    ratio = numbers.log_prices - value
+    known = np.isfinite(ratio)
+    if known.sum() < ROWS_MINIMUM:
+        return None
+    preview = ratio[known][:_PREVIEW_ROWS]
+    if np.mean(np.abs(preview - np.median(preview)) <= TOLERANCE + _ROUNDING_LIMIT) < 0.8:
+        return None
+    tolerance = TOLERANCE + numbers.rounding[np.ix_(known, columns)].sum(axis=1)
+    share = np.mean(np.abs(ratio[known] - np.median(ratio[known])) <= tolerance)
+    prices = np.unique(np.round(numbers.log_prices[known], 2)).size
+    values = np.unique(np.round(value[known], 2)).size
+    if share < SHARE_MINIMUM or min(prices, values) < DISTINCT_MINIMUM:
+        return None
+    return int(known.sum()), float(share)
+
+
+def _carriers(numbers: _Numbers, i: int, j: int) -> tuple[int, ...]:
+    """Which of the two carries the price; none where both stand in the title."""
+    candidates = tuple(k for k in (i, j) if numbers.attributes[k] is not None)
+    if len(candidates) < 2:
+        return candidates
+    unpriced = np.isnan(numbers.log_prices)
+    if unpriced.sum() >= ROWS_MINIMUM:
+        there = [float(np.mean(np.isfinite(numbers.logs[unpriced, k]))) for k in (i, j)]
+        if abs(there[0] - there[1]) > 0.5:
+            return (i if there[0] < there[1] else j,)
+    both = np.isfinite(numbers.logs[:, i] + numbers.logs[:, j] + numbers.log_prices)
+    distinct = [np.unique(numbers.logs[both, k]).size for k in (i, j)]
+    if max(distinct) > 2 * min(distinct):
+        return (i if distinct[0] > distinct[1] else j,)
+    return (i, j)
+
+
+def _withheld(numbers: _Numbers, leak: _Leak) -> list[str]:
+    return sorted({name for i in leak.carriers if (name := numbers.attributes[i]) is not None})
