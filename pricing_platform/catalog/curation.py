@@ -12,7 +12,6 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
-import polars as pl
 
 from pricing_platform.catalog.normalising import (
     DESCRIPTION_LIMIT,
@@ -221,7 +220,7 @@ counted AS (
     GROUP BY ALL
 )
 SELECT
-    source, snapshot, coalesce(row_count, 0) AS row_count, coalesce(read, 0) AS read,
+    source, snapshot, coalesce(row_count, 0) AS rows_in, coalesce(read, 0) AS read,
     coalesce(kept, 0) AS kept, coalesce(rejected, 0) AS rejected, coalesce(twice, 0) AS twice
 FROM raw.snapshots
 FULL JOIN read USING (source, snapshot)
@@ -288,7 +287,7 @@ def unaccounted_rows(warehouse: Warehouse) -> pl.DataFrame:
     """Snapshots whose rows are not all kept or refused, each exactly once; none is right.
 
     Returns:
-        ``source``, ``snapshot``, ``row_count`` (counted in the file), ``read``, ``kept``,
+        ``source``, ``snapshot``, ``rows_in`` (counted in the file), ``read``, ``kept``,
         ``rejected`` and ``twice`` (rows that stand in both tables or in one of them repeatedly).
     """
     return warehouse.frame(_UNACCOUNTED)
@@ -300,27 +299,3 @@ def _view(connection: duckdb.DuckDBPyConnection, name: str, file: Path) -> None:
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, file: Path) -> None:
     connection.execute(f"COPY ({query}) TO $file ({STAGED_AS})", {"file": str(file)})
-
-
-def unaccounted_rows(warehouse: Warehouse) -> pl.DataFrame:
-    """Snapshots in which rows in are not rows kept + rows rejected.
-
-    Rows in are those counted in the file itself, apart from parsing it.
-
-    Returns:
-        ``source``, ``snapshot``, ``rows_in``, ``kept`` and ``rejected``.
-    """
-    return warehouse.frame(
-        """
-        SELECT source, snapshot, coalesce(row_count, 0) AS rows_in, coalesce(kept.rows, 0) AS kept,
-            coalesce(rejected.rows, 0) AS rejected
-        FROM raw.snapshots
-        FULL JOIN (SELECT source, snapshot, count(*) AS rows FROM curated.listings GROUP BY ALL)
-            AS kept USING (source, snapshot)
-        FULL JOIN (
-            SELECT source, snapshot, count(*) AS rows FROM curated.rejected_listings GROUP BY ALL
-        ) AS rejected USING (source, snapshot)
-        WHERE rows_in <> coalesce(kept.rows, 0) + coalesce(rejected.rows, 0)
-        ORDER BY source, snapshot
-        """
-    )
