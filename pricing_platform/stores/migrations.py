@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 
+from pricing_platform.errors import PlatformError
 from pricing_platform.settings import sql_folder
 
 if TYPE_CHECKING:
@@ -45,10 +46,14 @@ def migrate(
     """Applies what has not been applied, all in one transaction, and returns the revisions.
 
     Processes that come at the same time wait for the first and find nothing left to do.
+
+    Raises:
+        PlatformError: when the database has a migration that is not among the files.
     """
     import sqlalchemy
     from alembic.migration import MigrationContext
     from alembic.runtime.migration import RevisionStep
+    from alembic.script.revision import RevisionError
 
     def pending(current: tuple[str, ...], _context: MigrationContext) -> list[RevisionStep]:
         revisions = _revision_map(connection, migration_files(folder))
@@ -62,14 +67,22 @@ def migrate(
     applied: list[str] = []
     with engine.begin() as connection:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-        MigrationContext.configure(
+        context = MigrationContext.configure(
             connection,
             opts={
                 "fn": pending,
                 "version_table_schema": "public",
                 "on_version_apply": (lambda step, **_: applied.append(step.up_revision_id),),
             },
-        ).run_migrations()
+        )
+        try:
+            context.run_migrations()
+        except RevisionError:
+            raise PlatformError(
+                "The Postgres schema was made by a newer version of the platform"
+                f" ({', '.join(context.get_current_heads())}).",
+                "Install that version, or name another database in PRICING_POSTGRES_URL.",
+            ) from None
     if applied:
         _log.info("Applied the Postgres migrations %s.", ", ".join(applied))
     return applied
@@ -87,7 +100,8 @@ def _revision_map(connection: sqlalchemy.Connection, files: list[Path]) -> Revis
             module.__dict__["down_revision"] = _revision(previous) if previous else None
 
             def upgrade(text: str = text) -> None:
-                connection.exec_driver_sql(text)
+                # A % in a file is a %, not the place of a parameter.
+                connection.exec_driver_sql(text, execution_options={"no_parameters": True})
 
             module.__dict__["upgrade"] = upgrade
             yield Script(module, _revision(path), path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from pricing_platform.stores.migrations import is_current, migrate
 
 PGVECTOR_MINIMUM = (0, 8, 4)
 _CONNECT_SECONDS = 10
+_READ_SECONDS = 60.0
 _POOL_SIZE = 8
 _ADMINISTRATOR = "Ask the server's administrator"
 _CHECK_URL = "Check PRICING_POSTGRES_URL"
@@ -108,7 +110,10 @@ class Postgres:
                 connection.rollback()  # so that no SET outlives its statement
         except psycopg.OperationalError as error:
             if isinstance(error, psycopg.errors.QueryCanceled):
-                raise PlatformError("The query took longer than a minute.") from None
+                raise PlatformError(
+                    f"The query took longer than {_READ_SECONDS:g} seconds.",
+                    "Narrow it, or run it with psql.",
+                ) from None
             raise self._as_platform_error(error) from None
         except psycopg.Error as error:
             raise PlatformError(f"Postgres refused the query: {str(error).strip()}") from None
@@ -175,10 +180,18 @@ class Postgres:
         return self._url
 
     def _connect(self, *, read_only: bool) -> psycopg.Connection[Any]:
-        with self._told_for_people():
-            return psycopg.connect(
-                self._conninfo(read_only=read_only), connect_timeout=_CONNECT_SECONDS
-            )
+        # An embedded server that was killed a moment ago may still seem to be there.
+        attempts = 1 if self._embedded is None else 10
+        for attempt in range(attempts):
+            try:
+                return psycopg.connect(
+                    self._conninfo(read_only=read_only), connect_timeout=_CONNECT_SECONDS
+                )
+            except psycopg.OperationalError as error:
+                if attempt == attempts - 1:
+                    raise self._as_platform_error(error) from None
+            time.sleep(0.2)
+        raise AssertionError("unreachable")
 
     def _ensure_extension(self, connection: psycopg.Connection[Any]) -> None:
         minimum = ".".join(map(str, PGVECTOR_MINIMUM))
@@ -214,9 +227,9 @@ class Postgres:
             raise self._as_platform_error(error) from None
 
     def _as_platform_error(self, error: psycopg.OperationalError) -> PlatformError:
-        """Postgres's own last line says what is wrong; none of it holds the password."""
-        text = str(error).strip()
-        said = text.splitlines()[-1] if text else type(error).__name__
+        """Postgres's own first line says what is wrong; none of it holds the password."""
+        text = str(error).strip() or type(error).__name__
+        said = text.splitlines()[0].removeprefix("connection failed: ")
         if "password authentication failed" in text or "no password supplied" in text:
             return PlatformError(
                 f"{self} refuses the user or the password.", f"{_CHECK_URL}: user and password."
@@ -257,7 +270,8 @@ def _configure(connection: psycopg.Connection[Any]) -> None:
 
 
 def _configure_reading(connection: psycopg.Connection[Any]) -> None:
-    connection.execute("SET statement_timeout = '60s'")
+    milliseconds = str(round(1000 * _READ_SECONDS))
+    connection.execute("SELECT set_config('statement_timeout', %s, false)", [milliseconds])
     if _extension_version(connection) is not None:
         register_vector(connection)
     connection.commit()
