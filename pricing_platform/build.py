@@ -72,10 +72,10 @@ def build_platform(settings: Settings, *, force: bool = False) -> BuildSummary:
 
 
 def _run_config(job: dg.JobDefinition, *, force: bool) -> dict[str, Any]:
-    if not force:
-        return {}
     steps = {asset.op.name for asset in ASSETS} & {node.name for node in job.nodes}
-    return {"ops": {step: {"config": {"force": True}} for step in sorted(steps)}}
+    forced = {step: {"config": {"force": True}} for step in sorted(steps)} if force else {}
+    # Named here, or Dagster logs to its own console besides.
+    return {"ops": forced, "loggers": {"console": {}}}
 
 
 def _require_success(result: dg.ExecuteInProcessResult) -> None:

@@ -1,17 +1,14 @@
 """Everything that Dagster sees, built by one function for production, the CLI and the tests."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import dagster as dg
 
 from pricing_platform.assets import ASSETS
 from pricing_platform.assets.ingestion import ingestion_assets
-from pricing_platform.assets.predictions import predictions
 from pricing_platform.catalog.configured_sources import configured_source_names
 from pricing_platform.checks import CHECKS
 from pricing_platform.jobs import JOBS
-from pricing_platform.partitions import partitions_of
 from pricing_platform.resources import (
     LoggedProgress,
     ModelsResource,
@@ -46,7 +43,7 @@ def build_defs(
         assets=[*ingestion_assets(source_names), *ASSETS],
         asset_checks=CHECKS,
         jobs=JOBS,
-        schedules=schedules(settings, partitions_of(source_names), _partitions(predictions)),
+        schedules=schedules(settings),
         resources={
             "warehouse": WarehouseResource.from_settings(settings),
             "postgres": PostgresResource.from_settings(settings),
@@ -58,9 +55,7 @@ def build_defs(
     )
 
 
-def _partitions(asset: dg.AssetsDefinition) -> dg.PartitionsDefinition[Any]:
-    assert asset.partitions_def is not None  # noqa: S101
-    return asset.partitions_def
-
-
-defs = build_defs(Settings())
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What the code location loads: the definitions for the settings of the environment."""
+    return build_defs(Settings())

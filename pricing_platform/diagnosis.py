@@ -1,4 +1,4 @@
-"""What ``pricing-platform doctor`` finds: configuration, versions, what is reachable, what is stale.
+"""What ``pricing-platform doctor`` finds: versions, configuration, what is reachable or stale.
 
 Here belongs looking. Each finding says what to do when it is not well; nothing is mended here.
 """

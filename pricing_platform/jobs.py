@@ -3,6 +3,7 @@
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from pricing_platform.partitions import all_partitions
 
@@ -22,34 +23,32 @@ retrain_and_evaluate = dg.define_asset_job(
 )
 
 
-def run_stage(context: dg.OpExecutionContext, stage: str) -> None:
-    """Runs one of the jobs over all of its partitions, in this process and as a run of its own.
+class StagesConfig(dg.Config):
+    """Which of the two other jobs are run, in this order."""
+
+    stages: list[str] = Field(default_factory=lambda: list(STAGES))
+
+
+@dg.op
+def run_stages(context: dg.OpExecutionContext, config: StagesConfig) -> None:
+    """Runs asset jobs over all of their partitions, each as a run of its own in this process.
 
     Raises:
-        dagster.Failure: when the run did not succeed; its own page says why.
+        dagster.Failure: when a run did not succeed; its own page says why.
     """
-    job = context.repository_def.get_job(stage)
-    assert job.partitions_def is not None  # noqa: S101
-    result = job.execute_in_process(
-        instance=context.instance,
-        tags={**all_partitions(job.partitions_def), "dagster/parent_run_id": context.run_id},
-        raise_on_error=False,
-    )
-    context.log.info(f"{stage}: run {result.run_id}")
-    if not result.success:
-        raise dg.Failure(
-            f"{stage} failed; see run {result.run_id}.", metadata={"run_id": result.run_id}
+    for stage in config.stages:
+        job = context.repository_def.get_job(stage)
+        assert job.partitions_def is not None  # noqa: S101
+        result = job.execute_in_process(
+            instance=context.instance,
+            tags=all_partitions(job.partitions_def),
+            raise_on_error=False,
         )
-
-
-@dg.op(name="ingest_and_embed_stage", out=dg.Out(dg.Nothing))
-def _ingest_and_embed(context: dg.OpExecutionContext) -> None:
-    run_stage(context, "ingest_and_embed")
-
-
-@dg.op(name="retrain_and_evaluate_stage", ins={"start": dg.In(dg.Nothing)})
-def _retrain_and_evaluate(context: dg.OpExecutionContext) -> None:
-    run_stage(context, "retrain_and_evaluate")
+        context.log.info(f"{stage}: run {result.run_id}")
+        if not result.success:
+            raise dg.Failure(
+                f"{stage} failed; see run {result.run_id}.", metadata={"run": result.run_id}
+            )
 
 
 # Dagster gives a run partitions of one kind; sources and techniques are two, so all of it is two
@@ -57,7 +56,7 @@ def _retrain_and_evaluate(context: dg.OpExecutionContext) -> None:
 @dg.job(description="All of it: both other jobs, each as a run of its own over all partitions.")
 def build_platform() -> None:
     """Both stages, the second after the first."""
-    _retrain_and_evaluate(_ingest_and_embed())
+    run_stages()
 
 
 JOBS: list[Any] = [ingest_and_embed, retrain_and_evaluate, build_platform]

@@ -2,35 +2,29 @@
 
 import dagster as dg
 
-from pricing_platform.partitions import all_partitions
 from pricing_platform.settings import Settings
 
+STAGE_CRONS = {"ingest_and_embed": "0 3 * * *", "retrain_and_evaluate": "0 5 * * 0"}
+"""Ingestion daily, retraining weekly."""
 
-def schedules(
-    settings: Settings,
-    source_partitions: dg.PartitionsDefinition[str],
-    technique_partitions: dg.PartitionsDefinition[str],
-) -> list[dg.ScheduleDefinition]:
-    """Ingestion daily, retraining weekly; on or off by the setting ``schedules``."""
-    status = (
-        dg.DefaultScheduleStatus.RUNNING
-        if settings.schedules == "running"
-        else dg.DefaultScheduleStatus.STOPPED
-    )
 
-    def over_all_partitions(
-        job: str, cron: str, partitions: dg.PartitionsDefinition[str]
-    ) -> dg.ScheduleDefinition:
-        return dg.ScheduleDefinition(
-            name=f"{job}_schedule",
-            job_name=job,
+def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
+    """A schedule a stage; on or off by the setting ``schedules``.
+
+    They start ``build_platform`` with one stage, since a schedule of Dagster can't ask an asset job
+    for all of its partitions in one run.
+    """
+    running = settings.schedules == "running"
+    return [
+        dg.ScheduleDefinition(
+            name=f"{stage}_schedule",
+            job_name="build_platform",
+            run_config={"ops": {"run_stages": {"config": {"stages": [stage]}}}},
             cron_schedule=cron,
             execution_timezone=settings.time_zone,
-            default_status=status,
-            tags=all_partitions(partitions),
+            default_status=(
+                dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED
+            ),
         )
-
-    return [
-        over_all_partitions("ingest_and_embed", "0 3 * * *", source_partitions),
-        over_all_partitions("retrain_and_evaluate", "0 5 * * 0", technique_partitions),
+        for stage, cron in STAGE_CRONS.items()
     ]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import dagster as dg
 
@@ -38,9 +39,7 @@ def ingestion_assets(source_names: Sequence[str]) -> list[dg.AssetsDefinition]:
             refreshed = refresh_by(
                 store,
                 RAW_TABLES,
-                lambda name=name, inputs=inputs: ingest_source(
-                    store, sources[name], fingerprint=inputs
-                ),
+                partial(ingest_source, store, sources[name], fingerprint=inputs),
                 inputs=inputs,
                 partition=("source", name),
                 force=config.force,

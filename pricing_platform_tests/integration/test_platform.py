@@ -151,7 +151,7 @@ def test_doctor_finds_all_well(built_home: BuiltHome) -> None:
 
 def test_the_definitions_load_without_the_heavy_libraries() -> None:
     blocked = "; ".join(f"sys.modules[{name!r}] = None" for name in HEAVY)
-    code = f"import sys; {blocked}; from pricing_platform.definitions import defs"
+    code = f"import sys; {blocked}; from pricing_platform.definitions import defs; defs()"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PRICING_")}
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment
