@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
+import numpy as np
 import polars as pl
 from pydantic import JsonValue
 
@@ -22,10 +23,12 @@ from pricing_platform.pricing.estimates import (
     mean_absolute_error,
 )
 from pricing_platform.pricing.intervals import ConformalInterval
+from pricing_platform.pricing.neighbours import blocks
 from pricing_platform.pricing.stored import read_json, write_json
 from pricing_platform.pricing.technique import ItemSet, Progress, silent
 
 _FILE = "technique.json"
+_PRICED_TOGETHER = 8192
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,9 @@ class LogPriceTechnique(ABC):
     def price(self, items: ItemSet, *, progress: Progress = silent) -> pl.DataFrame:
         """See :class:`Technique`."""
         watch = Stopwatch()
-        estimate = self.log_estimates(items)
-        progress("items priced", len(items), len(items))
+        estimate = np.empty(len(items))
+        for block in blocks(len(items), _PRICED_TOGETHER):
+            frame = items.frame[block]
+            estimate[block] = self.log_estimates(ItemSet(frame, items.embeddings[block]))
+            progress("items priced", block.stop, len(items))
         return estimate_frame(items, estimate, self.measured.interval, watch)

@@ -32,8 +32,8 @@ def read_arrays(path: Path) -> Arrays:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes a value of lists, dicts, strings, numbers and null; numbers survive exactly."""
-    path.write_text(json.dumps(value, ensure_ascii=False, sort_keys=True), encoding="utf-8")
+    """Writes a value of lists, dicts, strings, numbers and null; numbers and order survive."""
+    path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:

@@ -67,11 +67,13 @@ class StructuredFeatures:
         groups = _groups(frame, attributes, vocabulary)
         encodings = {name: TargetEncoding.fit(g, log_price) for name, g in groups.items()}
         fitted = cls(vocabulary, encodings, float(log_price.mean()))
+        means = {f: float(log_price[folds != f].mean()) for f in np.unique(folds).tolist()}
+        overall = np.array([means[f] for f in folds.tolist()])
 
         def out_of_fold(name: str, prior: Floats) -> Floats:
             return encode_out_of_fold(groups[name], log_price, prior, folds)
 
-        return fitted, fitted._table(frame, attributes, groups, out_of_fold)
+        return fitted, fitted._table(frame, attributes, groups, overall, out_of_fold)
 
     def transform(self, frame: pl.DataFrame) -> Table:
         """The rows of items that are not training items; NaN stands for what is not known."""
@@ -81,7 +83,8 @@ class StructuredFeatures:
         def encoded(name: str, prior: Floats) -> Floats:
             return self.encodings[name].encode(groups[name], prior)
 
-        return self._table(frame, attributes, groups, encoded)
+        overall = np.full(frame.height, self.mean)
+        return self._table(frame, attributes, groups, overall, encoded)
 
     @property
     def names(self) -> list[str]:
@@ -119,10 +122,10 @@ class StructuredFeatures:
         frame: pl.DataFrame,
         attributes: list[dict[str, str]],
         groups: dict[str, list[str | None]],
+        overall: Floats,
         encode: Callable[[str, Floats], Floats],
     ) -> Table:
         """All columns; a group's prior is the encoding of what the group lies in."""
-        overall = np.full(frame.height, self.mean)
         known: dict[str, Floats] = {}
         for name in self.encodings:
             known[name] = encode(name, known.get("category", known.get("source", overall)))

@@ -1,0 +1,268 @@
+"""The technique that asks several others and weighs what they say.
+
+Here belongs the choice of the weights and of the scale on which the estimates are averaged. What
+the members say is their own affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import polars as pl
+from pydantic import JsonValue
+
+from pricing_platform.pricing.estimates import (
+    Floats,
+    Stopwatch,
+    estimate_frame,
+    from_log,
+)
+from pricing_platform.pricing.log_price_technique import LogPriceTechnique, Measured
+from pricing_platform.pricing.registry import TECHNIQUES, technique_class
+from pricing_platform.pricing.stored import read_json, write_json
+from pricing_platform.pricing.technique import ItemSet, Progress, Technique, silent
+from pricing_platform.pricing.text_model import families_of, family_folds
+
+Scale = Literal["price", "log"]
+_SCALES: tuple[Scale, ...] = ("price", "log")
+_FOLDS = 5
+_SMALLEST_WEIGHT = 0.01
+_MOST_ITEMS = 20_000
+_COSTS = ("tokens_in", "tokens_cached", "tokens_out", "latency_ms", "cost_usd")
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """Non-negative weights that sum to 1, and the scale on which they average."""
+
+    scale: Scale
+    weights: dict[str, float]
+
+    @classmethod
+    def fit(
+        cls, estimates: Mapping[str, Floats], prices: Floats, families: list[str | None]
+    ) -> Self:
+        """The weights with the least absolute error in price, on the scale that suits better.
+
+        The scale is chosen by the error on families left out (5 folds); the weights are then fitted
+        on all items, and those below 0.01 are dropped. Items that a member did not price are left
+        out; of more than 20,000 items the first are taken.
+
+        Args:
+            estimates: price by member, NaN where there is none; each of shape (items,).
+            prices: of the same items, none of which any member was trained on.
+            families: of the same items.
+        """
+        names, answers = list(estimates), np.column_stack(list(estimates.values()))
+        used = np.flatnonzero(np.isfinite(answers).all(axis=1))[:_MOST_ITEMS]
+        if len(used) < 2 * _FOLDS:
+            used = np.flatnonzero(np.isfinite(answers).any(axis=1))
+            answers = np.where(np.isfinite(answers), answers, np.nanmedian(answers))
+        answers, prices = answers[used], prices[used]
+        folds = family_folds([families[i] for i in used.tolist()], _FOLDS)
+        scale = min(_SCALES, key=lambda s: _error_left_out(answers, prices, folds, s))
+        found = _least_absolute_deviations(answers, prices, scale)
+        kept = np.where(found >= _SMALLEST_WEIGHT, found, 0.0)
+        kept = kept / kept.sum()
+        return cls(scale, {n: float(w) for n, w in zip(names, kept, strict=True) if w > 0})
+
+    def average(self, estimates: Mapping[str, Floats]) -> Floats:
+        """The weighted average price; a member without an answer leaves its weight to the others.
+
+        NaN where no member has an answer.
+        """
+        answers = np.column_stack([estimates[name] for name in self.weights])
+        weight = np.where(np.isfinite(answers), list(self.weights.values()), 0.0)
+        total = weight.sum(axis=1)
+        values = np.where(weight > 0, _on_scale(answers, self.scale), 0.0)
+        mean = np.divide(
+            (weight * values).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0
+        )
+        return mean if self.scale == "price" else np.asarray(np.expm1(mean), np.float64)
+
+
+@dataclass(frozen=True)
+class Ensemble(LogPriceTechnique):
+    """The weighted average of other techniques' estimates, the weights fitted on validation."""
+
+    name: ClassVar[str] = "ensemble"
+    version: ClassVar[str] = "1"
+
+    members: dict[str, Technique]
+    weighting: Weighting
+
+    @classmethod
+    def fit(
+        cls,
+        train: ItemSet,
+        validation: ItemSet,
+        *,
+        seed: int,
+        work_folder: Path | None = None,
+        progress: Progress = silent,
+    ) -> Self:
+        """Fits every other technique and combines them; see :meth:`combining` for fitted ones."""
+        members: dict[str, Technique] = {}
+        for name in TECHNIQUES:
+            if name == cls.name:
+                continue
+            folder = work_folder / name if work_folder else None
+            if folder:
+                folder.mkdir(parents=True, exist_ok=True)
+            members[name] = technique_class(name).fit(
+                train, validation, seed=seed, work_folder=folder, progress=progress
+            )
+        return cls.combining(members, validation, progress=progress)
+
+    @classmethod
+    def combining(
+        cls,
+        members: Mapping[str, Technique],
+        validation: ItemSet,
+        *,
+        answers: Mapping[str, pl.DataFrame] | None = None,
+        progress: Progress = silent,
+    ) -> Self:
+        """Weighs techniques that are already fitted; those without a weight are not kept.
+
+        Args:
+            members: fitted techniques by name, none of them trained on the validation items.
+            validation: the items that decide the weights.
+            answers: what each member says of exactly these items in their order, with the columns
+                of ``ESTIMATE_SCHEMA``; asked for when not given.
+            progress: is told about members priced.
+        """
+        watch = Stopwatch()
+        given = dict(answers or {})
+        for number, (name, member) in enumerate(members.items(), start=1):
+            if name not in given:
+                given[name] = member.price(validation)
+            progress("members asked", number, len(members))
+        estimates = {name: _estimates(given[name]) for name in members}
+        weighting = Weighting.fit(estimates, validation.prices(), families_of(validation))
+        kept = {name: members[name] for name in weighting.weights}
+        ensemble = cls(members=kept, weighting=weighting)
+        average = weighting.average(estimates)
+        known = np.isfinite(average)
+        return ensemble.measured_on(
+            validation.where(pl.Series(known)),
+            np.log1p(average[known]),
+            watch,
+            **{f"weight_{name}": weight for name, weight in weighting.weights.items()},
+        )
+
+    @property
+    def model(self) -> str:
+        """See :class:`Technique`."""
+        parts = (f"{weight:.2f} {name}" for name, weight in self.weighting.weights.items())
+        return " + ".join(parts)
+
+    @property
+    def configuration(self) -> dict[str, JsonValue]:
+        """See :class:`Technique`."""
+        return {"scale": self.weighting.scale, "weights": dict(self.weighting.weights)}
+
+    @property
+    def base_weights(self) -> dict[str, str]:
+        """Those of all members."""
+        return {k: v for member in self.members.values() for k, v in member.base_weights.items()}
+
+    def log_estimates(self, items: ItemSet) -> Floats:
+        """``log(1 + price)`` of each item; NaN where no member has an answer."""
+        answers = {name: _estimates(m.price(items)) for name, m in self.members.items()}
+        return np.log1p(self.weighting.average(answers))
+
+    def price(self, items: ItemSet, *, progress: Progress = silent) -> pl.DataFrame:
+        """See :class:`Technique`; tokens, latency and cost are the members' together."""
+        answers: dict[str, pl.DataFrame] = {}
+        for number, (name, member) in enumerate(self.members.items(), start=1):
+            answers[name] = member.price(items)
+            progress("members asked", number, len(self.members))
+        return self.answer(items, answers)
+
+    def answer(self, items: ItemSet, answers: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+        """What :meth:`price` says, from what the members already said of these very items."""
+        watch = Stopwatch()
+        average = self.weighting.average({n: _estimates(answers[n]) for n in self.members})
+        frame = estimate_frame(items, np.log1p(average), self.measured.interval, watch)
+        nobody = pl.Series(~np.isfinite(average))
+        return frame.with_columns(
+            *(
+                pl.when(nobody).then(None).otherwise(pl.col(name)).alias(name)
+                for name in ("estimate", "low", "high")
+            ),
+            failure=pl.when(nobody).then(pl.lit("no member of the ensemble has an estimate")),
+            **{c: sum(answers[n][c].fill_null(0) for n in self.members) + frame[c] for c in _COSTS},
+        )
+
+    def save(self, folder: Path) -> None:
+        """See :class:`Technique`; the members are written too, each into a folder of its own."""
+        write_json(folder / "weighting.json", self.configuration)
+        self.measured.write(folder)
+        for name, member in self.members.items():
+            member_folder = folder / "members" / name
+            member_folder.mkdir(parents=True)
+            member.save(member_folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """See :class:`Technique`."""
+        weighting = Weighting(**read_json(folder / "weighting.json"))
+        members = {
+            name: technique_class(name).load(folder / "members" / name)
+            for name in weighting.weights
+        }
+        return cls(members=members, weighting=weighting, measured=Measured.read(folder))
+
+
+def _estimates(answers: pl.DataFrame) -> Floats:
+    return answers["estimate"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+
+
+def _on_scale(prices: Floats, scale: Scale) -> Floats:
+    return prices if scale == "price" else np.log1p(prices)
+
+
+def _error_left_out(answers: Floats, prices: Floats, folds: Any, scale: Scale) -> float:
+    """Mean absolute error in price on families on which the weights were not fitted."""
+    error = np.zeros(len(prices))
+    for fold in np.unique(folds):
+        out = folds == fold
+        weights = _least_absolute_deviations(answers[~out], prices[~out], scale)
+        average = _on_scale(answers[out], scale) @ weights
+        error[out] = np.abs((average if scale == "price" else from_log(average)) - prices[out])
+    return float(error.mean())
+
+
+def _least_absolute_deviations(answers: Floats, prices: Floats, scale: Scale) -> Floats:
+    """Weights >= 0 with sum 1 and the least sum of absolute errors; a linear programme.
+
+    On the log scale an item's error counts in proportion to its price, as it does in price. With no
+    item at all, every member weighs the same.
+    """
+    import scipy.sparse
+    from scipy.optimize import linprog
+
+    items, members = answers.shape
+    if items == 0:
+        return np.full(members, 1 / members)
+    importance = np.ones(items) if scale == "price" else (1 + prices) / (1 + prices).mean()
+    # Unknowns: the weights, then how far each average lies below and above its price.
+    both = scipy.sparse.hstack([scipy.sparse.identity(items), -scipy.sparse.identity(items)])
+    balance = scipy.sparse.hstack([scipy.sparse.csr_matrix(_on_scale(answers, scale)), both])
+    total = scipy.sparse.csr_matrix(np.concatenate([np.ones(members), np.zeros(2 * items)]))
+    solution = linprog(
+        np.concatenate([np.zeros(members), importance, importance]),
+        A_eq=scipy.sparse.vstack([balance, total], format="csr"),
+        b_eq=np.concatenate([_on_scale(prices, scale), [1.0]]),
+        bounds=(0, None),
+        method="highs",
+    )
+    if not solution.success:
+        return np.full(members, 1 / members)
+    weights = np.maximum(np.asarray(solution.x[:members], np.float64), 0.0)
+    return np.asarray(weights / weights.sum(), np.float64)
