@@ -6,11 +6,13 @@ resampling belongs to ``resampling``.
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import polars as pl
 
 from pricing_platform.evaluation.resampling import (
-    FamilySums,
+    ClusterSums,
     Floats,
     holm,
     percentile_interval,
@@ -32,29 +34,16 @@ COMPARISON_SCHEMA = pl.Schema(
         "p_value": pl.Float64,
         "p_value_holm": pl.Float64,
         "items": pl.Int64,
-        "families": pl.Int64,
+        "clusters": pl.Int64,
     }
 )
 
-_DIFFERENCES = """
-    WITH priced AS (
-        SELECT split, technique, family_id, item_id, absolute_error
-        FROM evaluation.scored_predictions
-        WHERE estimate IS NOT NULL AND NOT is_reference
-    ),
-    differences AS (
-        SELECT one.split, one.technique, other.technique AS compared_with, one.family_id,
-            sum(one.absolute_error - other.absolute_error ORDER BY one.item_id) AS difference,
-            count(*) AS items
-        FROM priced AS one
-        JOIN priced AS other
-            ON one.item_id = other.item_id AND one.split = other.split
-            AND one.technique < other.technique
-        GROUP BY ALL
-    )
-    SELECT *, dense_rank() OVER (PARTITION BY split ORDER BY family_id) - 1 AS family
-    FROM differences
-    ORDER BY split, technique, compared_with, family
+# Every technique has a row for every item of a split, so equal positions are equal items.
+_ERRORS = """
+    SELECT split, technique, cluster, absolute_error
+    FROM evaluation.scored_predictions
+    WHERE NOT is_reference
+    ORDER BY split, technique, item_id
 """
 
 
@@ -66,10 +55,10 @@ def compare_techniques(
     References are left out: they are no candidates. Intervals are bootstrapped over families,
     p-values flip signs by family and are corrected within a split.
     """
-    differences = warehouse.frame(_DIFFERENCES)
+    splits = warehouse.frame(_ERRORS).partition_by("split", maintain_order=True)
     frames = [
-        _compared(split, seed=seed, resamples=resamples, permutations=permutations)
-        for split in differences.partition_by("split", maintain_order=True)
+        _compared(errors, seed=seed, resamples=resamples, permutations=permutations)
+        for errors in splits
     ]
     return pl.concat([COMPARISON_SCHEMA.to_frame(), *frames]).sort(
         "split", "technique", "compared_with"
@@ -77,15 +66,19 @@ def compare_techniques(
 
 
 def _compared(
-    differences: pl.DataFrame, *, seed: int, resamples: int, permutations: int
+    errors: pl.DataFrame, *, seed: int, resamples: int, permutations: int
 ) -> pl.DataFrame:
-    pairs = differences.partition_by("technique", "compared_with", maintain_order=True)
-    groups = [_family_sums(pair) for pair in pairs]
-    families = int(differences.select(pl.col("family").max() + 1).item())
-    resampled = resampled_sums(groups, families=families, resamples=resamples, seed=seed)
-    p_values = sign_flip_p_values(groups, families=families, permutations=permutations, seed=seed)
+    pairs, groups = _differences(errors)
+    clusters = int(errors.select(pl.col("cluster").max() + 1).item())
+    resampled = resampled_sums(groups, clusters=clusters, resamples=resamples, seed=seed)
+    p_values = sign_flip_p_values(groups, clusters=clusters, permutations=permutations, seed=seed)
     rows = [
-        {**_comparison(pair, group, sums), "p_value": p_value, "p_value_holm": corrected}
+        {
+            "split": errors["split"][0],
+            **_comparison(pair, group, sums),
+            "p_value": p_value,
+            "p_value_holm": corrected,
+        }
         for pair, group, sums, p_value, corrected in zip(
             pairs, groups, resampled, p_values, holm(p_values), strict=True
         )
@@ -93,25 +86,36 @@ def _compared(
     return pl.DataFrame(rows, schema=COMPARISON_SCHEMA)
 
 
-def _family_sums(pair: pl.DataFrame) -> FamilySums:
-    sums = pair.select(pl.col("difference", "items").cast(pl.Float64)).to_numpy()
-    return FamilySums(pair["family"].to_numpy().astype(np.int64), sums)
+def _differences(errors: pl.DataFrame) -> tuple[list[tuple[str, str]], list[ClusterSums]]:
+    """Per pair the sum of its differences and the number of items, over those that both priced."""
+    of = {
+        str(rows["technique"][0]): rows["absolute_error"].to_numpy()
+        for rows in errors.partition_by("technique", maintain_order=True)
+    }
+    clusters = errors["cluster"].to_numpy()
+    pairs, groups = [], []
+    for one, other in combinations(of, 2):
+        difference = of[one] - of[other]
+        both = np.flatnonzero(np.isfinite(difference))
+        if both.size:
+            statistics = np.column_stack([difference[both], np.ones(both.size)])
+            pairs.append((one, other))
+            groups.append(ClusterSums.of(clusters[both], statistics))
+    return pairs, groups
 
 
-def _comparison(pair: pl.DataFrame, group: FamilySums, resampled: Floats) -> dict[str, object]:
+def _comparison(pair: tuple[str, str], group: ClusterSums, resampled: Floats) -> dict[str, object]:
     difference, items = group.sums.sum(axis=0)
-    names = pair.select("technique", "compared_with").row(0)
-    better, other = names if difference <= 0 else reversed(names)
+    better, other = pair if difference <= 0 else reversed(pair)
     sign = 1 if difference <= 0 else -1
     with np.errstate(invalid="ignore"):
         low, high = percentile_interval(sign * resampled[:, 0] / resampled[:, 1])
     return {
-        "split": pair["split"][0],
         "technique": better,
         "compared_with": other,
         "mean_difference": sign * difference / items,
         "low": low,
         "high": high,
         "items": int(items),
-        "families": len(group.index),
+        "clusters": len(group.clusters),
     }

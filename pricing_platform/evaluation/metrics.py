@@ -1,21 +1,21 @@
 """What the predictions are worth: metrics by technique, split and segment, with intervals.
 
-SQL joins and scores the predictions (``evaluation.scored_predictions``) and sums them by family;
-numpy turns sums into metrics, once for the value and once for every resample. Here belong the
+SQL joins and scores the predictions (``evaluation.scored_predictions``); numpy adds them up by
+family and turns sums into metrics, once for the value and once for every resample. Here belong the
 metrics' definitions. How families are resampled belongs to ``resampling``, who leads to
 ``leaderboard``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from pricing_platform.evaluation.resampling import (
-    FamilySums,
+    ClusterSums,
     Floats,
     percentile_interval,
     resampled_sums,
@@ -39,28 +39,27 @@ METRICS_SCHEMA = pl.Schema(
     }
 )
 
-_SUMS = {
-    "items": "count(*)",
-    "failures": "count(*) - count(estimate)",
-    "priced": "count(estimate)",
-    "absolute_error": "sum(absolute_error ORDER BY item_id)",
-    "squared_error": "sum(absolute_error * absolute_error ORDER BY item_id)",
-    "squared_log_error": "sum(log_error * log_error ORDER BY item_id)",
-    "smape": "sum(smape ORDER BY item_id)",
-    "within_20_percent": "count(*) FILTER (is_within_20_percent)",
-    "hits": "count(*) FILTER (is_hit)",
-    "price": "sum(price ORDER BY item_id) FILTER (estimate IS NOT NULL)",
-    "squared_price": "sum(price * price ORDER BY item_id) FILTER (estimate IS NOT NULL)",
-    "common": "count(absolute_error) FILTER (is_priced_by_all)",
-    "common_error": "sum(absolute_error ORDER BY item_id) FILTER (is_priced_by_all)",
-    "intervals": "count(is_covered)",
-    "covered": "count(*) FILTER (is_covered)",
-    "interval_width": "sum(high - low ORDER BY item_id) FILTER (is_covered IS NOT NULL)",
-    "costed": "count(cost_usd)",
-    "cost_usd": "sum(cost_usd ORDER BY item_id)",
+_STATISTICS = {
+    "items": "1",
+    "failures": "estimate IS NULL",
+    "priced": "estimate IS NOT NULL",
+    "absolute_error": "absolute_error",
+    "squared_error": "absolute_error * absolute_error",
+    "squared_log_error": "log_error * log_error",
+    "smape": "smape",
+    "within_20_percent": "is_within_20_percent",
+    "hits": "is_hit",
+    "price": "CASE WHEN estimate IS NOT NULL THEN price END",
+    "squared_price": "CASE WHEN estimate IS NOT NULL THEN price * price END",
+    "common": "is_priced_by_all AND estimate IS NOT NULL",
+    "common_error": "CASE WHEN is_priced_by_all THEN absolute_error END",
+    "intervals": "is_covered IS NOT NULL",
+    "covered": "is_covered",
+    "interval_width": "CASE WHEN is_covered IS NOT NULL THEN high - low END",
+    "costed": "cost_usd IS NOT NULL",
+    "cost_usd": "cost_usd",
 }
-"""The sums from which every metric but the percentiles follows. Ordered, so that a sum of floating
-point numbers is the same in every run."""
+"""By item; from their sums every metric but the percentiles follows."""
 
 _COUNTED_BY = {
     "mae": "priced",
@@ -77,28 +76,23 @@ _COUNTED_BY = {
 }
 """Metric -> the sum that says how many items it is over."""
 
-_SEGMENTS = """
-    CASE grouping(source, category, price_band)
-        WHEN 7 THEN 'all' WHEN 3 THEN 'source' WHEN 5 THEN 'category' ELSE 'price_band'
-    END AS segment,
-    coalesce(source, category, price_band, 'all') AS segment_value"""
+_SEGMENTS = ("all", "source", "category", "price_band")
 
-_FAMILY_SUMS = f"""
-    WITH family_sums AS (
-        SELECT technique, split, family_id, {_SEGMENTS},
-            {", ".join(f'{expression} AS "sum_{name}"' for name, expression in _SUMS.items())}
-        FROM evaluation.scored_predictions
-        GROUP BY GROUPING SETS (
-            (technique, split, family_id), (technique, split, family_id, source),
-            (technique, split, family_id, category), (technique, split, family_id, price_band))
-    )
-    SELECT *, dense_rank() OVER (PARTITION BY split ORDER BY family_id) - 1 AS family
-    FROM family_sums
-    ORDER BY technique, split, segment, segment_value, family
+# Sorted, so that floating-point sums over the items are the same in every run.
+_SCORED_ITEMS = f"""
+    SELECT technique, split, cluster, 'all' AS "all", source, category, price_band,
+        {", ".join(f'coalesce(({sql})::DOUBLE, 0) AS "{n}_sum"' for n, sql in _STATISTICS.items())}
+    FROM evaluation.scored_predictions
+    ORDER BY technique, split, item_id
 """
 
-_LATENCIES = f"""
-    SELECT technique, split, {_SEGMENTS}, count(latency_ms) AS items,
+_LATENCIES = """
+    SELECT technique, split,
+        CASE grouping(source, category, price_band)
+            WHEN 7 THEN 'all' WHEN 3 THEN 'source' WHEN 5 THEN 'category' ELSE 'price_band'
+        END AS segment,
+        coalesce(source, category, price_band, 'all') AS segment_value,
+        count(latency_ms) AS items,
         quantile_cont(latency_ms, 0.5) AS latency_p50_ms,
         quantile_cont(latency_ms, 0.95) AS latency_p95_ms
     FROM evaluation.scored_predictions
@@ -137,9 +131,9 @@ def compute_technique_metrics(
         variable_name="metric",
     )
     with warehouse.staging_folder() as folder:
-        path = folder / "family_sums.parquet"
+        path = folder / "scored_items.parquet"
         with warehouse.read() as connection:
-            connection.sql(_FAMILY_SUMS).write_parquet(str(path))
+            connection.sql(_SCORED_ITEMS).write_parquet(str(path))
         bootstrapped = list(_bootstrapped_frames(path, seed=seed, resamples=resamples))
     frames = [latencies, *bootstrapped]
     evaluated = pl.concat(frames, how="diagonal_relaxed").select("technique", "split").unique()
@@ -153,8 +147,8 @@ def compute_technique_metrics(
 
 
 def metrics_of_sums(sums: Floats) -> dict[str, Floats]:
-    """Metrics from sums of shape (n, sums): each of shape (n,), NaN where it is over no items."""
-    of = {name: sums[:, column] for column, name in enumerate(_SUMS)}
+    """Metrics from sums of shape (n, statistics): each of shape (n,), NaN without items."""
+    of = {name: sums[:, column] for column, name in enumerate(_STATISTICS)}
     with np.errstate(divide="ignore", invalid="ignore"):
         variation = of["squared_price"] - of["price"] ** 2 / of["priced"]
         return {
@@ -173,44 +167,44 @@ def metrics_of_sums(sums: Floats) -> dict[str, Floats]:
 
 
 def _bootstrapped_frames(path: Path, *, seed: int, resamples: int) -> Iterator[pl.DataFrame]:
-    """The metrics of one technique and split at a time, so that only its sums are in memory."""
-    staged = pl.scan_parquet(path)
-    families = staged.group_by("split").agg(pl.col("family").max() + 1).collect()
-    sizes = dict(families.iter_rows())
-    evaluated = staged.select("technique", "split").unique().collect().sort("technique", "split")
+    """The metrics of one technique and split at a time, so that only its items are in memory."""
+    scored = pl.scan_parquet(path)
+    clusters = scored.group_by("split").agg(pl.col("cluster").max() + 1).collect()
+    count = dict(clusters.iter_rows())
+    evaluated = scored.select("technique", "split").unique().collect().sort("technique", "split")
     for technique, split in evaluated.iter_rows():
-        rows = staged.filter(technique=technique, split=split).collect()
-        parts = rows.partition_by("segment", "segment_value", maintain_order=True)
-        yield _frame_of_parts(parts, families=sizes[split], seed=seed, resamples=resamples)
+        items = scored.filter(technique=technique, split=split).collect()
+        keys, groups = _segment_sums(items)
+        resampled = resampled_sums(groups, clusters=count[split], resamples=resamples, seed=seed)
+        rows = [
+            {"technique": technique, "split": split, **key, **metric}
+            for key, group, sums in zip(keys, groups, resampled, strict=True)
+            for metric in _metric_rows(group, sums)
+        ]
+        yield pl.DataFrame(rows, schema=METRICS_SCHEMA)
 
 
-def _frame_of_parts(
-    parts: Sequence[pl.DataFrame], *, families: int, seed: int, resamples: int
-) -> pl.DataFrame:
-    columns = [f"sum_{name}" for name in _SUMS]
-    groups = [
-        FamilySums(
-            part["family"].to_numpy().astype(np.int64),
-            part.select(pl.col(columns).cast(pl.Float64).fill_null(0)).to_numpy(),
-        )
-        for part in parts
-    ]
-    resampled = resampled_sums(groups, families=families, resamples=resamples, seed=seed)
-    rows = [
-        {**part.row(0, named=True), **metric}
-        for part, group, sums in zip(parts, groups, resampled, strict=True)
-        for metric in _metric_rows(group, sums)
-    ]
-    return pl.DataFrame(rows, schema=METRICS_SCHEMA)
+def _segment_sums(items: pl.DataFrame) -> tuple[list[dict[str, str]], list[ClusterSums]]:
+    """The sums of every segment and value of it, beside what the segment is called."""
+    clusters = items["cluster"].to_numpy()
+    statistics = items.select(f"{name}_sum" for name in _STATISTICS).to_numpy()
+    keys, groups = [], []
+    for segment in _SEGMENTS:
+        rows_by_value = items.select(segment).with_row_index("row").group_by(segment)
+        for value, rows in rows_by_value.agg("row").drop_nulls().sort(segment).iter_rows():
+            chosen = np.asarray(rows)
+            keys.append({"segment": segment, "segment_value": value})
+            groups.append(ClusterSums.of(clusters[chosen], statistics[chosen]))
+    return keys, groups
 
 
-def _metric_rows(group: FamilySums, resampled: Floats) -> Iterator[dict[str, object]]:
+def _metric_rows(group: ClusterSums, resampled: Floats) -> Iterator[dict[str, object]]:
     total = group.sums.sum(axis=0, keepdims=True)
-    counts = dict(zip(_SUMS, total[0], strict=True))
+    counts = dict(zip(_STATISTICS, total[0], strict=True))
     spread = metrics_of_sums(resampled)
     for metric, value in metrics_of_sums(total).items():
         low = high = float("nan")
-        if len(group.index) > 1:  # one family says nothing about how families differ
+        if len(group.clusters) > 1:  # one family says nothing about how families differ
             low, high = percentile_interval(spread[metric])
         yield {
             "metric": metric,

@@ -2,7 +2,7 @@
 
 Near-duplicates err together, so what is resampled are families and not items (Field and Welsh,
 "Bootstrapping clustered data", 2007); an interval over items would be too narrow. Every statistic
-here is a function of sums over items, so a resample is a weighted sum of per-family sums. Here
+here is a function of sums over items, so a resample is a weighted sum of the clusters' sums. Here
 belongs the resampling; what is summed and what follows from it belongs to the metrics.
 """
 
@@ -15,50 +15,57 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 _WEIGHTS_AT_ONCE = 2_000_000
-"""Bounds the memory that resampling takes, whatever the number of families."""
+"""Bounds the memory that resampling takes, whatever the number of clusters."""
 
 
 @dataclass(frozen=True)
-class FamilySums:
-    """Sums of a group of items by family; ``index`` is strictly increasing.
+class ClusterSums:
+    """What a group of items adds up to, by cluster.
 
-    ``index`` has shape (families of the group,) and numbers a family among all of the split's;
-    ``sums`` has shape (families of the group, statistics).
+    ``clusters``, of shape (clusters of the group,), numbers them among all of the split's and is
+    strictly increasing; ``sums`` has shape (clusters of the group, statistics).
     """
 
-    index: npt.NDArray[np.int64]
+    clusters: Integers
     sums: Floats
 
+    @classmethod
+    def of(cls, clusters: Integers, statistics: Floats) -> ClusterSums:
+        """Adds up items, in their order: cluster and statistics of item i stand in row i."""
+        present, place = np.unique(clusters, return_inverse=True)
+        columns = [np.bincount(place, column, len(present)) for column in statistics.T]
+        return cls(present, np.column_stack(columns))
 
-def family_weights(families: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """How often each family is drawn, in blocks of shape (resamples of the block, families).
 
-    The same seed and number of families give the same draws, which makes the resamples of two
+def cluster_weights(clusters: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """How often each cluster is drawn, in blocks of shape (clusters, resamples of the block).
+
+    The same seed and number of clusters give the same draws, which makes the resamples of two
     techniques pairs.
     """
     generator = np.random.default_rng(seed)
-    block = max(1, _WEIGHTS_AT_ONCE // families)
+    block = max(1, _WEIGHTS_AT_ONCE // clusters)
     for start in range(0, resamples, block):
-        weights = np.empty((min(block, resamples - start), families))
-        for row in weights:
-            row[:] = np.bincount(generator.integers(families, size=families), minlength=families)
+        weights = np.empty((clusters, min(block, resamples - start)))
+        for resample in weights.T:
+            resample[:] = np.bincount(generator.integers(clusters, size=clusters), None, clusters)
         yield weights
 
 
 def resampled_sums(
-    groups: Sequence[FamilySums], *, families: int, resamples: int, seed: int
+    groups: Sequence[ClusterSums], *, clusters: int, resamples: int, seed: int
 ) -> list[Floats]:
-    """Each group's sums under the same resamples of families, of shape (resamples, statistics)."""
+    """Each group's sums under the same resamples of clusters, of shape (resamples, statistics)."""
     totals = [np.empty((resamples, group.sums.shape[1])) for group in groups]
     done = 0
-    for weights in family_weights(families, resamples, seed):
-        block = slice(done, done + len(weights))
+    for weights in cluster_weights(clusters, resamples, seed):
+        block = slice(done, done + weights.shape[1])
         for group, total in zip(groups, totals, strict=True):
-            drawn = weights if len(group.index) == families else weights[:, group.index]
-            total[block] = drawn @ group.sums
-        done += len(weights)
+            total[block] = weights[group.clusters].T @ group.sums
+        done = block.stop
     return totals
 
 
@@ -77,24 +84,24 @@ def percentile_interval(values: Floats, confidence: float = 0.95) -> tuple[float
 
 
 def sign_flip_p_values(
-    groups: Sequence[FamilySums], *, families: int, permutations: int, seed: int
+    groups: Sequence[ClusterSums], *, clusters: int, permutations: int, seed: int
 ) -> list[float]:
     """Two-sided p-values that the first statistic, a sum of differences, is 0 in every group.
 
     Where neither of two techniques is better, their difference on a family is as likely to have the
-    other sign; so signs are flipped by family (Ernst, "Permutation methods", 2004). The observed
+    other sign; so signs are flipped by cluster (Ernst, "Permutation methods", 2004). The observed
     signs count as one of the permutations, so no p-value is 0.
     """
     # A hair below the observed sum, since the order of summation must not decide about equality.
     observed = [abs(float(group.sums[:, 0].sum())) * (1 - 1e-9) for group in groups]
     reached = np.ones(len(groups))
     generator = np.random.default_rng(seed)
-    block = max(1, _WEIGHTS_AT_ONCE // families)
+    block = max(1, _WEIGHTS_AT_ONCE // clusters)
     for start in range(0, permutations, block):
-        shape = (min(block, permutations - start), families)
-        signs = generator.integers(2, size=shape).astype(np.float64) * 2 - 1
+        shape = (clusters, min(block, permutations - start))
+        signs = generator.integers(2, size=shape, dtype=np.int8) * 2.0 - 1
         for number, group in enumerate(groups):
-            flipped = signs[:, group.index] @ group.sums[:, 0]
+            flipped = group.sums[:, 0] @ signs[group.clusters]
             reached[number] += np.count_nonzero(np.abs(flipped) >= observed[number])
     return [float(count) / (permutations + 1) for count in reached]
 

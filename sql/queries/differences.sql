@@ -3,11 +3,11 @@
 -- that chance alone would hardly bring about.
 -- DuckDB; $technique: the technique's name, as in the leaderboard.
 WITH seen_from_it AS (
-    SELECT compared_with AS other, mean_difference, low, high, p_value_holm, items, families
+    SELECT compared_with AS other, mean_difference, low, high, p_value_holm, items, clusters
     FROM evaluation.technique_comparison
     WHERE technique = $technique AND split = 'test'
     UNION ALL
-    SELECT technique, -mean_difference, -high, -low, p_value_holm, items, families
+    SELECT technique, -mean_difference, -high, -low, p_value_holm, items, clusters
     FROM evaluation.technique_comparison
     WHERE compared_with = $technique AND split = 'test'
 )
@@ -18,6 +18,6 @@ SELECT
     round(high, 2) AS high,
     round(p_value_holm, 4) AS p_value_holm,
     items,
-    families
+    clusters
 FROM seen_from_it
 ORDER BY seen_from_it.mean_difference DESC, compared_with;

@@ -28,7 +28,7 @@ def test_the_better_technique_stands_first_with_its_paired_difference(tmp_path: 
     assert (row["technique"], row["compared_with"]) == ("zzz_better", "aaa_worse")
     assert -3.5 < row["low"] < row["mean_difference"] < row["high"] < -2.5
     assert row["p_value"] == row["p_value_holm"] == 0.001
-    assert (row["items"], row["families"]) == (200, 200)
+    assert (row["items"], row["clusters"]) == (200, 200)
 
 
 def test_only_items_that_both_priced_are_compared(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_only_items_that_both_priced_are_compared(tmp_path: Path) -> None:
 
     assert row["technique"] == "stack"
     assert row["mean_difference"] == pytest.approx((1 + 3 + 5) / 3 - 10)
-    assert (row["items"], row["families"]) == (3, 2)
+    assert (row["items"], row["clusters"]) == (3, 2)
 
 
 def test_more_pairs_ask_for_more_evidence(tmp_path: Path) -> None:

@@ -188,6 +188,25 @@ def test_the_interval_is_wider_where_families_are_large(tmp_path: Path) -> None:
     assert twins > 1.7 * strangers  # the square root of five is 2.2
 
 
+def test_families_are_resampled_whole_in_at_most_ten_thousand_clusters(tmp_path: Path) -> None:
+    count = 10_300
+    warehouse = warehouse_of(
+        tmp_path,
+        [100.0] * count,
+        {"stack": [101.0] * count},
+        family_id=[f"family-{min(number, 10_099):05d}" for number in range(count)],
+    )
+
+    (row,) = warehouse.frame(
+        "WITH families AS (SELECT family_id, count(DISTINCT cluster) AS clusters,"
+        " any_value(cluster) AS cluster FROM evaluation.scored_predictions GROUP BY family_id)"
+        " SELECT max(clusters) AS clusters_of_a_family, min(cluster) AS first,"
+        " max(cluster) AS last, count(DISTINCT cluster) AS clusters FROM families"
+    ).to_dicts()
+
+    assert row == {"clusters_of_a_family": 1, "first": 0, "last": 9999, "clusters": 10_000}
+
+
 def test_a_prediction_made_on_another_side_of_the_split_does_not_count(tmp_path: Path) -> None:
     warehouse = warehouse_of(tmp_path, [100.0, 200.0], {"stack": [110.0, 200.0]})
     moved = warehouse.frame("SELECT * FROM curated.items").with_columns(

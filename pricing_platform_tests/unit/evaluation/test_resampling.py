@@ -5,8 +5,8 @@ import pytest
 
 from pricing_platform.evaluation import resampling
 from pricing_platform.evaluation.resampling import (
-    FamilySums,
-    family_weights,
+    ClusterSums,
+    cluster_weights,
     holm,
     percentile_interval,
     resampled_sums,
@@ -14,8 +14,8 @@ from pricing_platform.evaluation.resampling import (
 )
 
 
-def weights_of(families: int, resamples: int, seed: int) -> np.ndarray:
-    return np.concatenate(list(family_weights(families, resamples, seed)))
+def weights_of(clusters: int, resamples: int, seed: int) -> np.ndarray:
+    return np.concatenate(list(cluster_weights(clusters, resamples, seed)), axis=1).T
 
 
 def test_each_resample_draws_as_many_families_as_there_are() -> None:
@@ -29,19 +29,19 @@ def test_each_resample_draws_as_many_families_as_there_are() -> None:
 def test_the_draws_do_not_depend_on_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     at_once = weights_of(30, 40, seed=1)
     monkeypatch.setattr(resampling, "_WEIGHTS_AT_ONCE", 100)
-    blocks = list(family_weights(30, 40, seed=1))
+    blocks = list(cluster_weights(30, 40, seed=1))
 
     assert len(blocks) == 14
-    assert (np.concatenate(blocks) == at_once).all()
+    assert (at_once == np.concatenate(blocks, axis=1).T).all()
     assert (weights_of(30, 40, seed=2) != at_once).any()
 
 
 def test_groups_share_the_resamples() -> None:
-    everything = FamilySums(np.arange(10), np.arange(10.0)[:, None])
-    even = FamilySums(np.arange(0, 10, 2), np.arange(0.0, 10, 2)[:, None])
-    odd = FamilySums(np.arange(1, 10, 2), np.arange(1.0, 10, 2)[:, None])
+    everything = ClusterSums(np.arange(10), np.arange(10.0)[:, None])
+    even = ClusterSums(np.arange(0, 10, 2), np.arange(0.0, 10, 2)[:, None])
+    odd = ClusterSums(np.arange(1, 10, 2), np.arange(1.0, 10, 2)[:, None])
 
-    whole, evens, odds = resampled_sums([everything, even, odd], families=10, resamples=50, seed=4)
+    whole, evens, odds = resampled_sums([everything, even, odd], clusters=10, resamples=50, seed=4)
 
     assert np.allclose(whole, evens + odds)
 
@@ -56,8 +56,8 @@ def clustered_sample(generator: np.random.Generator) -> tuple[np.ndarray, np.nda
 def mean_interval(family: np.ndarray, values: np.ndarray, seed: int) -> tuple[float, float]:
     count = int(family.max()) + 1
     sums = np.column_stack([np.bincount(family, values), np.bincount(family)])
-    group = FamilySums(np.arange(count), sums)
-    (totals,) = resampled_sums([group], families=count, resamples=400, seed=seed)
+    group = ClusterSums(np.arange(count), sums)
+    (totals,) = resampled_sums([group], clusters=count, resamples=400, seed=seed)
     return percentile_interval(totals[:, 0] / totals[:, 1])
 
 
@@ -98,7 +98,7 @@ def test_sign_flips_by_family_agree_with_scipy() -> None:
         n_resamples=np.inf,
     )
     (p_value,) = sign_flip_p_values(
-        [FamilySums(np.arange(12), differences[:, None])], families=12, permutations=20_000, seed=1
+        [ClusterSums(np.arange(12), differences[:, None])], clusters=12, permutations=20_000, seed=1
     )
 
     assert p_value == pytest.approx(exact.pvalue, abs=0.015)
@@ -106,18 +106,18 @@ def test_sign_flips_by_family_agree_with_scipy() -> None:
 
 def test_without_a_difference_one_test_in_twenty_finds_one() -> None:
     generator = np.random.default_rng(6)
-    groups = [FamilySums(np.arange(40), generator.normal(0, 1, (40, 1))) for _ in range(800)]
+    groups = [ClusterSums(np.arange(40), generator.normal(0, 1, (40, 1))) for _ in range(800)]
 
-    p_values = sign_flip_p_values(groups, families=40, permutations=400, seed=2)
+    p_values = sign_flip_p_values(groups, clusters=40, permutations=400, seed=2)
 
     assert 0.025 <= np.mean(np.array(p_values) < 0.05) <= 0.075
 
 
 def test_a_p_value_is_never_zero_and_one_without_any_difference() -> None:
-    clear = FamilySums(np.arange(60), np.full((60, 1), 3.0))
-    equal = FamilySums(np.arange(60), np.zeros((60, 1)))
+    clear = ClusterSums(np.arange(60), np.full((60, 1), 3.0))
+    equal = ClusterSums(np.arange(60), np.zeros((60, 1)))
 
-    p_values = sign_flip_p_values([clear, equal], families=60, permutations=999, seed=0)
+    p_values = sign_flip_p_values([clear, equal], clusters=60, permutations=999, seed=0)
 
     assert p_values == [0.001, 1.0]
 

@@ -2,6 +2,8 @@
 -- of a split that a technique was asked about and that has no usable estimate stays in, as a
 -- failure: leaving out what is hard must not look like skill. Reference rows are exempt, since a
 -- reference need not know every source.
+-- Families are dealt into at most 10,000 clusters, so that resampling them costs the same however
+-- many there are (random groups: Wolter, "Introduction to variance estimation", 2007, chapter 2).
 CREATE OR REPLACE VIEW evaluation.scored_predictions AS
 WITH asked AS (
     SELECT DISTINCT technique, split, technique = 'noise_floor' AS is_reference
@@ -63,7 +65,8 @@ SELECT
     joined.cost_usd,
     joined.failure,
     bool_and(joined.is_reference OR joined.estimate IS NOT NULL)
-        OVER (PARTITION BY joined.split, joined.item_id) AS is_priced_by_all
+        OVER (PARTITION BY joined.split, joined.item_id) AS is_priced_by_all,
+    (dense_rank() OVER (PARTITION BY joined.split ORDER BY joined.family_id) - 1) % 10000 AS cluster
 FROM joined
 LEFT JOIN evaluation.price_bands AS bands
     ON joined.price >= bands.priced_from AND joined.price < bands.priced_to;
@@ -92,3 +95,4 @@ COMMENT ON COLUMN evaluation.scored_predictions.latency_ms IS 'Time for this ite
 COMMENT ON COLUMN evaluation.scored_predictions.cost_usd IS 'What the item cost, in USD.';
 COMMENT ON COLUMN evaluation.scored_predictions.failure IS 'Why there is no estimate: the technique''s reason, not_priced or not_a_price.';
 COMMENT ON COLUMN evaluation.scored_predictions.is_priced_by_all IS 'Whether every technique has an estimate for the item.';
+COMMENT ON COLUMN evaluation.scored_predictions.cluster IS 'The families, mostly a single one, that are resampled together; numbered from 0 in each split.';

@@ -8,7 +8,7 @@ CREATE OR REPLACE TABLE evaluation.technique_comparison (
     p_value DOUBLE,
     p_value_holm DOUBLE,
     items BIGINT,
-    families BIGINT
+    clusters BIGINT
 );
 
 COMMENT ON TABLE evaluation.technique_comparison IS 'One row a pair of techniques and split: how far their absolute errors lie apart on the same items.';
@@ -21,4 +21,4 @@ COMMENT ON COLUMN evaluation.technique_comparison.high IS 'Upper end of that int
 COMMENT ON COLUMN evaluation.technique_comparison.p_value IS 'Two-sided, of a sign-flip permutation test by family.';
 COMMENT ON COLUMN evaluation.technique_comparison.p_value_holm IS 'The same, corrected for the number of pairs of the split (Holm, 1979).';
 COMMENT ON COLUMN evaluation.technique_comparison.items IS 'Items that both priced.';
-COMMENT ON COLUMN evaluation.technique_comparison.families IS 'Families that those items are of.';
+COMMENT ON COLUMN evaluation.technique_comparison.clusters IS 'Clusters that those items are of: families, or several of them where there are more than 10,000.';
