@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import psycopg
 import pytest
@@ -23,21 +24,30 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
 @pytest.fixture
 def empty_database(postgres_server: EmbeddedPostgres) -> Iterator[str]:
     """The connection string of a database with nothing in it."""
-    name = f"test_{uuid.uuid4().hex}"
-    administer(postgres_server, f"CREATE DATABASE {name}")
-    yield make_conninfo(postgres_server.conninfo(), dbname=name)
-    administer(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+    with new_database(postgres_server) as database:
+        yield database
 
 
 @pytest.fixture
 def postgres(empty_database: str) -> Iterator[Postgres]:
     """A migrated Postgres with no rows in it."""
-    found = Postgres(empty_database)
-    found.migrate()
-    yield found
-    found.close()
+    with closing(Postgres(empty_database)) as found:
+        found.migrate()
+        yield found
+
+
+@contextmanager
+def new_database(server: EmbeddedPostgres) -> Iterator[str]:
+    """A database with nothing in it, dropped at the end."""
+    name = f"test_{uuid.uuid4().hex}"
+    administer(server, f"CREATE DATABASE {name}")
+    try:
+        yield make_conninfo(server.conninfo(), dbname=name)
+    finally:
+        administer(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def administer(server: EmbeddedPostgres, statement: str) -> None:
+    """Runs a statement that can't stand in a transaction."""
     with psycopg.connect(server.conninfo(), autocommit=True) as connection:
         connection.execute(statement)

@@ -88,7 +88,7 @@ class CachedEncoder:
 
     def _key(self, text: str) -> bytes:
         identity = self.identity.encode()
-        return hashlib.sha256(identity + b"\0" + text.encode(errors="surrogatepass")).digest()
+        return hashlib.sha256(identity + b"\0" + text.encode()).digest()
 
     def _read(self, keys: Sequence[bytes]) -> dict[bytes, _Half]:
         found = {}
