@@ -26,7 +26,12 @@ WITH parts AS (
                 map_entries(json_map(record)),
                 lambda e: e.key NOT IN ('part_type', 'name', 'price')
             ),
-            lambda e: {'key': e.key, 'value': trim(replace(e.value, ',', ' to '), '[]')}
+            lambda e: {'key': e.key, 'value': CASE
+                WHEN NOT starts_with(e.value, '[') THEN e.value
+                WHEN e.key = 'modules' THEN replace(trim(e.value, '[]'), ',', ' x ') || ' GB'
+                WHEN e.key = 'speed' THEN 'DDR' || replace(trim(e.value, '[]'), ',', '-')
+                ELSE replace(trim(e.value, '[]'), ',', ' to ')
+            END}
         ) AS entries
     FROM records
 ),

@@ -131,6 +131,12 @@ JOIN raw_listings AS raw USING (source, snapshot, row_number)
 WHERE rule IS NOT NULL
 """
 _FIELD, _VALUE = (f"chr({ord(c)})" for c in (FIELD_SEPARATOR, VALUE_SEPARATOR))
+
+
+def _one_text(expression: str) -> str:
+    return f"replace(replace(coalesce({expression}, ''), {_FIELD}, ' '), {_VALUE}, ' ')"
+
+
 _JOINED = f"""
 SELECT
     raw.source, raw.snapshot, raw.row_number, raw.listing_id, raw.observed_at, raw.price,
@@ -141,15 +147,10 @@ SELECT
             AND NOT regexp_matches(e.key, '{PRICE_NAME}')
     ) AS published,
     concat(
-        coalesce(raw.brand, ''), {_FIELD}, coalesce(raw.category, ''), {_FIELD},
-        replace(
-            replace(coalesce(left(raw.description, {UNCLEANED_LIMIT}), ''), {_FIELD}, ' '),
-            chr(10), ' '
-        ), {_FIELD},
+        {_one_text("raw.brand")}, {_FIELD}, {_one_text("raw.category")}, {_FIELD},
+        replace({_one_text(f"left(raw.description, {UNCLEANED_LIMIT})")}, chr(10), ' '), {_FIELD},
         array_to_string(
-            list_transform(
-                published, lambda e: left(replace(e.value, {_VALUE}, ' '), {VALUE_LIMIT})
-            ),
+            list_transform(published, lambda e: {_one_text(f"left(e.value, {VALUE_LIMIT})")}),
             {_VALUE}
         )
     ) AS document

@@ -49,6 +49,8 @@ MONEY = (
 MONEY_HINT = rf"(?i)[$€£¥₹¢]|\b(?:{_CODES}|dollars?|euros?|cents?|price[ds]?|msrp|rrp)\b"
 """What every text with an amount of money has."""
 
+_UNSEEN = r"\x00-\x1d\x7f-\x{a0}\x{200b}-\x{200f}\x{2028}-\x{202f}\x{feff}\x{fffd}"
+
 PRICE_NAME = r"(?i)\b(?:price|msrp|rrp)(?:\b|_)"
 """Attributes that are named after the price are never part of an item."""
 
@@ -100,9 +102,8 @@ TEXT_STEPS = (
     ),
     TextStep(
         "fold spaces and control characters",
-        r"regexp_matches({text}, '[\x00-\x1d\x7f-\x{a0}\x{200b}-\x{202f}\x{feff}\x{fffd}]|  ')",
-        r"regexp_replace({text},"
-        r" '[\x00-\x1d \x7f-\x{a0}\x{200b}-\x{202f}\x{feff}\x{fffd}]+', ' ', 'g')",
+        f"regexp_matches({{text}}, '[{_UNSEEN}]|  ')",
+        f"regexp_replace({{text}}, '[ {_UNSEEN}]+', ' ', 'g')",
     ),
 )
 

@@ -18,7 +18,7 @@ CREATE OR REPLACE TEMP MACRO unit_kind(name) AS
         WHEN name IN (
             'm', 'meter', 'metre', 'cm', 'mm', 'inch', 'ft', 'feet', 'foot', 'yd', 'yard'
         ) THEN 'm'
-        WHEN name <> '' THEN 'ml'
+        WHEN unit_factor(name) IS NOT NULL THEN 'ml'
     END;
 
 -- 'Fl. Oz' -> 'floz', 'inches' -> 'inch', 'lbs' -> 'lb'.
@@ -26,7 +26,7 @@ CREATE OR REPLACE TEMP MACRO unit_name(written) AS
     CASE
         WHEN written IN ('"', '”', '″') THEN 'inch'
         ELSE regexp_replace(
-            replace(replace(lower(written), '.', ''), ' ', ''), '(inch)es$|^(.{2,}[^s])s$', '\1\2'
+            replace(replace(lower(written), '.', ''), ' ', ''), '(inch)es$|^(.+[^s])s$', '\1\2'
         )
     END;
 
@@ -93,7 +93,7 @@ CREATE OR REPLACE TEMP MACRO normalised_model_number(written) AS
 
 CREATE OR REPLACE TEMP MACRO model_number_in_attributes(entries) AS
     list_filter(entries, lambda e: regexp_matches(
-        e[1], '(?i)^(?:item |manufacturer |mfr )?(?:model|part)[ _]?(?:number|no\.?|#)?$|^mpn$'
+        e[1], '(?i)^(?:(?:item|manufacturer|mfr)[ _])?(?:model|part)[ _]?(?:number|no\.?|#)?$|^mpn$'
     ))[1][2];
 
 -- A word of capitals and digits that is long enough to be no standard, unit or series.

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from pricing_platform.catalog.curation import curate_listings, unaccounted_rows
+from pricing_platform.catalog.ingestion import ingest_source
+from pricing_platform.catalog.normalising import DESCRIPTION_LIMIT
+from pricing_platform.catalog.price_leaks import LEAK_SCHEMA
+from pricing_platform.stores.warehouse import Warehouse
+from pricing_platform_tests.unit.catalog.published_rows import (
+    amazon_row,
+    curate,
+    ingest,
+    kept,
+    refused,
+    source_of,
+    write_json_lines,
+)
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    return Warehouse(tmp_path / "warehouse.duckdb")
+
+
+def one(warehouse: Warehouse, **changes: Any) -> dict[str, Any]:
+    """The kept listing that one published row with these changes becomes."""
+    curate(warehouse, [amazon_row(1, **changes)])
+    (listing,) = kept(warehouse)
+    return listing
+
+
+def test_a_clean_listing_is_kept_with_a_text_of_all_it_says(warehouse: Warehouse) -> None:
+    listing = one(
+        warehouse, title="Acme Filter, pack of 2", details={"Item_model number": "AF-100"}
+    )
+    text = (
+        "Acme Filter, pack of 2\nBrand: Acme\nCategory: Appliances\nItem model number: AF-100\n"
+        "Category: Parts > Filters\nClean water. Made of coconut. Fits most fridges Lasts 6 months"
+    )
+    assert listing["text"] == text
+    assert listing["content_hash"] == hashlib.sha256(text.encode()).hexdigest()
+    assert listing["item_id"] == hashlib.sha256(b"shop\x1fB000000001").hexdigest()[:16]
+    assert (listing["quantity"], listing["unit"]) == (2.0, "count")
+    assert listing["model_number"] == "AF100"
+    assert (listing["price"], listing["currency"]) == (12.99, "USD")
+
+
+def test_the_first_rule_that_holds_refuses_a_row(warehouse: Warehouse) -> None:
+    rows: dict[str, dict[str, Any] | bytes] = {
+        "unreadable": b"{",
+        "listing_id_missing": amazon_row(2, parent_asin=" "),
+        "title_missing": amazon_row(3, title="<br/>&nbsp;", price=None),
+        "price_missing": amazon_row(4, price=None),
+        "price_not_a_number": amazon_row(5, price="call us"),
+        "price_not_positive": amazon_row(6, price="-1"),
+        "price_out_of_range": amazon_row(7, price=1_000_000),
+        "duplicate_in_snapshot": amazon_row(0),
+    }
+    curate(warehouse, [amazon_row(0), *rows.values()])
+    assert list(refused(warehouse).values()) == list(rows)
+    assert [listing["row_number"] for listing in kept(warehouse)] == [1]
+    assert unaccounted_rows(warehouse).is_empty()
+
+
+def test_a_refused_row_says_what_was_found_and_keeps_the_row(warehouse: Warehouse) -> None:
+    curate(warehouse, [amazon_row(1, price="call us"), b'{"cut', amazon_row(2), amazon_row(2)])
+    found = warehouse.frame(
+        "SELECT rule, detail, raw_row FROM curated.rejected_listings ORDER BY row_number"
+    ).rows()
+    assert found[0][1] == "call us"
+    assert '"title":"Acme Water Filter 1"' in found[0][2]
+    assert found[1][1:] == ("not a JSON object", '{"cut')
+    assert found[2][:2] == ("duplicate_in_snapshot", "the same listing as row 3")
+
+
+def test_of_equal_listings_the_first_with_a_usable_price_is_kept(warehouse: Warehouse) -> None:
+    curate(warehouse, [amazon_row(1, price=p) for p in (None, 5, 7)])
+    assert refused(warehouse) == {1: "price_missing", 3: "duplicate_in_snapshot"}
+
+
+def test_a_time_that_cannot_be_read_and_an_odd_currency_are_refused(warehouse: Warehouse) -> None:
+    columns = {"listing_id": "i", "title": "t", "price": "p", "currency": "c"}
+    curate(
+        warehouse,
+        [
+            {"i": "1", "t": "a", "p": 3, "c": "usd", "at": "2024-01-01"},
+            {"i": "2", "t": "b", "p": 3, "c": "dollars", "at": "2024-01-01"},
+            {"i": "3", "t": "c", "p": 3, "c": "USD", "at": "some day"},
+        ],
+        format="generic",
+        columns=columns,
+        observed_at="column",
+        observed_at_column="at",
+    )
+    assert refused(warehouse) == {2: "currency_unknown", 3: "observed_at_missing"}
+    assert kept(warehouse)[0]["currency"] == "USD"
+
+
+def test_the_price_range_is_given(warehouse: Warehouse) -> None:
+    ingest(warehouse, [amazon_row(n, price=n) for n in (1, 5, 9)])
+    summary = curate_listings(warehouse, price_minimum=2, price_maximum=8, fingerprint="")
+    assert (summary.kept, summary.rejected) == (1, {"price_out_of_range": 2})
+
+
+def test_texts_are_cleaned_wherever_they_stand(warehouse: Warehouse) -> None:
+    listing = one(
+        warehouse,
+        title="<b>CafÃ©</b>  press, only $9.99",
+        store="Tom &amp; Jerry",
+        description=["<p>Was $20,\nnow less.</p>", "<script>var a;</script>"],
+        features=[],
+        details={
+            "Material": "&lt;i&gt;steel&lt;/i&gt;",
+            "Note": "MSRP: $30",
+            "Odd\x1f": "a\x1eb\x1fc",
+        },
+    )
+    assert listing["title"] == "Café press,"
+    assert listing["brand"] == "Tom & Jerry"
+    assert listing["description"] == ", now less."
+    assert listing["attributes"]["Material"] == "steel"
+    assert "Note" not in listing["attributes"]
+    assert "$" not in listing["text"]
+    assert listing["attributes"]["Category"] == "Parts > Filters"
+
+
+def test_a_huge_description_is_cut_at_a_word(warehouse: Warehouse) -> None:
+    listing = one(warehouse, description=["water filter " * 20_000])
+    assert DESCRIPTION_LIMIT - 20 < len(listing["description"]) <= DESCRIPTION_LIMIT
+    assert listing["description"].endswith(("water", "filter"))
+
+
+def test_a_listing_without_brand_category_details_or_description_is_kept(
+    warehouse: Warehouse,
+) -> None:
+    listing = one(warehouse, store=None, main_category=None, categories=[], details=None,
+                  description=[], features=[])  # fmt: skip
+    assert listing["brand"] is None
+    assert listing["category"] == "unknown"
+    assert listing["description"] == ""
+    assert listing["attributes"] == {}
+    assert listing["text"] == "Acme Water Filter 1"
+
+
+def test_what_gives_the_price_away_is_in_no_attribute_and_no_text(warehouse: Warehouse) -> None:
+    rows = [amazon_row(1, details={"Material": "Carbon", "Ledger": "1299", "List Price": "15"})]
+    ingest(warehouse, rows)
+    leak = ("shop", "Appliances", "Ledger", ["Ledger"], 100, 1.0)
+    leaks = pl.DataFrame([leak], schema=LEAK_SCHEMA, orient="row")
+    warehouse.replace("curated.price_leaks", leaks)
+    curate_listings(warehouse, price_minimum=0.5, price_maximum=999.49, fingerprint="")
+    (listing,) = kept(warehouse)
+    assert set(listing["attributes"]) == {"Material", "Category"}
+    assert "1299" not in listing["text"]
+    assert "15" not in listing["text"]
+
+
+def test_identity_is_the_same_in_every_snapshot(warehouse: Warehouse, tmp_path: Path) -> None:
+    files = [
+        write_json_lines(tmp_path / f"2024-0{month}-01.jsonl", [amazon_row(1, price=10 + month)])
+        for month in (1, 2)
+    ]
+    ingest_source(warehouse, source_of(*files, observed_at="file_name"), fingerprint="")
+    curate_listings(warehouse, price_minimum=0.5, price_maximum=999.49, fingerprint="")
+    january, february = kept(warehouse)
+    assert january["item_id"] == february["item_id"]
+    assert (january["price"], february["price"]) == (11.0, 12.0)
+
+
+def test_no_rows_are_no_error(warehouse: Warehouse) -> None:
+    warehouse.create_schema()
+    summary = curate_listings(warehouse, price_minimum=0.5, price_maximum=999.49, fingerprint="")
+    assert (summary.kept, summary.rejected) == (0, {})
+
+
+def test_the_same_rows_are_curated_the_same(warehouse: Warehouse) -> None:
+    ingest(warehouse, [amazon_row(n, price=n) for n in range(300)])
+    versions = []
+    for _ in range(2):
+        curate_listings(warehouse, price_minimum=0.5, price_maximum=999.49, fingerprint="")
+        state = warehouse.state("curated.listings")
+        assert state is not None
+        versions.append(state.data_version)
+    assert versions[0] == versions[1]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "DELETE FROM curated.listings WHERE row_number = 1",
+        "INSERT INTO curated.listings FROM curated.listings",
+        "DELETE FROM curated.rejected_listings",
+        "INSERT INTO curated.rejected_listings"
+        " SELECT source, snapshot, row_number, listing_id, 'x', '', '' FROM curated.listings",
+        "DELETE FROM raw.listings WHERE row_number = 1",
+        "UPDATE raw.snapshots SET row_count = row_count + 1",
+        "DELETE FROM raw.snapshots",
+    ],
+)
+def test_rows_that_are_lost_or_doubled_are_found(warehouse: Warehouse, spoil: str) -> None:
+    curate(warehouse, [amazon_row(1), amazon_row(2, price=None)])
+    assert unaccounted_rows(warehouse).is_empty()
+    with warehouse.write() as connection:
+        connection.execute(spoil)
+    assert unaccounted_rows(warehouse).height == 1

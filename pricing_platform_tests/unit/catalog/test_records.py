@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from pathlib import Path
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pricing_platform.catalog.records import count_rows, file_type, stage_records
+from pricing_platform.errors import PlatformError
+
+Row = tuple[int, dict[str, str] | None, str | None, str | None]
+
+
+def staged(file: Path) -> list[Row]:
+    """(row number, record, fault, line) of every row, after the count was found right."""
+    target = file.with_suffix(".staged")
+    with duckdb.connect() as connection:
+        stage_records(connection, file, target)
+        rows = connection.execute(
+            "SELECT row_number, record, fault, line FROM read_parquet(?) ORDER BY row_number",
+            [str(target)],
+        ).fetchall()
+    assert count_rows(file) == len(rows)
+    assert [row[0] for row in rows] == list(range(1, len(rows) + 1))
+    return [(number, record and json.loads(record), *rest) for number, record, *rest in rows]
+
+
+def written(folder: Path, name: str, content: bytes) -> Path:
+    file = folder / name
+    file.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    return file
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.NDJSON"])
+def test_json_lines_all_come_out(tmp_path: Path, name: str) -> None:
+    lines = [
+        b'\xef\xbb\xbf{"a": 1}',
+        b"",
+        b'{"a": "x',
+        b"[1, 2]",
+        b'{"a": "\xff"}',
+        b'{"long": "' + b"x" * 200_000 + b'"}',
+        b'{"a": 2}\r',
+    ]
+    rows = staged(written(tmp_path, name, b"\n".join(lines)))
+    assert [(record is not None, fault) for _, record, fault, _ in rows] == [
+        (True, None),
+        (False, "not a JSON object"),
+        (False, "not a JSON object"),
+        (False, "not UTF-8 at byte 8"),
+        (True, None),
+        (True, None),
+    ]
+    assert [line for *_, line in rows if line] == ['{"a": "x', "[1, 2]", '{"a": "\\xff"}']
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_csv_rows_all_come_out(tmp_path: Path, name: str) -> None:
+    lines = [
+        b"id;title;price",
+        b"1;plain;2",
+        b'2;"two',
+        b'lines; and a ""quote""";3',
+        b'3;15" screen;4',
+        b"4;caf\xe9;5",
+        b"5;too;many;fields",
+        b"6;few",
+        b"",
+        b'7;"ok";8',
+    ]
+    rows = staged(written(tmp_path, name, b"\r\n".join(lines)))
+    assert [record["title"] if record else fault for _, record, fault, _ in rows] == [
+        "plain",
+        'two\nlines; and a "quote"',
+        '15" screen',
+        "not UTF-8 at byte 6",
+        "not 3 fields separated by ';'",
+        "not 3 fields separated by ';'",
+        "ok",
+    ]
+
+
+def test_a_quote_that_is_never_closed_costs_its_own_row_only(tmp_path: Path) -> None:
+    good = [f"{n},title {n}" for n in range(2, 1200)]
+    file = written(tmp_path, "a.csv", "\n".join(["id,title", '1,"open', *good]).encode())
+    rows = staged(file)
+    assert len(rows) == 1199
+    assert [number for number, record, *_ in rows if record is None] == [1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n\x85"), max_size=8),
+                 min_size=3, max_size=3),
+        min_size=1, max_size=8,
+    )
+)  # fmt: skip
+def test_what_a_csv_writer_writes_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]]
+) -> None:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    writer.writerows([["a", "b", "c"], *rows])
+    file = written(tmp_path_factory.mktemp("csv"), "x.csv", buffer.getvalue().encode())
+    assert [list(record.values()) for _, record, *_ in staged(file) if record] == rows
+
+
+def test_parquet_rows_are_numbered(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    duckdb.execute(f"COPY (SELECT i, 'n' || i AS n FROM range(3) r(i)) TO '{file}'")
+    assert [record for _, record, *_ in staged(file)] == [{"i": i, "n": f"n{i}"} for i in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.jsonl", b"PK\x03\x04\0\0\0", "is not text but binary"),
+        ("a.csv", b"\0\1\2", "is not text but binary"),
+        ("a.jsonl", b"\n\n", "has no rows"),
+        ("a.csv", b"id,title\n", "has no rows"),
+        ("a.csv", b"just a sentence\nand one more\n", "not a CSV file with a header"),
+        ("a.csv", b"id,id\n1,2\n", "not a CSV file with a header"),
+        ("a.parquet", b"no parquet", "is not a Parquet file"),
+        ("a.xlsx", b"x", "does not say what kind of file it is"),
+    ],
+)
+def test_a_file_that_is_something_else_is_refused(
+    tmp_path: Path, name: str, content: bytes, told: str
+) -> None:
+    with pytest.raises(PlatformError, match=told):
+        count_rows(written(tmp_path, name, content))
+
+
+def test_damaged_compression_is_refused(tmp_path: Path) -> None:
+    whole = gzip.compress(b'{"a": 1}\n' * 10_000)
+    cut = tmp_path / "cut.jsonl.gz"
+    cut.write_bytes(whole[: len(whole) // 2])
+    plain = tmp_path / "plain.jsonl.gz"
+    plain.write_bytes(b'{"a": 1}\n')
+    for file in (cut, plain):
+        with pytest.raises(PlatformError, match="cut off or damaged"):
+            count_rows(file)
+
+
+def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pricing_platform.catalog.records.LONGEST_LINE", 2**20)
+    with pytest.raises(PlatformError, match="a line of more than 1 MB"):
+        count_rows(written(tmp_path, "a.jsonl", b"x" * (2**20 + 5)))
+
+
+def test_names_say_what_a_file_is() -> None:
+    assert [file_type(Path(n)) for n in ("A.JSONL.GZ", "b.tsv", "c.parquet")] == [
+        "jsonl",
+        "csv",
+        "parquet",
+    ]
