@@ -176,6 +176,22 @@ def open_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path, manifest)
 
 
+def read_manifest(path: Path) -> Manifest:
+    """What a checkpoint says of itself; its files are not verified.
+
+    Raises:
+        PlatformError: when the manifest is missing or cannot be read.
+    """
+    try:
+        return Manifest.model_validate_json((path / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        raise _damaged(path, f"{MANIFEST} is missing") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise _damaged(path, f"{MANIFEST} cannot be read ({where} {first['msg']})") from None
+
+
 def list_checkpoints(folder: Path, name: str) -> list[Checkpoint]:
     """The technique's checkpoints, newest first; their files are not verified."""
     found = [
@@ -213,17 +229,6 @@ def unfinished_folder(folder: Path, name: str, fingerprint: str) -> Path:
 
 def _place(folder: Path, name: str, fingerprint: str) -> Path:
     return folder / name / fingerprint[:16]
-
-
-def read_manifest(path: Path) -> Manifest:
-    try:
-        return Manifest.model_validate_json((path / MANIFEST).read_bytes())
-    except FileNotFoundError:
-        raise _damaged(path, f"{MANIFEST} is missing") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise _damaged(path, f"{MANIFEST} cannot be read ({where} {first['msg']})") from None
 
 
 def _damaged(path: Path, problem: str) -> PlatformError:

@@ -1,8 +1,8 @@
 """The network that reads a text and answers with a distribution over prices.
 
 A pretrained encoder with low-rank adapters (LoRA, Hu et al. 2021) on its linear layers, the mean
-of its token states, and a head that gives a logit a bin. Here belong its parts, its number format
-and its weights on disk. How it is trained does not.
+of its token states, and a head with one hidden layer that gives a logit a bin. Here belong its
+parts, its number format and its weights on disk. How it is trained does not.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -38,38 +38,76 @@ class NetworkConfiguration(BaseModel):
     max_tokens: int = Field(128, ge=8, description="Longer texts are cut off; time grows with it.")
     rank: int = Field(16, ge=1)
     alpha: int = Field(32, ge=1, description="The adapters' output is scaled by alpha / rank.")
-    hidden: int = Field(256, ge=1, description="Width of the head's hidden layer.")
+    hidden: int = Field(512, ge=1, description="Width of the head's hidden layer.")
+    dropout: float = Field(0.2, ge=0, lt=1, description="Share of the head's hidden units.")
     bins: int = Field(96, ge=8)
 
 
 class PriceNetwork:
-    """An encoder with adapters and a head, on the GPU when there is one."""
+    """An encoder and a head, on the GPU when there is one."""
 
-    def __init__(
-        self, configuration: NetworkConfiguration, prior: npt.NDArray[np.float32], *, seed: int
-    ) -> None:
+    def __init__(self, encoder: Any, head: torch.nn.Sequential) -> None:
+        """Of parts that :meth:`to_train` or :meth:`to_read` put together."""
+        import torch
+
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.encoder, self.head = encoder.to(self.device), head.to(self.device)
+        self._bins = cast("torch.nn.Linear", self.head[-1]).out_features
+        _round_frozen_weights(self.encoder, self.device)
+
+    @classmethod
+    def to_train(
+        cls, configuration: NetworkConfiguration, prior: npt.NDArray[np.float32], *, seed: int
+    ) -> Self:
         """A network that answers with ``prior``, shape (bins,), whatever it reads."""
         import torch
 
-        self.bins = configuration.bins
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.encoder = _with_adapters(configuration).to(self.device)
-            self.head = _head(self.encoder.config.hidden_size, configuration, prior).to(self.device)
+            encoder = _with_adapters(configuration)
+            return cls(encoder, _head(encoder.config.hidden_size, configuration, prior))
+
+    @classmethod
+    def to_read(cls, configuration: NetworkConfiguration, adapter: Weights, head: Weights) -> Self:
+        """A trained network with its adapters added to the weights that they adapt: faster.
+
+        Raises:
+            PlatformError: when the weights are not of a network with this configuration.
+        """
+        encoder = _with_adapters(configuration)
+        unfitted = _head(
+            encoder.config.hidden_size, configuration, np.ones(configuration.bins, np.float32)
+        )
+        _restore(encoder, unfitted, adapter, head)
+        return cls(encoder.merge_and_unload().requires_grad_(False), unfitted)
 
     def logits(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """One logit a bin, shape (texts, bins), float32."""
+        logits: torch.Tensor = self.head(self.pooled(ids, mask))
+        return logits
+
+    def pooled(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """The mean of each text's token states, shape (texts, width), float32, unit length."""
+        import torch
+
         with mixed_precision(self.device):
             states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-        weight = mask.unsqueeze(-1).float()
-        pooled = (states.float() * weight).sum(1) / weight.sum(1)
-        logits: torch.Tensor = self.head(pooled)
-        return logits
+        return torch.nn.functional.normalize((states.float() * mask.unsqueeze(-1)).sum(1), dim=-1)
+
+    def embed(self, texts: TokenisedTexts) -> npt.NDArray[np.float32]:
+        """What :meth:`pooled` gives for each text, shape (texts, width), in their order."""
+        import torch
+
+        self.train(False)
+        found = np.empty((len(texts), self.encoder.config.hidden_size), dtype=np.float32)
+        for indices in _inference_batches(texts):
+            with torch.inference_mode():
+                found[indices] = self.pooled(*texts.padded(indices, self.device)).cpu().numpy()
+        return found
 
     def probabilities(self, texts: TokenisedTexts) -> npt.NDArray[np.float32]:
         """The distribution over the bins for each text, shape (texts, bins), in their order."""
-        found = np.empty((len(texts), self.bins), dtype=np.float32)
+        found = np.empty((len(texts), self._bins), dtype=np.float32)
         for indices, probabilities in self.batched_probabilities(texts):
             found[indices] = probabilities
         return found
@@ -81,9 +119,7 @@ class PriceNetwork:
         import torch
 
         self.train(False)
-        for indices in length_sorted_batches(
-            texts.lengths, batch_tokens=_INFERENCE_BATCH_TOKENS, batch_items=_INFERENCE_BATCH_ITEMS
-        ):
+        for indices in _inference_batches(texts):
             with torch.inference_mode():
                 logits = self.logits(*texts.padded(indices, self.device))
                 yield indices, logits.softmax(dim=-1).cpu().numpy()
@@ -93,39 +129,23 @@ class PriceNetwork:
         self.encoder.train(mode)
         self.head.train(mode)
 
-    def merge(self) -> None:
-        """Adds the adapters to the weights that they adapt: faster, and no more to be trained."""
-        self.encoder = self.encoder.merge_and_unload()
-
     def adapter_weights(self) -> Weights:
         """The adapters alone, by name."""
-        from peft import get_peft_model_state_dict
-
-        state: Mapping[str, torch.Tensor] = get_peft_model_state_dict(self.encoder)
-        return {name: _kept(tensor) for name, tensor in state.items()}
+        return _adapter_weights(self.encoder)
 
     def head_weights(self) -> Weights:
         """The head's weights, by name."""
-        return {name: _kept(tensor) for name, tensor in self.head.state_dict().items()}
+        return _copies(self.head.state_dict())
 
     def restore(self, adapter: Weights, head: Weights) -> None:
-        """Takes over weights that the two methods above gave.
+        """Takes over weights that the two methods above gave."""
+        _restore(self.encoder, self.head, adapter, head)
 
-        Raises:
-            PlatformError: when they are not of a network with this configuration.
-        """
-        from peft import set_peft_model_state_dict
 
-        if (
-            adapter.keys() != self.adapter_weights().keys()
-            or head.keys() != self.head_weights().keys()
-        ):
-            raise PlatformError(
-                "The weights are not those of a network with this configuration.",
-                "Delete the checkpoint and train again.",
-            )
-        set_peft_model_state_dict(self.encoder, adapter)
-        self.head.load_state_dict(head)
+def _inference_batches(texts: TokenisedTexts) -> Iterator[npt.NDArray[np.int64]]:
+    return length_sorted_batches(
+        texts.lengths, batch_tokens=_INFERENCE_BATCH_TOKENS, batch_items=_INFERENCE_BATCH_ITEMS
+    )
 
 
 def mixed_precision(device: torch.device) -> AbstractContextManager[Any]:
@@ -160,8 +180,43 @@ def load_weights(folder: Path) -> tuple[Weights, Weights]:
     return load_file(folder / _ADAPTER), load_file(folder / _HEAD)
 
 
-def _kept(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().to("cpu", copy=True).contiguous()
+def _copies(weights: Mapping[str, torch.Tensor]) -> Weights:
+    return {
+        name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in weights.items()
+    }
+
+
+def _adapter_weights(encoder: Any) -> Weights:
+    from peft import get_peft_model_state_dict
+
+    return _copies(get_peft_model_state_dict(encoder))
+
+
+def _restore(encoder: Any, head: torch.nn.Module, adapter: Weights, head_weights: Weights) -> None:
+    from peft import set_peft_model_state_dict
+
+    known = (_adapter_weights(encoder), head.state_dict())
+    if any(_shapes(a) != _shapes(b) for a, b in zip(known, (adapter, head_weights), strict=True)):
+        raise PlatformError(
+            "The weights are not those of a network with this configuration.",
+            "Delete the checkpoint and train again.",
+        )
+    set_peft_model_state_dict(encoder, adapter)
+    head.load_state_dict(head_weights)
+
+
+def _shapes(weights: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in weights.items()}
+
+
+def _round_frozen_weights(encoder: torch.nn.Module, device: torch.device) -> None:
+    """Rounds once what autocast would round again in every step, since it never changes."""
+    import torch
+
+    if has_bfloat16(device):
+        for module in encoder.modules():
+            if isinstance(module, torch.nn.Linear) and not module.weight.requires_grad:
+                module.to(torch.bfloat16)
 
 
 def _with_adapters(configuration: NetworkConfiguration) -> Any:
@@ -177,6 +232,8 @@ def _with_adapters(configuration: NetworkConfiguration) -> Any:
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
+    # Its weights are of a pretraining task, and the mean of the token states takes its place.
+    encoder.pooler = None
     adapters = LoraConfig(
         r=configuration.rank, lora_alpha=configuration.alpha, target_modules="all-linear"
     )
@@ -193,8 +250,9 @@ def _head(
     with torch.no_grad():
         last.bias.copy_(torch.from_numpy(np.log(prior + 1e-6)))
     return torch.nn.Sequential(
-        torch.nn.LayerNorm(width),
+        torch.nn.LayerNorm(width, eps=1e-8),
         torch.nn.Linear(width, configuration.hidden),
         torch.nn.GELU(),
+        torch.nn.Dropout(configuration.dropout),
         last,
     )

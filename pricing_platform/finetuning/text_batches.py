@@ -36,6 +36,17 @@ class TokenisedTexts:
         """Tokens of each text, special tokens included."""
         return np.diff(self.starts)
 
+    def take(self, indices: Indices) -> TokenisedTexts:
+        """Some of the texts, in the order of the indices."""
+        parts = [self.ids[self.starts[i] : self.starts[i + 1]] for i in indices]
+        return TokenisedTexts.of(parts)
+
+    @classmethod
+    def of(cls, parts: Sequence[npt.NDArray[np.int32]]) -> TokenisedTexts:
+        """From the token ids of each text."""
+        starts = np.cumsum([0, *(len(part) for part in parts)], dtype=np.int64)
+        return cls(np.concatenate([np.empty(0, np.int32), *parts]), starts)
+
     def padded(self, indices: Indices, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Ids and attention mask of some texts, shape (texts, longest of them)."""
         import torch
@@ -43,7 +54,7 @@ class TokenisedTexts:
         lengths = self.lengths[indices]
         mask = np.arange(lengths.max())[None, :] < lengths[:, None]
         ids = np.zeros(mask.shape, dtype=np.int64)
-        ids[mask] = np.concatenate([self.ids[self.starts[i] : self.starts[i + 1]] for i in indices])
+        ids[mask] = self.take(indices).ids
         return (
             torch.from_numpy(ids).to(device),
             torch.from_numpy(mask.astype(np.int64)).to(device),
@@ -66,8 +77,7 @@ class TextTokeniser:
         for start in range(0, len(texts), 1_000):
             encodings = self._tokenizer.encode_batch_fast(list(texts[start : start + 1_000]))
             parts += [np.asarray(encoding.ids, dtype=np.int32) for encoding in encodings]
-        starts = np.cumsum([0, *(len(part) for part in parts)], dtype=np.int64)
-        return TokenisedTexts(np.concatenate(parts or [np.empty(0, np.int32)]), starts)
+        return TokenisedTexts.of(parts)
 
 
 def length_sorted_batches(

@@ -27,6 +27,8 @@ from pricing_platform.finetuning.checkpoints import (
     prune_checkpoints,
     write_checkpoint,
 )
+from pricing_platform.finetuning.head_probing import ProbingConfiguration, probe
+from pricing_platform.finetuning.learning_rate import cosine_with_warm_up
 from pricing_platform.finetuning.price_histogram import PriceHistogram
 from pricing_platform.finetuning.price_network import (
     PriceNetwork,
@@ -65,6 +67,7 @@ class TrainingConfiguration(BaseModel):
         " where one epoch would be more, how many items are drawn.",
     )
     max_epochs: int = Field(4, ge=1)
+    probing: ProbingConfiguration = ProbingConfiguration()
 
     def epochs(self, tokens: int) -> int:
         """As many epochs over so many tokens as the budget allows; at least one."""
@@ -73,13 +76,23 @@ class TrainingConfiguration(BaseModel):
 
 @dataclass(frozen=True)
 class PricedTexts:
-    """Tokenised texts beside their prices, shape (texts,)."""
+    """Tokenised texts beside their prices, shape (texts,).
+
+    ``vectors``, shape (texts, width), are what the untrained base encoder makes of the texts, where
+    that is known already; without them it is asked.
+    """
 
     texts: TokenisedTexts
     prices: npt.NDArray[np.float64]
+    vectors: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.prices)
+
+    def take(self, indices: Indices) -> PricedTexts:
+        """Some of the texts, in the order of the indices."""
+        vectors = None if self.vectors is None else self.vectors[indices]
+        return PricedTexts(self.texts.take(indices), self.prices[indices], vectors)
 
     def fingerprint(self) -> str:
         """Equal for equal texts with equal prices in equal order."""
@@ -112,13 +125,8 @@ def train_price_network(
     from there to the very weights that it would have come to; the caller removes the folder.
     Without validation texts the last epoch counts as the best.
     """
-    drawn = _draw(train.texts.lengths, configuration.token_budget, seed)
-    epochs = configuration.epochs(int(train.texts.lengths[drawn].sum()))
-    plan = [
-        _epoch_batches(train.texts.lengths, drawn, configuration, seed, epoch)
-        for epoch in range(epochs)
-    ]
-    loop = _Loop(network, histogram, train, validation, configuration, plan, progress)
+    train = train.take(_draw(train.texts.lengths, configuration.token_budget, seed))
+    loop = _Loop(network, histogram, train, validation, configuration, seed, progress)
     identity = fingerprint(
         configuration.model_dump_json(),
         histogram,
@@ -128,10 +136,12 @@ def train_price_network(
         _identity_of(network.adapter_weights() | network.head_weights()),
     )
     done = loop.resume(work_folder, identity) if work_folder else 0
-    for epoch in range(done, epochs):
+    if done == 0:
+        loop.probe()
+    for epoch in range(done, loop.epochs):
         loop.run_epoch(epoch)
         if work_folder:
-            loop.keep(work_folder, identity, seed)
+            loop.keep(work_folder, identity)
     return Training(loop.best_adapter, loop.best_head, loop.metrics)
 
 
@@ -145,46 +155,78 @@ class _Loop:
         train: PricedTexts,
         validation: PricedTexts,
         configuration: TrainingConfiguration,
-        plan: list[list[Indices]],
+        seed: int,
         progress: Progress,
     ) -> None:
         self._network, self._histogram, self._configuration = network, histogram, configuration
         self._train, self._validation = train, validation
-        self._plan, self._progress = plan, progress
-        self._total_steps = sum(len(batches) for batches in plan)
+        self._seed, self._progress = seed, progress
+        lengths = train.texts.lengths
+        self.epochs = configuration.epochs(int(lengths.sum()))
+        self._plan = [
+            shuffled_batches(
+                lengths,
+                batch_tokens=configuration.batch_tokens,
+                batch_items=configuration.batch_items,
+                seed=seed,
+                epoch=epoch,
+            )
+            for epoch in range(self.epochs)
+        ]
+        self._steps = sum(len(batches) for batches in self._plan)
         self._optimizer = _optimizer(network, configuration)
         self._peaks = [group["lr"] for group in self._optimizer.param_groups]
-        self.metrics: dict[str, float] = {"epochs": float(len(plan))}
-        self.best_adapter, self.best_head = network.adapter_weights(), network.head_weights()
+        self._best_mae = math.inf
+        self.metrics: dict[str, float] = {"epochs": float(self.epochs)}
+
+    def probe(self) -> None:
+        """Trains the head alone, so that the adapters start behind one that knows something."""
+        vectors = self._train.vectors
+        probe(
+            self._network.head,
+            self._network.embed(self._train.texts) if vectors is None else vectors,
+            self._train.prices,
+            self._histogram,
+            self._configuration.probing,
+            seed=self._seed,
+            progress=self._progress,
+        )
+        self._measure(epoch=0)
 
     def run_epoch(self, epoch: int) -> None:
-        """Trains one epoch and measures it; the best weights so far are kept."""
+        """Trains one epoch, from 0, and measures it; the best weights so far are kept."""
+        import torch
+
         started, loss = time.perf_counter(), 0.0
         done = sum(len(batches) for batches in self._plan[:epoch])
         self._network.train()
-        for step, indices in enumerate(self._plan[epoch], start=done):
-            loss += self._step(step, indices) * len(indices)
-            self._progress(
-                f"training, epoch {epoch + 1} of {len(self._plan)}", step + 1, self._total_steps
-            )
-        items = sum(len(indices) for indices in self._plan[epoch])
+        with torch.random.fork_rng():
+            torch.manual_seed(self._seed + epoch)
+            for step, indices in enumerate(self._plan[epoch], start=done):
+                loss += self._step(step, indices) * len(indices)
+                self._progress(
+                    f"training, epoch {epoch + 1} of {self.epochs}", step + 1, self._steps
+                )
         seconds = time.perf_counter() - started
+        self.metrics[f"training_loss_epoch_{epoch + 1}"] = loss / len(self._train)
+        self.metrics[f"items_per_second_epoch_{epoch + 1}"] = len(self._train) / seconds
+        self._measure(epoch + 1)
+
+    def _measure(self, epoch: int) -> None:
+        """Measures the weights after so many epochs, and keeps them if there are none better."""
         mae = self._validation_mae()
-        number = epoch + 1
-        best = min(self._validation_maes(), default=math.inf)
-        if not mae >= best:
+        if math.isfinite(mae):
+            self.metrics[f"validation_mae_epoch_{epoch}"] = mae
+        if not mae >= self._best_mae:
+            self._best_mae = mae if math.isfinite(mae) else math.inf
             self.best_adapter = self._network.adapter_weights()
             self.best_head = self._network.head_weights()
-            self.metrics["best_epoch"] = float(number)
-        self.metrics[f"training_loss_epoch_{number}"] = loss / max(items, 1)
-        if math.isfinite(mae):
-            self.metrics[f"validation_mae_epoch_{number}"] = mae
-        self.metrics[f"items_per_second_epoch_{number}"] = items / seconds
+            self.metrics["best_epoch"] = float(epoch)
 
     def _step(self, step: int, indices: Indices) -> float:
         import torch
 
-        factor = _schedule(step, self._total_steps, self._configuration.warm_up_share)
+        factor = cosine_with_warm_up(step, self._steps, self._configuration.warm_up_share)
         for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * factor
         network = self._network
@@ -198,9 +240,6 @@ class _Loop:
         self._optimizer.zero_grad()
         return loss.item()
 
-    def _validation_maes(self) -> list[float]:
-        return [v for name, v in self.metrics.items() if name.startswith("validation_mae_")]
-
     def _validation_mae(self) -> float:
         if len(self._validation) == 0:
             return math.nan
@@ -208,7 +247,7 @@ class _Loop:
         estimates = self._histogram.quantile(probabilities, 0.5)
         return float(np.abs(estimates - self._validation.prices).mean())
 
-    def keep(self, work_folder: Path, identity: str, seed: int) -> None:
+    def keep(self, work_folder: Path, identity: str) -> None:
         """Writes the state after an epoch; the one before is removed when it is safely there."""
         from safetensors.torch import save_file
 
@@ -224,7 +263,7 @@ class _Loop:
             data_hash=identity,
             metrics=self.metrics,
             configuration={"epochs_done": done},
-            seed=seed,
+            seed=self._seed,
         )
         write_checkpoint(work_folder, _EPOCHS, write, manifest)
         prune_checkpoints(work_folder, _EPOCHS, keep=1)
@@ -248,6 +287,10 @@ class _Loop:
         self.best_adapter, self.best_head = load_weights(state.path / _BEST)
         _restore_state(self._optimizer, load_file(state.path / _OPTIMIZER))
         self.metrics = dict(state.manifest.metrics)
+        self._best_mae = min(
+            (mae for name, mae in self.metrics.items() if name.startswith("validation_mae")),
+            default=math.inf,
+        )
         return int(str(state.manifest.configuration["epochs_done"]))
 
 
@@ -258,27 +301,6 @@ def _draw(lengths: Indices, token_budget: int, seed: int) -> Indices:
     order = np.random.default_rng(seed).permutation(len(lengths))
     count = int(np.searchsorted(np.cumsum(lengths[order]), token_budget, side="right"))
     return np.sort(order[: max(count, 1)])
-
-
-def _epoch_batches(
-    lengths: Indices, drawn: Indices, configuration: TrainingConfiguration, seed: int, epoch: int
-) -> list[Indices]:
-    batches = shuffled_batches(
-        lengths[drawn],
-        batch_tokens=configuration.batch_tokens,
-        batch_items=configuration.batch_items,
-        seed=seed,
-        epoch=epoch,
-    )
-    return [drawn[batch] for batch in batches]
-
-
-def _schedule(step: int, total: int, warm_up_share: float) -> float:
-    """The learning rate's share of its peak: a linear warm-up, then a cosine down to 0."""
-    warm_up = math.ceil(warm_up_share * total)
-    if step < warm_up:
-        return (step + 1) / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(total - warm_up, 1)))
 
 
 def _optimizer(network: PriceNetwork, configuration: TrainingConfiguration) -> torch.optim.AdamW:

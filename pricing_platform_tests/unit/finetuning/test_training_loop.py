@@ -28,9 +28,17 @@ class Killed(BaseException):
 
 
 def kill_after(steps: int) -> Progress:
-    def progress(_description: str, done: int, _total: int) -> None:
-        if done > steps:
+    def progress(description: str, done: int, _total: int) -> None:
+        if "epoch" in description and done > steps:
             raise Killed
+
+    return progress
+
+
+def recording(steps: list[tuple[int, int]]) -> Progress:
+    def progress(description: str, done: int, total: int) -> None:
+        if "epoch" in description:
+            steps.append((done, total))
 
     return progress
 
@@ -50,7 +58,7 @@ def train(
     seed: int = 1,
 ) -> Training:
     histogram = PriceHistogram.covering(train_items.prices(), bins=NETWORK.bins)
-    network = PriceNetwork(NETWORK, histogram.prior(train_items.prices()), seed=seed)
+    network = PriceNetwork.to_train(NETWORK, histogram.prior(train_items.prices()), seed=seed)
     return train_price_network(
         network,
         histogram,
@@ -80,10 +88,10 @@ def undisturbed(train_items: ItemSet, validation_items: ItemSet) -> Training:
 def test_it_learns_and_measures_every_epoch(
     undisturbed: Training, train_items: ItemSet, validation_items: ItemSet
 ) -> None:
-    maes = [undisturbed.metrics[f"validation_mae_epoch_{epoch}"] for epoch in (1, 2, 3)]
+    maes = [undisturbed.metrics[f"validation_mae_epoch_{epoch}"] for epoch in (0, 1, 2, 3)]
     guess = np.median(train_items.prices())
     assert min(maes) < 0.5 * np.abs(validation_items.prices() - guess).mean()
-    assert undisturbed.metrics["best_epoch"] == 1 + int(np.argmin(maes))
+    assert undisturbed.metrics["best_epoch"] == int(np.argmin(maes))
     losses = [undisturbed.metrics[f"training_loss_epoch_{epoch}"] for epoch in (1, 2, 3)]
     assert losses == sorted(losses, reverse=True)
 
@@ -100,14 +108,14 @@ def test_a_killed_training_goes_on_to_the_same_weights(
         train(
             train_items, validation_items, work_folder=tmp_path, progress=kill_after(killed_after)
         )
-    steps: list[int] = []
+    steps: list[tuple[int, int]] = []
     resumed = train(
         train_items,
         validation_items,
         work_folder=tmp_path,
-        progress=lambda _description, done, _total: steps.append(done),
+        progress=recording(steps),
     )
-    assert steps[0] == killed_after // 10 * 10 + 1
+    assert steps[0][0] == killed_after // 10 * 10 + 1
     assert_equal_weights(undisturbed, resumed)
     assert undisturbed.metrics.keys() == resumed.metrics.keys()
 
@@ -127,16 +135,16 @@ def test_the_state_of_another_training_or_a_damaged_one_is_not_gone_on_from(
     short = CONFIGURATION.model_copy(update={"max_epochs": 1})
 
     def first_step(seed: int) -> int:
-        steps: list[int] = []
+        steps: list[tuple[int, int]] = []
         train(
             train_items,
             validation_items,
             configuration=short,
             work_folder=tmp_path,
             seed=seed,
-            progress=lambda _description, done, _total: steps.append(done),
+            progress=recording(steps),
         )
-        return steps[0] if steps else 0
+        return steps[0][0] if steps else 0
 
     assert first_step(seed=1) == 1
     assert first_step(seed=1) == 0
@@ -154,16 +162,16 @@ def test_the_budget_decides_epochs_and_items(
     assert budget.epochs(tokens) == 2
     assert budget.epochs(1) == 5
     assert budget.epochs(100 * tokens) == 1
-    items: list[int] = []
+    steps: list[tuple[int, int]] = []
     half = CONFIGURATION.model_copy(update={"token_budget": tokens // 2, "batch_items": 1})
     train(
         train_items,
         validation_items,
         configuration=half,
-        progress=lambda _description, _done, total: items.append(total),
+        progress=recording(steps),
     )
-    assert len(items) == items[0]
-    assert items[0] == pytest.approx(len(train_items) / 2, rel=0.1)
+    assert steps[-1] == (len(steps), len(steps))
+    assert len(steps) == pytest.approx(len(train_items) / 2, rel=0.1)
 
 
 def test_without_validation_the_last_epoch_counts(train_items: ItemSet) -> None:
