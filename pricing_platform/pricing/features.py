@@ -84,7 +84,6 @@ class ItemFeatures:
     text: TextModel
     components: Singles
     references: References
-    reference_families: list[str | None]
     structured: StructuredFeatures
 
     def transform(self, items: ItemSet) -> FeatureTable:
@@ -133,7 +132,7 @@ class ItemFeatures:
                 "words_shape": np.array(words.shape, np.int64),
             },
         )
-        write_json(folder / "families.json", self.reference_families)
+        write_json(folder / "families.json", self.references.families.families)
         write_json(folder / "structured.json", self.structured.as_json())
 
     @classmethod
@@ -146,12 +145,11 @@ class ItemFeatures:
             (stored["words_data"], stored["words_indices"], stored["words_indptr"]),
             shape=tuple(stored["words_shape"].tolist()),
         )
-        families = read_json(folder / "families.json")
+        families = FamilyCodes(read_json(folder / "families.json"))
         return cls(
             TextModel.load(folder),
             stored["components"],
-            References(words, stored["embeddings"], FamilyCodes(families), stored["log_price"]),
-            families,
+            References(words, stored["embeddings"], families, stored["log_price"]),
             StructuredFeatures.from_json(read_json(folder / "structured.json")),
         )
 
@@ -183,7 +181,7 @@ def fit_features(train: ItemSet, progress: Progress = silent) -> FittedFeatures:
         train.frame, target, family_folds(families, ENCODING_FOLDS)
     )
     progress("features", 1, 2)
-    features = ItemFeatures(text.model, components, references, families, structured)
+    features = ItemFeatures(text.model, components, references, structured)
     neighbours = references.statistics(text.by_words, embeddings, families)
     table = features._table(
         text.out_of_fold, neighbours, rows, project(text.by_words, components), embeddings

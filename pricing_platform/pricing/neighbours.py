@@ -42,6 +42,7 @@ class FamilyCodes:
     """Families as integers, so that comparing them in blocks is cheap."""
 
     def __init__(self, families: list[str | None]) -> None:
+        self.families = families
         named = sorted({family for family in families if family is not None})
         self._codes = {family: code for code, family in enumerate(named)}
         self.reference = self.of(families, unknown=-1)

@@ -12,6 +12,7 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from pricing_platform.pricing.estimates import Floats
 
@@ -46,9 +47,7 @@ class TargetEncoding:
             groups: each item's group.
             prior: what is thought of the item without its group.
         """
-        total, count = self._of(groups)
-        mean = (total + _PRIOR_ITEMS * prior) / (count + _PRIOR_ITEMS)
-        return np.where(count > 0, mean, np.nan)
+        return _shrunk(*self._of(groups), prior)
 
     def counts(self, groups: Groups) -> Floats:
         """How many training items each item's group holds."""
@@ -63,11 +62,19 @@ class TargetEncoding:
 def encode_out_of_fold(
     groups: Groups, log_price: Floats, prior: Floats, folds: npt.NDArray[np.int64]
 ) -> Floats:
-    """The training items' encodings, each from items of other folds only."""
-    encoded = np.full(len(groups), np.nan)
+    """The training items' encodings, each from items of other folds only; shape (items,)."""
+    ranks = pl.Series(groups, dtype=pl.String).rank("dense").fill_null(0)
+    codes = ranks.to_numpy().astype(np.int64)
+    total, count = np.zeros(len(codes)), np.zeros(len(codes))
     for fold in np.unique(folds):
-        inside = np.flatnonzero(folds == fold).tolist()
-        outside = np.flatnonzero(folds != fold).tolist()
-        encoding = TargetEncoding.fit([groups[i] for i in outside], log_price[outside])
-        encoded[inside] = encoding.encode([groups[i] for i in inside], prior[inside])
-    return encoded
+        inside = folds == fold
+        outside = codes[~inside]
+        size = int(codes.max()) + 1
+        total[inside] = np.bincount(outside, log_price[~inside], size)[codes[inside]]
+        count[inside] = np.bincount(outside, minlength=size)[codes[inside]]
+    return _shrunk(total, np.where(codes > 0, count, 0.0), prior)
+
+
+def _shrunk(total: Floats, count: Floats, prior: Floats) -> Floats:
+    mean = (total + _PRIOR_ITEMS * prior) / (count + _PRIOR_ITEMS)
+    return np.where(count > 0, mean, np.nan)
