@@ -160,6 +160,7 @@ class _Numbers:
 @dataclass(frozen=True)
 class _Leak:
     expression: str
+    columns: tuple[int, ...]
     carriers: tuple[int, ...]
     row_count: int
     share: float
@@ -169,9 +170,9 @@ def find_price_leaks(warehouse: Warehouse) -> pl.DataFrame:
     """The expressions in ``raw.listings`` from which the price follows, with what to withhold.
 
     Of a product or quotient of two, the attribute is withheld that carries the price: the one that
-    is missing where the price is missing; else the one with more than twice as many different
+    goes missing where the price is missing; else the one with more than twice as many different
     values (a capacity has few, a price per capacity as many as there are prices); else both. Of
-    the expressions with the same carrier, the best is told.
+    the expressions that withhold the same, the one with the most rows is told.
 
     Returns:
         The columns of ``curated.price_leaks``, sorted; no rows where nothing leaks.
@@ -288,24 +289,33 @@ def _numbers(found: pl.DataFrame) -> _Numbers:
 
 
 def _leaks(numbers: _Numbers) -> list[_Leak]:
-    """Single numbers first; a pair with one of those would say the same again."""
+    """The findings, best first; what an earlier one withholds is no part of a later one."""
     singles = [
-        _Leak(numbers.names[i], (i,), *explained)
+        _Leak(numbers.names[i], (i,), (i,), *explained)
         for i, attribute in enumerate(numbers.attributes)
         if attribute is not None and (explained := _explained(numbers, {i: 1}))
     ]
-    taken = {numbers.attributes[leak.carriers[0]] for leak in singles}
+    found = _not_withheld_before(numbers, [], sorted(singles, key=_best_first))
+    taken = {numbers.attributes[i] for leak in found for i in leak.carriers}
+    free = [i for i, name in enumerate(numbers.attributes) if name is None or name not in taken]
     pairs = [
         leak
-        for i, j in combinations(range(len(numbers.names)), 2)
-        if not {numbers.attributes[i], numbers.attributes[j]} & taken - {None}
-        and numbers.attributes[i] != numbers.attributes[j]
+        for i, j in combinations(free, 2)
+        if numbers.attributes[i] != numbers.attributes[j]
         for leak in _pair_leaks(numbers, i, j)
     ]
-    best: dict[tuple[str | None, ...], _Leak] = {}
-    for leak in sorted(singles + pairs, key=_best_first):
-        best.setdefault(tuple(numbers.attributes[i] for i in leak.carriers), leak)
-    return list(best.values())
+    return _not_withheld_before(numbers, found, sorted(pairs, key=_best_first))
+
+
+def _not_withheld_before(
+    numbers: _Numbers, found: list[_Leak], candidates: list[_Leak]
+) -> list[_Leak]:
+    withheld = {numbers.attributes[i] for leak in found for i in leak.carriers}
+    for leak in candidates:
+        if not withheld & {numbers.attributes[i] for i in leak.columns}:
+            found = [*found, leak]
+            withheld |= {numbers.attributes[i] for i in leak.carriers}
+    return found
 
 
 def _best_first(leak: _Leak) -> tuple[float, str]:
@@ -320,7 +330,7 @@ def _pair_leaks(numbers: _Numbers, i: int, j: int) -> Iterator[_Leak]:
         if explained := _explained(numbers, {i: sign_a, j: sign_b}):
             carriers = _carriers(numbers, i, j)
             if carriers:
-                yield _Leak(expression, carriers, *explained)
+                yield _Leak(expression, (i, j), carriers, *explained)
 
 
 def _explained(numbers: _Numbers, signs: dict[int, int]) -> tuple[int, float] | None:
@@ -350,9 +360,10 @@ def _carriers(numbers: _Numbers, i: int, j: int) -> tuple[int, ...]:
         return candidates
     unpriced = np.isnan(numbers.log_prices)
     if unpriced.sum() >= ROWS_MINIMUM:
-        there = [float(np.mean(np.isfinite(numbers.logs[unpriced, k]))) for k in (i, j)]
-        if abs(there[0] - there[1]) > 0.5:
-            return (i if there[0] < there[1] else j,)
+        there = np.isfinite(numbers.logs[:, [i, j]])
+        kept = there[unpriced].mean(axis=0) / there[~unpriced].mean(axis=0)
+        if abs(kept[0] - kept[1]) > 0.5:
+            return (i if kept[0] < kept[1] else j,)
     both = np.isfinite(numbers.logs[:, i] + numbers.logs[:, j] + numbers.log_prices)
     distinct = [np.unique(numbers.logs[both, k]).size for k in (i, j)]
     if max(distinct) > 2 * min(distinct):

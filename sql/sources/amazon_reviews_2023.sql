@@ -32,7 +32,7 @@ typed AS (
         ) AS details,
         CASE
             WHEN json_type(item.title) NOT IN ('VARCHAR', 'NULL')
-                THEN 'title is of type ' || lower(json_type(item.title))
+                THEN 'title is no text'
             WHEN item.price[1] IN ('[', '{', 't', 'f') AND item.price NOT LIKE 'from %'
                 THEN 'price is no number'
             WHEN details IS NULL AND json_type(item.details) <> 'NULL'

@@ -145,6 +145,19 @@ def test_a_partner_that_stands_in_the_title_only_is_found(tmp_path: Path) -> Non
     assert "title: gb * unit_value" in leaks["expression"].to_list()
 
 
+def test_a_partner_that_is_seldom_told_is_not_taken_for_the_carrier(tmp_path: Path) -> None:
+    listings = catalogue(random.Random(7), rows=600, unpriced=60)
+    for number, listing in enumerate(listings):
+        count = listing["count"]
+        price = listing["price"] or 10 * count
+        listing["title"] = "thing"
+        listing["attributes"] = {"serving": f"{price / count:.4f}"}
+        listing["attributes"]["amount" if number % 10 else "in the box"] = str(count)
+    leaks = found(tmp_path, listings)
+    assert withheld(leaks) == {"serving"}
+    assert set(leaks["expression"]) == {"amount * serving"}
+
+
 def test_lists_and_thousands_are_read_as_meant(tmp_path: Path) -> None:
     listings = catalogue(random.Random(2))
     for listing in listings:

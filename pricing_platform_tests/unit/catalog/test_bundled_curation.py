@@ -1,0 +1,82 @@
+"""The dirt that the bundled catalogue plants is found: the same rows, by the rule that is meant."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pricing_platform.catalog.bundled import write_bundled_catalogue
+from pricing_platform.catalog.curation import CurationSummary, curate_listings, unaccounted_rows
+from pricing_platform.catalog.ingestion import ingest_source, source_fingerprint
+from pricing_platform.catalog.price_leaks import find_price_leaks
+from pricing_platform.catalog.sources import load_sources
+from pricing_platform.stores.warehouse import Warehouse
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bundled_catalogue(tmp_path_factory.mktemp("bundled") / "a", products=1200).parent
+
+
+@pytest.fixture(scope="module")
+def warehouse(folder: Path) -> Warehouse:
+    warehouse = Warehouse(folder.parent / "warehouse.duckdb")
+    for source in load_sources(folder / "sources.toml", data=None):
+        ingest_source(warehouse, source, fingerprint=source_fingerprint(source))
+    warehouse.replace("curated.price_leaks", find_price_leaks(warehouse))
+    return warehouse
+
+
+@pytest.fixture(scope="module")
+def summary(warehouse: Warehouse) -> CurationSummary:
+    return curate_listings(warehouse, price_minimum=0.5, price_maximum=999.49, fingerprint="")
+
+
+def test_every_planted_row_is_refused_by_its_rule(
+    folder: Path, warehouse: Warehouse, summary: CurationSummary
+) -> None:
+    files = json.loads((folder / "manifest.json").read_text())["files"].values()
+    dirt = sum((Counter(file["dirt"]) for file in files), Counter())
+    found = summary.rejected
+    unreadable = ("malformed_json", "invalid_utf8", "price_object", "title_number")
+    assert found["unreadable"] == sum(dirt[kind] for kind in unreadable)
+    assert found["title_missing"] == dirt["empty_title"]
+    assert found["price_missing"] == dirt["price_null"] + dirt["price_missing"]
+    assert found["price_not_positive"] == dirt["price_zero"] + dirt["price_negative"]
+    assert found["price_out_of_range"] >= dirt["price_absurd"]
+    assert "price_not_a_number" not in found
+    assert unaccounted_rows(warehouse).is_empty()
+    again = "SELECT count(*) FROM raw.listings WHERE unreadable IS NULL AND price = 999999.99"
+    assert warehouse.frame(again).item() == dirt["price_absurd"]
+
+
+def test_the_planted_leaks_are_found_and_withheld(
+    folder: Path, warehouse: Warehouse, summary: CurationSummary
+) -> None:
+    planted = json.loads((folder / "manifest.json").read_text())["leaks"]
+    leaks = warehouse.frame("SELECT source, unnest(attributes) AS name FROM curated.price_leaks")
+    for leak in planted:
+        names = leaks.filter(source=leak["source"])["name"].to_list()
+        assert set(names) <= set(leak["attributes"])
+        assert names
+    assert set(leaks["source"]) == {leak["source"] for leak in planted}
+    for source, name in set(leaks.iter_rows()):
+        query = (
+            "SELECT count(*) FROM curated.listings"
+            " WHERE source = ? AND (list_contains(map_keys(attributes), ?) OR contains(text, ?))"
+        )
+        assert warehouse.frame(query, [source, name, name]).item() == 0
+
+
+def test_no_html_entity_or_broken_encoding_is_left(
+    warehouse: Warehouse, summary: CurationSummary
+) -> None:
+    left = warehouse.frame(
+        r"SELECT text FROM curated.listings"
+        r" WHERE regexp_matches(text, '</?[a-z]+[ >]|&[a-z]+;|â€|Ã|\$ ?\d|  ')"
+    )
+    assert left["text"].to_list() == []
+    assert summary.kept > 3000
