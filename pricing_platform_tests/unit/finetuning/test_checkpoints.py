@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from pricing_platform.errors import PlatformError
-from pricing_platform.finetuning.base_models import EMBEDDED_ENCODER, weights_sha256
+from pricing_platform.finetuning.base_models import weights_sha256
 from pricing_platform.finetuning.checkpoints import (
     MANIFEST,
     Manifest,
@@ -25,6 +25,7 @@ from pricing_platform.finetuning.checkpoints import (
     unfinished_folder,
     write_checkpoint,
 )
+from pricing_platform.retrieval.encoder import EMBEDDED_MODEL
 from pricing_platform.stores.warehouse import fingerprint
 
 NAME = "tfidf_ridge"
@@ -90,10 +91,10 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, harm: object, told: str
 
 def test_other_base_weights_are_refused(tmp_path: Path) -> None:
     def write(inputs: str, sha256: str) -> Path:
-        weights = manifest(inputs, base_weights={EMBEDDED_ENCODER: sha256})
+        weights = manifest(inputs, base_weights={EMBEDDED_MODEL: sha256})
         return write_checkpoint(tmp_path, NAME, write_files, weights)
 
-    open_checkpoint(write("true", weights_sha256(EMBEDDED_ENCODER)))
+    open_checkpoint(write("true", weights_sha256(EMBEDDED_MODEL)))
     with pytest.raises(PlatformError, match="not the one that this checkpoint was trained on"):
         open_checkpoint(write("false", "0" * 64))
 

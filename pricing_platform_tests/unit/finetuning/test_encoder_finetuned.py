@@ -10,11 +10,12 @@ import polars as pl
 import pytest
 
 from pricing_platform.errors import PlatformError
-from pricing_platform.finetuning.base_models import EMBEDDED_ENCODER, base_model_folder
+from pricing_platform.finetuning.base_models import base_model_folder
 from pricing_platform.finetuning.price_network import NetworkConfiguration
 from pricing_platform.finetuning.training_loop import TrainingConfiguration
 from pricing_platform.pricing.encoder_finetuned import EncoderFinetuned
 from pricing_platform.pricing.technique import ESTIMATE_SCHEMA, ItemSet, Technique
+from pricing_platform.retrieval.encoder import EMBEDDED_MODEL
 from pricing_platform_tests.unit.finetuning.conftest import make_items
 
 NETWORK = NetworkConfiguration(max_tokens=16, rank=4, bins=48)
@@ -81,7 +82,7 @@ def test_what_is_loaded_prices_as_what_was_saved(fitted: EncoderFinetuned, tmp_p
 
 
 def test_another_base_model_is_refused(fitted: EncoderFinetuned, tmp_path: Path) -> None:
-    other = replace(fitted, base_weights={EMBEDDED_ENCODER: "0" * 64})
+    other = replace(fitted, base_weights={EMBEDDED_MODEL: "0" * 64})
     other.save(tmp_path)
     with pytest.raises(PlatformError, match="not the one that this checkpoint was trained on"):
         EncoderFinetuned.load(tmp_path)
@@ -100,7 +101,7 @@ def test_a_local_folder_serves_as_base_model(
     train_items: ItemSet, validation_items: ItemSet, tmp_path: Path
 ) -> None:
     copy = tmp_path / "my-encoder"
-    copy.symlink_to(base_model_folder(EMBEDDED_ENCODER))
+    copy.symlink_to(base_model_folder(EMBEDDED_MODEL))
     network = NETWORK.model_copy(update={"base_model": str(copy)})
     fitted = EncoderFinetuned.fit(
         train_items, validation_items, seed=1, network=network, training=ONE_EPOCH

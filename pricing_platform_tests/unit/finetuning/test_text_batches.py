@@ -6,14 +6,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pricing_platform.finetuning.base_models import EMBEDDED_ENCODER, base_model_folder
+from pricing_platform.finetuning.base_models import base_model_folder
 from pricing_platform.finetuning.text_batches import (
     TextTokeniser,
     length_sorted_batches,
     shuffled_batches,
 )
+from pricing_platform.retrieval.encoder import EMBEDDED_MODEL
 
-FOLDER = base_model_folder(EMBEDDED_ENCODER)
+FOLDER = base_model_folder(EMBEDDED_MODEL)
 lengths = st.lists(st.integers(2, 300), max_size=200).map(lambda v: np.array(v, dtype=np.int64))
 
 

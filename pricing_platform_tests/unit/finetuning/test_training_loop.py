@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pricing_platform.finetuning.base_models import EMBEDDED_ENCODER, base_model_folder
+from pricing_platform.finetuning.base_models import base_model_folder
 from pricing_platform.finetuning.price_histogram import PriceHistogram
 from pricing_platform.finetuning.price_network import NetworkConfiguration, PriceNetwork
 from pricing_platform.finetuning.text_batches import TextTokeniser
@@ -18,6 +18,7 @@ from pricing_platform.finetuning.training_loop import (
     train_price_network,
 )
 from pricing_platform.pricing.technique import ItemSet, Progress, silent
+from pricing_platform.retrieval.encoder import EMBEDDED_MODEL
 
 NETWORK = NetworkConfiguration(max_tokens=16, rank=4, bins=32)
 CONFIGURATION = TrainingConfiguration(max_epochs=3, batch_items=16)
@@ -44,7 +45,7 @@ def recording(steps: list[tuple[int, int]]) -> Progress:
 
 
 def priced(items: ItemSet) -> PricedTexts:
-    tokenise = TextTokeniser(base_model_folder(EMBEDDED_ENCODER), NETWORK.max_tokens)
+    tokenise = TextTokeniser(base_model_folder(EMBEDDED_MODEL), NETWORK.max_tokens)
     return PricedTexts(tokenise(items.frame["text"].to_list()), items.prices())
 
 
