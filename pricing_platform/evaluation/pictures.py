@@ -107,7 +107,8 @@ def truth_against_estimate(scored: pl.DataFrame, *, technique: str, currency: st
         axes.set_title(f"{technique} ({count} test items)")
         axes.xaxis.set_major_formatter("{x:,g}")
         axes.yaxis.set_major_formatter("{x:,g}")
-        axes.grid(which="major")
+        axes.minorticks_off()
+        axes.grid()
 
     return _picture(draw, width=4.2, height=4.2)
 
