@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,33 +18,21 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from pricing_platform.errors import PlatformError
-from pricing_platform.finetuning.checkpoints import (
-    Manifest,
-    list_checkpoints,
-    open_checkpoint,
-    prune_checkpoints,
-    write_checkpoint,
-)
 from pricing_platform.finetuning.head_probing import ProbingConfiguration, probe
 from pricing_platform.finetuning.learning_rate import cosine_with_warm_up
 from pricing_platform.finetuning.price_histogram import PriceHistogram
-from pricing_platform.finetuning.price_network import (
-    PriceNetwork,
-    Weights,
-    load_weights,
-    save_weights,
-)
+from pricing_platform.finetuning.price_network import PriceNetwork, Weights
 from pricing_platform.finetuning.text_batches import Indices, TokenisedTexts, shuffled_batches
+from pricing_platform.finetuning.training_state import TrainingState, keep_state, newest_state
 from pricing_platform.pricing.technique import Progress, silent
 from pricing_platform.stores.warehouse import fingerprint
 
 if TYPE_CHECKING:
     import torch
 
-_EPOCHS = "epochs"
-_OPTIMIZER = "optimizer.safetensors"
-_BEST = "best"
+_VALIDATION_ITEMS = 5_000
+"""What an epoch is measured on at most: enough to rank epochs, little beside one of training."""
+_VALIDATION_MAE = "validation_mae_epoch"
 
 
 class TrainingConfiguration(BaseModel):
@@ -95,8 +82,9 @@ class PricedTexts:
         return PricedTexts(self.texts.take(indices), self.prices[indices], vectors)
 
     def fingerprint(self) -> str:
-        """Equal for equal texts with equal prices in equal order."""
-        return _arrays_fingerprint(self.texts.ids, self.texts.starts, self.prices)
+        """Equal for equal texts with equal prices and vectors in equal order."""
+        vectors = np.empty(0) if self.vectors is None else np.ascontiguousarray(self.vectors)
+        return _arrays_fingerprint(self.texts.ids, self.texts.starts, self.prices, vectors)
 
 
 @dataclass(frozen=True)
@@ -126,6 +114,7 @@ def train_price_network(
     Without validation texts the last epoch counts as the best.
     """
     train = train.take(_draw(train.texts.lengths, configuration.token_budget, seed))
+    validation = validation.take(_draw(np.ones_like(validation.prices), _VALIDATION_ITEMS, seed))
     loop = _Loop(network, histogram, train, validation, configuration, seed, progress)
     identity = fingerprint(
         configuration.model_dump_json(),
@@ -135,13 +124,15 @@ def train_price_network(
         validation.fingerprint(),
         _identity_of(network.adapter_weights() | network.head_weights()),
     )
-    done = loop.resume(work_folder, identity) if work_folder else 0
-    if done == 0:
+    state = newest_state(work_folder, identity) if work_folder else None
+    if state is None:
         loop.probe()
-    for epoch in range(done, loop.epochs):
-        loop.run_epoch(epoch)
+    else:
+        loop.resume(state)
+    while loop.epochs_done < loop.epochs:
+        loop.run_epoch()
         if work_folder:
-            loop.keep(work_folder, identity)
+            keep_state(work_folder, identity, seed, loop.state())
     return Training(loop.best_adapter, loop.best_head, loop.metrics)
 
 
@@ -176,7 +167,7 @@ class _Loop:
         self._steps = sum(len(batches) for batches in self._plan)
         self._optimizer = _optimizer(network, configuration)
         self._peaks = [group["lr"] for group in self._optimizer.param_groups]
-        self._best_mae = math.inf
+        self.epochs_done = 0
         self.metrics: dict[str, float] = {"epochs": float(self.epochs)}
 
     def probe(self) -> None:
@@ -191,13 +182,13 @@ class _Loop:
             seed=self._seed,
             progress=self._progress,
         )
-        self._measure(epoch=0)
+        self._measure()
 
-    def run_epoch(self, epoch: int) -> None:
-        """Trains one epoch, from 0, and measures it; the best weights so far are kept."""
+    def run_epoch(self) -> None:
+        """Trains one epoch and measures it; the best weights so far are kept."""
         import torch
 
-        started, loss = time.perf_counter(), 0.0
+        started, loss, epoch = time.perf_counter(), 0.0, self.epochs_done
         done = sum(len(batches) for batches in self._plan[:epoch])
         self._network.train()
         with torch.random.fork_rng():
@@ -208,20 +199,25 @@ class _Loop:
                     f"training, epoch {epoch + 1} of {self.epochs}", step + 1, self._steps
                 )
         seconds = time.perf_counter() - started
-        self.metrics[f"training_loss_epoch_{epoch + 1}"] = loss / len(self._train)
-        self.metrics[f"items_per_second_epoch_{epoch + 1}"] = len(self._train) / seconds
-        self._measure(epoch + 1)
+        self.epochs_done += 1
+        self.metrics[f"training_loss_epoch_{self.epochs_done}"] = loss / len(self._train)
+        self.metrics[f"items_per_second_epoch_{self.epochs_done}"] = len(self._train) / seconds
+        self._measure()
 
-    def _measure(self, epoch: int) -> None:
-        """Measures the weights after so many epochs, and keeps them if there are none better."""
-        mae = self._validation_mae()
-        if math.isfinite(mae):
-            self.metrics[f"validation_mae_epoch_{epoch}"] = mae
-        if not mae >= self._best_mae:
-            self._best_mae = mae if math.isfinite(mae) else math.inf
+    def _measure(self) -> None:
+        """Measures the weights as they are, and keeps them when no earlier ones are better."""
+        earlier = [v for name, v in self.metrics.items() if name.startswith(_VALIDATION_MAE)]
+        is_best = not earlier
+        if len(self._validation):
+            mae = self._validation_mae()
+            is_best = not earlier or mae < min(earlier)
+            # Not finite after steps too long: such an epoch is never the best.
+            if math.isfinite(mae):
+                self.metrics[f"{_VALIDATION_MAE}_{self.epochs_done}"] = mae
+        if is_best:
             self.best_adapter = self._network.adapter_weights()
             self.best_head = self._network.head_weights()
-            self.metrics["best_epoch"] = float(epoch)
+            self.metrics["best_epoch"] = float(self.epochs_done)
 
     def _step(self, step: int, indices: Indices) -> float:
         import torch
@@ -241,65 +237,37 @@ class _Loop:
         return loss.item()
 
     def _validation_mae(self) -> float:
-        if len(self._validation) == 0:
-            return math.nan
         probabilities = self._network.probabilities(self._validation.texts)
         estimates = self._histogram.quantile(probabilities, 0.5)
         return float(np.abs(estimates - self._validation.prices).mean())
 
-    def keep(self, work_folder: Path, identity: str) -> None:
-        """Writes the state after an epoch; the one before is removed when it is safely there."""
-        from safetensors.torch import save_file
-
-        def write(folder: Path) -> None:
-            save_weights(folder, self._network.adapter_weights(), self._network.head_weights())
-            (folder / _BEST).mkdir()
-            save_weights(folder / _BEST, self.best_adapter, self.best_head)
-            save_file(dict(_flat_state(self._optimizer)), folder / _OPTIMIZER)
-
-        done = len([name for name in self.metrics if name.startswith("training_loss_")])
-        manifest = Manifest(
-            fingerprint=fingerprint(identity, done),
-            data_hash=identity,
+    def state(self) -> TrainingState:
+        """What the next epoch follows from."""
+        return TrainingState(
+            epochs_done=self.epochs_done,
+            adapter=self._network.adapter_weights(),
+            head=self._network.head_weights(),
+            best_adapter=self.best_adapter,
+            best_head=self.best_head,
+            optimizer=dict(_flat_state(self._optimizer)),
             metrics=self.metrics,
-            configuration={"epochs_done": done},
-            seed=self._seed,
         )
-        write_checkpoint(work_folder, _EPOCHS, write, manifest)
-        prune_checkpoints(work_folder, _EPOCHS, keep=1)
 
-    def resume(self, work_folder: Path, identity: str) -> int:
-        """Takes over the newest state of this very training; how many epochs it has done.
-
-        A state that is damaged or of another training is thrown away.
-        """
-        try:
-            states = list_checkpoints(work_folder, _EPOCHS)
-            if not states or states[0].manifest.data_hash != identity:
-                raise PlatformError("There is no state of this training.")
-            state = open_checkpoint(states[0].path)
-        except PlatformError:
-            shutil.rmtree(work_folder / _EPOCHS, ignore_errors=True)
-            return 0
-        from safetensors.torch import load_file
-
-        self._network.restore(*load_weights(state.path))
-        self.best_adapter, self.best_head = load_weights(state.path / _BEST)
-        _restore_state(self._optimizer, load_file(state.path / _OPTIMIZER))
-        self.metrics = dict(state.manifest.metrics)
-        self._best_mae = min(
-            (mae for name, mae in self.metrics.items() if name.startswith("validation_mae")),
-            default=math.inf,
-        )
-        return int(str(state.manifest.configuration["epochs_done"]))
+    def resume(self, state: TrainingState) -> None:
+        """Takes over what :meth:`state` gave."""
+        self.epochs_done = state.epochs_done
+        self._network.restore(state.adapter, state.head)
+        self.best_adapter, self.best_head = state.best_adapter, state.best_head
+        _restore_state(self._optimizer, state.optimizer)
+        self.metrics = dict(state.metrics)
 
 
-def _draw(lengths: Indices, token_budget: int, seed: int) -> Indices:
-    """All items, or as many drawn at random as hold the budget's tokens."""
-    if lengths.sum() <= token_budget:
-        return np.arange(len(lengths))
-    order = np.random.default_rng(seed).permutation(len(lengths))
-    count = int(np.searchsorted(np.cumsum(lengths[order]), token_budget, side="right"))
+def _draw(costs: npt.NDArray[Any], budget: int, seed: int) -> Indices:
+    """All items, or as many drawn at random as the budget pays for; at least one."""
+    if costs.sum() <= budget:
+        return np.arange(len(costs))
+    order = np.random.default_rng(seed).permutation(len(costs))
+    count = int(np.searchsorted(np.cumsum(costs[order]), budget, side="right"))
     return np.sort(order[: max(count, 1)])
 
 

@@ -48,9 +48,9 @@ def make_items(count: int, *, seed: int = 0) -> ItemSet:
 
 @pytest.fixture(scope="session")
 def train_items() -> ItemSet:
-    return make_items(160, seed=1)
+    return make_items(96, seed=1)
 
 
 @pytest.fixture(scope="session")
 def validation_items() -> ItemSet:
-    return make_items(60, seed=2)
+    return make_items(40, seed=2)
