@@ -40,6 +40,9 @@ class NetworkConfiguration(BaseModel):
     max_tokens: int = Field(128, ge=8, description="Longer texts are cut off; time grows with it.")
     rank: int = Field(16, ge=1)
     alpha: int = Field(32, ge=1, description="The adapters' output is scaled by alpha / rank.")
+    frozen_layers: int = Field(
+        3, ge=0, description="So many of the lowest layers get no adapters: no backward pass there."
+    )
     hidden: int = Field(512, ge=1, description="Width of the head's hidden layer.")
     dropout: float = Field(0.2, ge=0, lt=1, description="Share of the head's hidden units.")
     bins: int = Field(96, ge=8)
@@ -66,7 +69,8 @@ class PriceNetwork:
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            encoder = _with_adapters(configuration)
+            # With the backward pass, on a CPU, 1.4 times as fast as the fused attention.
+            encoder = _with_adapters(configuration, attention="eager")
             return cls(encoder, _head(encoder.config.hidden_size, configuration, prior))
 
     @classmethod
@@ -76,7 +80,8 @@ class PriceNetwork:
         Raises:
             PlatformError: when the weights are not of a network with this configuration.
         """
-        encoder = _with_adapters(configuration)
+        # Without the backward pass the fused attention is the faster one, by 1.3.
+        encoder = _with_adapters(configuration, attention="sdpa")
         unfitted = _head(
             encoder.config.hidden_size, configuration, np.ones(configuration.bins, np.float32)
         )
@@ -221,7 +226,7 @@ def _round_frozen_weights(encoder: torch.nn.Module, device: torch.device) -> Non
                 module.to(torch.bfloat16)
 
 
-def _with_adapters(configuration: NetworkConfiguration) -> Any:
+def _with_adapters(configuration: NetworkConfiguration, *, attention: str) -> Any:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModel
 
@@ -230,17 +235,25 @@ def _with_adapters(configuration: NetworkConfiguration) -> Any:
             base_model_folder(configuration.base_model),
             local_files_only=True,
             use_safetensors=True,
-            # Measured with the backward pass on a CPU: 1.4 times as fast as the fused attention.
-            attn_implementation="eager",
+            attn_implementation=attention,
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
         )
         # It was trained for another task, and the mean of the token states takes its place.
         encoder.pooler = None
         adapters = LoraConfig(
-            r=configuration.rank, lora_alpha=configuration.alpha, target_modules="all-linear"
+            r=configuration.rank,
+            lora_alpha=configuration.alpha,
+            target_modules="all-linear",
+            exclude_modules=_modules_of_layers(configuration.frozen_layers),
         )
         return get_peft_model(encoder, adapters)
+
+
+def _modules_of_layers(count: int) -> str | None:
+    """A pattern for the modules of the lowest layers, as transformers' encoders name them."""
+    numbers = "|".join(str(layer) for layer in range(count))
+    return rf".*\blayers?\.({numbers})\..*" if count else None
 
 
 @contextmanager

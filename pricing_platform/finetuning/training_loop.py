@@ -47,18 +47,24 @@ class TrainingConfiguration(BaseModel):
     gradient_norm: float = Field(1.0, gt=0, description="Larger gradients are scaled down to it.")
     batch_items: int = Field(64, ge=1)
     batch_tokens: int = Field(4_096, ge=1, description="Of a batch, padding included.")
-    token_budget: int = Field(
-        2_400_000,
-        ge=1,
-        description="Tokens to be trained on over all epochs: it decides the number of epochs and,"
-        " where one epoch would be more, how many items are drawn.",
+    min_epochs: int = Field(2, ge=1)
+    max_epochs: int = Field(6, ge=1)
+    token_goal: int = Field(
+        800_000, ge=1, description="Of few items there are more epochs, up to about these tokens."
     )
-    max_epochs: int = Field(4, ge=1)
+    token_budget: int = Field(
+        3_200_000,
+        ge=1,
+        description="Of many items there are fewer epochs, and of very many some are drawn, so that"
+        " all epochs together have no more tokens than these.",
+    )
     probing: ProbingConfiguration = ProbingConfiguration()
 
     def epochs(self, tokens: int) -> int:
-        """As many epochs over so many tokens as the budget allows; at least one."""
-        return max(1, min(self.max_epochs, round(self.token_budget / max(tokens, 1))))
+        """How many epochs there are over items of so many tokens."""
+        wanted = max(self.min_epochs, self.token_goal // max(tokens, 1))
+        affordable = self.token_budget // max(tokens, 1)
+        return max(1, min(wanted, affordable, self.max_epochs))
 
 
 @dataclass(frozen=True)

@@ -160,10 +160,12 @@ def test_the_budget_decides_epochs_and_items(
     train_items: ItemSet, validation_items: ItemSet
 ) -> None:
     tokens = int(priced(train_items).texts.lengths.sum())
-    budget = TrainingConfiguration(token_budget=2 * tokens, max_epochs=5)
-    assert budget.epochs(tokens) == 2
-    assert budget.epochs(1) == 5
-    assert budget.epochs(100 * tokens) == 1
+    limits = TrainingConfiguration(
+        min_epochs=2, max_epochs=5, token_goal=3 * tokens, token_budget=10 * tokens
+    )
+    assert [limits.epochs(share * tokens // 4) for share in (1, 4, 8, 20, 40, 400)] == [
+        5, 3, 2, 2, 1, 1,
+    ]  # fmt: skip
     steps: list[tuple[int, int]] = []
     half = CONFIGURATION.model_copy(update={"token_budget": tokens // 2, "batch_items": 1})
     train(
