@@ -34,14 +34,16 @@ from random import Random
 
 from pricing_platform.catalog.bundled.vocabulary import Category, Measure, Term, categories, phrases
 
-BRAND_MATERIAL = 0.9
+BRAND_MATERIAL = 1.2
 """How much more a material is worth under a dearer brand."""
 BRAND_HOLDS_VALUE = 0.6
 """How much less a dearer brand loses by its condition."""
-GENERIC_BRAND_EFFECT = -0.30
+GENERIC_BRAND_EFFECT = -0.25
 """The effect of every brand that has no name in its category."""
 GENERIC_BRAND_SHARE = 0.08
-LISTING_SIGMA = 0.11
+USUAL_SIZE_SHARE = 0.7
+"""How many products come in one of the usual sizes; the others lie somewhere in between."""
+LISTING_SIGMA = 0.14
 """Standard deviation of a listing's own noise, in log price."""
 SNAPSHOT_SIGMA = 0.03
 """Standard deviation of the noise of a single snapshot, in log price."""
@@ -150,10 +152,11 @@ def _draw_brand(rng: Random, category: Category) -> tuple[str, float]:
 
 
 def _draw_amount(rng: Random, measure: Measure) -> Amount:
-    unit = rng.choice(measure.units)
-    factor = phrases().units[unit].factor
-    value = math.exp(rng.uniform(math.log(measure.low), math.log(measure.high))) / factor
-    return Amount(measure, round_significant(value, 2 if rng.random() < 0.6 else 3), unit)
+    unit, usual = rng.choice(list(measure.sizes.items()))
+    if rng.random() < USUAL_SIZE_SHARE:
+        return Amount(measure, rng.choice(usual), unit)
+    between = rng.uniform(math.log(0.8 * usual[0]), math.log(1.25 * usual[-1]))
+    return Amount(measure, round_significant(math.exp(between), 2), unit)
 
 
 def _draw_model_number(rng: Random, brand: str, number: int) -> str:

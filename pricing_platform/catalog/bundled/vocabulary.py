@@ -30,12 +30,10 @@ class Term(_Record):
 
 
 class Measure(_Record):
-    """A number that a listing states: its range and reference are in the quantity's base unit."""
+    """A number that a listing states: usual sizes by unit, and the reference in the base unit."""
 
     labels: tuple[str, ...]
-    units: tuple[str, ...]
-    low: float
-    high: float
+    sizes: dict[str, tuple[float, ...]]
     reference: float
     elasticity: float
     curvature: float = 0.0

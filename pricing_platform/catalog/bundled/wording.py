@@ -27,7 +27,7 @@ _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _ARTICLE = re.compile(r"^an? ")
 _PLACES = ("title", "features", "description", "details")
 _PLACE_WEIGHTS = (0.34, 0.24, 0.22, 0.20)
-_SECOND_MENTION = 0.25
+_SECOND_MENTION = 0.50
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def write_id(pattern: str, rng: Random) -> str:
 def written_amount(amount: Amount, rng: Random) -> str:
     """The amount in its own unit or another of the measure's, as "12 in", "12-inch", "30.5cm"."""
     units = phrases().units
-    unit = amount.unit if rng.random() < 0.6 else rng.choice(amount.measure.units)
+    unit = amount.unit if rng.random() < 0.7 else rng.choice(list(amount.measure.sizes))
     value = amount.value
     if unit != amount.unit:
         value = round_significant(amount.base_value / units[unit].factor, 3)
@@ -225,9 +225,9 @@ def _description(product: Product, facts: list[Fact], rng: Random) -> list[str]:
     sentences = [_sentence(fact.written(rng, fact.phrases)) + "." for fact in facts]
     sentences += [
         expand(line, rng).replace("{other_material}", _other_material(product, rng))
-        for line in rng.sample(chatter.lines, rng.choice((1, 2, 2, 3)))
+        for line in rng.sample(chatter.lines, rng.choice((1, 1, 2, 2)))
     ]
-    if rng.random() < 0.2:
+    if rng.random() < 0.15:
         sentences.append(_absent_feature(product, rng) + ".")
     rng.shuffle(sentences)
     if rng.random() < 0.5:
