@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pricing_platform.stores.embedded_postgres import EmbeddedPostgres
 from pricing_platform.stores.postgres import Postgres
@@ -28,19 +28,30 @@ def empty_database(postgres_server: EmbeddedPostgres) -> Iterator[str]:
         yield database
 
 
+@pytest.fixture(scope="session")
+def migrated_database(postgres_server: EmbeddedPostgres) -> Iterator[str]:
+    """The name of a database that new ones are copied from, with all migrations applied."""
+    with new_database(postgres_server) as database:
+        with closing(Postgres(database)) as found:
+            found.migrate()
+        yield str(conninfo_to_dict(database)["dbname"])
+
+
 @pytest.fixture
-def postgres(empty_database: str) -> Iterator[Postgres]:
+def postgres(postgres_server: EmbeddedPostgres, migrated_database: str) -> Iterator[Postgres]:
     """A migrated Postgres with no rows in it."""
-    with closing(Postgres(empty_database)) as found:
-        found.migrate()
+    with (
+        new_database(postgres_server, migrated_database) as database,
+        closing(Postgres(database)) as found,
+    ):
         yield found
 
 
 @contextmanager
-def new_database(server: EmbeddedPostgres) -> Iterator[str]:
-    """A database with nothing in it, dropped at the end."""
+def new_database(server: EmbeddedPostgres, template: str = "template1") -> Iterator[str]:
+    """The connection string of a copy of another database, dropped at the end."""
     name = f"test_{uuid.uuid4().hex}"
-    administer(server, f"CREATE DATABASE {name}")
+    administer(server, f"CREATE DATABASE {name} TEMPLATE {template}")
     try:
         yield make_conninfo(server.conninfo(), dbname=name)
     finally:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 
 from pricing_platform.catalog.normalising import TEXT_TEMPLATE_VERSION
 from pricing_platform.errors import PlatformError
@@ -61,18 +62,25 @@ class _CuratedItems:
 
     def batches(self) -> Iterator[pl.DataFrame]:
         columns = ["item_id", *_ITEMS.columns]
-        read = ", ".join(name for name in columns if name not in ("content_hash", "fingerprint"))
-        last = ""
-        while True:
-            batch = self._warehouse.frame(
-                f"SELECT {read}, sha256(text) AS content_hash FROM curated.items"
-                " WHERE item_id > ? ORDER BY item_id LIMIT ?",
-                [last, _BATCH],
-            )
-            if batch.is_empty():
-                return
-            last = batch["item_id"][-1]
+        stored = [name for name in columns if name not in ("content_hash", "fingerprint")]
+        select = f"SELECT {', '.join(stored)}, sha256(text) AS content_hash FROM curated.items"
+        for batch in self._read(select):
             yield self._with_fingerprint(batch).select(columns)
+
+    def identified(self) -> Iterator[pl.DataFrame]:
+        """item_id, title and content_hash of all items, a batch at a time."""
+        return self._read("SELECT item_id, title, sha256(text) AS content_hash FROM curated.items")
+
+    def _read(self, select: str) -> Iterator[pl.DataFrame]:
+        """By way of a file, so that no connection is open while the batches are worked on."""
+        with self._warehouse.staging_folder() as folder:
+            path = folder / "items.parquet"
+            with self._warehouse.read() as connection:
+                connection.execute(
+                    f"COPY ({select}) TO $path (FORMAT PARQUET)", {"path": str(path)}
+                )
+            for batch in pq.ParquetFile(path).iter_batches(_BATCH):
+                yield pl.DataFrame(pl.from_arrow(batch))
 
     def texts(self, keys: Sequence[str]) -> pl.DataFrame:
         found = self._warehouse.frame(
@@ -128,14 +136,24 @@ def reconcile_item_embeddings(
 
 def items_without_embedding(warehouse: Warehouse, postgres: Postgres) -> pl.DataFrame:
     """The items (item_id, title) that have no embedding of their current text in Postgres."""
-    items = warehouse.frame(
-        "SELECT item_id, title, sha256(text) AS content_hash FROM curated.items ORDER BY item_id"
-    )
-    embedded = postgres.frame(
+    key = ["item_id", "content_hash"]
+    missing = [
+        batch.join(_embedded(postgres, batch["item_id"]), on=key, how="anti")
+        for batch in _CuratedItems(warehouse, "").identified()
+    ]
+    schema = {"item_id": pl.String, "title": pl.String, "content_hash": pl.String}
+    found = pl.concat([pl.DataFrame(schema=schema), *missing])
+    return found.drop("content_hash").sort("item_id")
+
+
+def _embedded(postgres: Postgres, item_ids: pl.Series) -> pl.DataFrame:
+    """Those of the items that have a current embedding, and the hash of the text that it is of."""
+    return postgres.frame(
         "SELECT item_id, content_hash FROM catalog.items AS r"
-        " JOIN catalog.item_embeddings AS e USING (item_id) WHERE e.fingerprint = r.fingerprint"
+        " JOIN catalog.item_embeddings AS e USING (item_id)"
+        " WHERE e.fingerprint = r.fingerprint AND item_id = ANY(%s)",
+        [item_ids.to_list()],
     )
-    return items.join(embedded, on=["item_id", "content_hash"], how="anti").drop("content_hash")
 
 
 def load_item_set(

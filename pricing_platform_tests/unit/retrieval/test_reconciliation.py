@@ -308,7 +308,6 @@ def test_killed_anywhere_and_run_again_it_ends_like_a_clean_build(
     warehouse: Warehouse,
     postgres: Postgres,
     encoder: CachedEncoder,
-    empty_database: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(reconciliation, "_REBUILD_ROWS", 10)
@@ -316,7 +315,7 @@ def test_killed_anywhere_and_run_again_it_ends_like_a_clean_build(
     put(warehouse, new)
     run(warehouse, postgres, encoder)
     clean, clean_indexes = postgres.frame(STATE), postgres.frame(INDEXES)
-    command = [sys.executable, "-c", KILLED, str(tmp_path), empty_database]
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(postgres._url)]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as runner:
@@ -334,7 +333,7 @@ def test_killed_anywhere_and_run_again_it_ends_like_a_clean_build(
         statements = killed_before(-1)
         assert statements > 20
         assert postgres.frame(STATE).equals(clean)
-        for statement in range(2, statements + 1, 3):
+        for statement in range(2, statements + 1, 4):
             assert killed_before(statement) == -9
             run(warehouse, postgres, encoder)
             assert postgres.frame(STATE).equals(clean), statement

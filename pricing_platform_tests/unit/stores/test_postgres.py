@@ -155,10 +155,10 @@ def test_a_server_without_pgvector_is_told(
     assert "has no pgvector" in told(empty_database)
 
 
-def test_an_old_pgvector_is_refused(postgres: Postgres, empty_database: str) -> None:
+def test_an_old_pgvector_is_refused(postgres: Postgres) -> None:
     with postgres.connection() as connection:
         connection.execute("UPDATE pg_extension SET extversion = '0.8.3' WHERE extname = 'vector'")
-    message = told(empty_database)
+    message = told(str(postgres._url))
     assert "pgvector 0.8.3, and 0.8.4 or newer is needed" in message
 
 
