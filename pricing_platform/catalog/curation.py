@@ -17,6 +17,7 @@ from pricing_platform.catalog.normalising import (
     DESCRIPTION_LIMIT,
     FIELD_SEPARATOR,
     PRICE_NAME,
+    QUANTITIES,
     TEXT_TEMPLATE,
     TEXT_TEMPLATE_VERSION,
     UNCLEANED_LIMIT,
@@ -81,12 +82,12 @@ _JUDGE = f"""
 CREATE TEMP TABLE judged AS
 WITH titled AS (
     SELECT
-        source, snapshot, row_number, listing_id, observed_at, price, price_text, currency,
+        raw_id, source, snapshot, row_number, listing_id, observed_at, price, price_text, currency,
         unreadable, title, left(title, 100) AS raw_title
     FROM raw_listings
 )
 SELECT
-    source, snapshot, row_number, listing_id, trim(title) AS title,
+    raw_id, source, snapshot, row_number, listing_id, trim(title) AS title,
     CASE {" ".join(f"WHEN {rule.condition} THEN '{rule.name}'" for rule in RULES)} END AS rule,
     CASE {" ".join(f"WHEN {rule.condition} THEN {rule.detail}" for rule in RULES)} END AS detail
 FROM ({cleaned("titled", "title")})
@@ -127,7 +128,7 @@ SELECT
         'url': url
     }})::VARCHAR), {RAW_ROW_LIMIT}) AS raw_row
 FROM verdicts
-JOIN raw_listings AS raw USING (source, snapshot, row_number)
+JOIN raw_listings AS raw USING (raw_id)
 WHERE rule IS NOT NULL
 """
 _FIELD, _VALUE = (f"chr({ord(c)})" for c in (FIELD_SEPARATOR, VALUE_SEPARATOR))
@@ -155,7 +156,7 @@ SELECT
         )
     ) AS document
 FROM verdicts
-JOIN raw_listings AS raw USING (source, snapshot, row_number)
+JOIN raw_listings AS raw USING (raw_id)
 LEFT JOIN withheld ON withheld.source = raw.source
 WHERE rule IS NULL
 """
@@ -180,15 +181,11 @@ SELECT
 FROM ({cleaned("joined", "document")})
 """
 _KEPT = f"""
-WITH joined AS ({_JOINED}), split AS ({_SPLIT}), measured AS (
+WITH joined AS ({_JOINED}),
+split AS ({_SPLIT}),
+worded AS (
     SELECT
-        *,
-        title || ', ' || quantity_attributes(entries) AS amounts,
-        amount_written(amounts) AS amount,
-        pack_written(amounts) AS pack,
-        length_written(amounts) AS length,
-        quantity_of(amount, pack, length) AS sold,
-        {TEXT_TEMPLATE} AS text
+        *, title || ', ' || quantity_attributes(entries) AS amounts, {TEXT_TEMPLATE} AS text
     FROM split
 )
 SELECT
@@ -197,13 +194,10 @@ SELECT
     normalised_model_number(
         coalesce(model_number_in_attributes(entries), model_number_in_title(title))
     ) AS model_number,
-    map_from_entries(entries) AS attributes,
-    round(sold.quantity, 6) AS quantity, sold.unit AS unit,
-    price, currency, url, text,
+    map_from_entries(entries) AS attributes, quantity, unit, price, currency, url, text,
     sha256(text) AS content_hash
-FROM measured
+FROM ({QUANTITIES.format(relation="worded")})
 """
-
 _UNACCOUNTED = """
 WITH told AS (
     SELECT source, snapshot, row_number, true AS kept FROM curated.listings
@@ -259,13 +253,14 @@ def curate_listings(
     """
     with warehouse.staging_folder() as staging:
         with warehouse.read() as connection:
-            for table in ("raw.listings", "curated.price_leaks"):
-                _copy(connection, f"FROM {table}", staging / f"{table}.parquet")
+            raw, leaks = staging / "raw.parquet", staging / "leaks.parquet"
+            _copy(connection, "SELECT rowid AS raw_id, * FROM raw.listings", raw)
+            _copy(connection, "FROM curated.price_leaks", leaks)
         kept, rejected = staging / "kept.parquet", staging / "rejected.parquet"
         with warehouse.scratch() as connection:
             prepare(connection)
-            _view(connection, "raw_listings", staging / "raw.listings.parquet")
-            _view(connection, "price_leaks", staging / "curated.price_leaks.parquet")
+            connection.read_parquet(str(raw)).create_view("raw_listings")
+            connection.read_parquet(str(leaks)).create_view("price_leaks")
             prices = {"price_minimum": price_minimum, "price_maximum": price_maximum}
             connection.execute(_JUDGE, prices)
             connection.execute(_FIND_DUPLICATES)
@@ -292,10 +287,6 @@ def unaccounted_rows(warehouse: Warehouse) -> pl.DataFrame:
         ``rejected`` and ``twice`` (rows that stand in both tables or in one of them repeatedly).
     """
     return warehouse.frame(_UNACCOUNTED)
-
-
-def _view(connection: duckdb.DuckDBPyConnection, name: str, file: Path) -> None:
-    connection.read_parquet(str(file)).create_view(name)
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, file: Path) -> None:

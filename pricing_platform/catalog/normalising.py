@@ -73,6 +73,35 @@ concat_ws(
 encoder reads the first few hundred tokens."""
 
 
+QUANTITIES = """
+SELECT
+    measured.* EXCLUDE (amounts, amount, pack, length),
+    round(CASE
+        WHEN weight.unit IS NOT NULL
+            THEN number_written(amount.number) * weight.factor * coalesce(pack, 1)
+        WHEN pack IS NOT NULL THEN pack
+        ELSE number_written(length.number) * distance.factor
+    END, 6) AS quantity,
+    CASE
+        WHEN weight.unit IS NOT NULL THEN weight.unit
+        WHEN pack IS NOT NULL THEN 'count'
+        ELSE distance.unit
+    END AS unit
+FROM (
+    SELECT
+        *,
+        amount_written(amounts) AS amount,
+        pack_count(amounts) AS pack,
+        CASE WHEN amount['unit'] = '' AND pack IS NULL THEN length_written(amounts) END AS length
+    FROM {relation}
+) AS measured
+LEFT JOIN units AS weight ON weight.name = unit_name(amount.unit)
+LEFT JOIN units AS distance ON distance.name = unit_name(length.unit || length.mark)
+"""
+"""How much of which unit the text ``amounts`` of a relation says: g, ml, count or m. A weight or a
+volume is multiplied by the pack count."""
+
+
 @dataclass(frozen=True)
 class TextStep:
     """A step of cleaning: a ``{text}`` for which ``when`` holds becomes ``then``."""
@@ -86,7 +115,8 @@ TEXT_STEPS = (
     TextStep(
         "decode entities and repair broken encodings",
         r"contains({text}, '&') AND regexp_matches({text}, '&(?:#\w{1,8}|[A-Za-z]\w{1,30});')"
-        f" OR regexp_matches({{text}}, '{GARBLED}')",
+        " OR (contains({text}, 'Ã') OR contains({text}, 'â') OR contains({text}, 'Â'))"
+        f" AND regexp_matches({{text}}, '{GARBLED}')",
         "repair_text({text})",
     ),
     TextStep(

@@ -174,14 +174,17 @@ def _json_line_batches(file: Path) -> Iterator[pa.RecordBatch]:
     for lines in _batched(_lines(file)):
         numbers = pa.array(range(first, first + len(lines)), pa.int64())
         first += len(lines)
+        faults: dict[int, str] = {}
         try:
             texts = pa.array(lines, pa.binary()).cast(pa.string())
-            faults = pa.nulls(len(lines), pa.string())
         except pa.ArrowInvalid:
-            decoded = [_decoded(line) for line in lines]
-            texts = pa.array([text for text, _ in decoded], pa.string())
-            faults = pa.array([fault for _, fault in decoded], pa.string())
-        yield pa.record_batch([numbers, texts, faults], schema=_ROWS)
+            for place, line in enumerate(lines):
+                text, fault = _decoded(line)
+                if fault:
+                    lines[place], faults[place] = text.encode(), fault
+            texts = pa.array(lines, pa.binary()).cast(pa.string())
+        told = pa.array(map(faults.get, range(len(lines))), pa.string())
+        yield pa.record_batch([numbers, texts, told], schema=_ROWS)
 
 
 def _csv_batches(file: Path) -> Iterator[pa.RecordBatch]:

@@ -1,34 +1,30 @@
 -- Macros that make amounts comparable: how much of which unit a listing sells, and its model number.
 
--- What one of a unit is in the unit that stands for its kind: g, ml or m.
-CREATE OR REPLACE TEMP MACRO unit_factor(name) AS
-    MAP {
-        'g': 1.0, 'gram': 1.0, 'kg': 1000.0, 'kilogram': 1000.0, 'mg': 0.001,
-        'oz': 28.349523125, 'ounce': 28.349523125, 'lb': 453.59237, 'pound': 453.59237,
-        'ml': 1.0, 'milliliter': 1.0, 'millilitre': 1.0, 'cl': 10.0, 'l': 1000.0, 'liter': 1000.0,
-        'litre': 1000.0, 'floz': 29.5735295625, 'fluidounce': 29.5735295625, 'gallon': 3785.411784,
-        'gal': 3785.411784, 'quart': 946.352946, 'qt': 946.352946, 'pint': 473.176473,
-        'm': 1.0, 'meter': 1.0, 'metre': 1.0, 'cm': 0.01, 'mm': 0.001, 'inch': 0.0254,
-        'ft': 0.3048, 'feet': 0.3048, 'foot': 0.3048, 'yd': 0.9144, 'yard': 0.9144
-    }[name];
+-- Each written unit, in lower case without spaces and full stops, in the unit of its kind.
+CREATE OR REPLACE TEMP TABLE units (name VARCHAR, unit VARCHAR, factor DOUBLE);
+INSERT INTO units VALUES
+    ('g', 'g', 1), ('gram', 'g', 1), ('grams', 'g', 1), ('mg', 'g', 0.001),
+    ('kg', 'g', 1000), ('kgs', 'g', 1000), ('kilogram', 'g', 1000), ('kilograms', 'g', 1000),
+    ('oz', 'g', 28.349523125), ('ounce', 'g', 28.349523125), ('ounces', 'g', 28.349523125),
+    ('lb', 'g', 453.59237), ('lbs', 'g', 453.59237), ('pound', 'g', 453.59237),
+    ('pounds', 'g', 453.59237),
+    ('ml', 'ml', 1), ('milliliter', 'ml', 1), ('milliliters', 'ml', 1), ('millilitre', 'ml', 1),
+    ('millilitres', 'ml', 1), ('cl', 'ml', 10), ('l', 'ml', 1000), ('liter', 'ml', 1000),
+    ('liters', 'ml', 1000), ('litre', 'ml', 1000), ('litres', 'ml', 1000),
+    ('floz', 'ml', 29.5735295625), ('fluidounce', 'ml', 29.5735295625),
+    ('fluidounces', 'ml', 29.5735295625), ('gallon', 'ml', 3785.411784),
+    ('gallons', 'ml', 3785.411784), ('gal', 'ml', 3785.411784), ('quart', 'ml', 946.352946),
+    ('quarts', 'ml', 946.352946), ('qt', 'ml', 946.352946), ('pint', 'ml', 473.176473),
+    ('pints', 'ml', 473.176473),
+    ('m', 'm', 1), ('meter', 'm', 1), ('meters', 'm', 1), ('metre', 'm', 1), ('metres', 'm', 1),
+    ('cm', 'm', 0.01), ('mm', 'm', 0.001), ('inch', 'm', 0.0254), ('inches', 'm', 0.0254),
+    ('"', 'm', 0.0254), ('”', 'm', 0.0254), ('″', 'm', 0.0254), ('ft', 'm', 0.3048),
+    ('feet', 'm', 0.3048), ('foot', 'm', 0.3048), ('yd', 'm', 0.9144), ('yard', 'm', 0.9144),
+    ('yards', 'm', 0.9144);
 
-CREATE OR REPLACE TEMP MACRO unit_kind(name) AS
-    CASE
-        WHEN name IN ('g', 'gram', 'kg', 'kilogram', 'mg', 'oz', 'ounce', 'lb', 'pound') THEN 'g'
-        WHEN name IN (
-            'm', 'meter', 'metre', 'cm', 'mm', 'inch', 'ft', 'feet', 'foot', 'yd', 'yard'
-        ) THEN 'm'
-        WHEN unit_factor(name) IS NOT NULL THEN 'ml'
-    END;
+CREATE OR REPLACE TEMP MACRO unit_name(written) AS replace(replace(lower(written), '.', ''), ' ', '');
 
--- 'Fl. Oz' -> 'floz', 'inches' -> 'inch', 'lbs' -> 'lb'.
-CREATE OR REPLACE TEMP MACRO unit_name(written) AS
-    CASE
-        WHEN written IN ('"', '”', '″') THEN 'inch'
-        ELSE regexp_replace(
-            replace(replace(lower(written), '.', ''), ' ', ''), '(inch)es$|^(.+[^s])s$', '\1\2'
-        )
-    END;
+CREATE OR REPLACE TEMP MACRO number_written(written) AS TRY_CAST(replace(written, ',', '.') AS DOUBLE);
 
 -- Weights and volumes come before lengths: 'coffee, 12 oz, 8 inch bag' sells ounces.
 CREATE OR REPLACE TEMP MACRO amount_written(text) AS
@@ -52,26 +48,8 @@ CREATE OR REPLACE TEMP MACRO pack_written(text) AS
         ['of', 'number']
     );
 
-CREATE OR REPLACE TEMP MACRO number_written(written) AS TRY_CAST(replace(written, ',', '.') AS DOUBLE);
-
--- What amount_written, pack_written and length_written found, as {quantity, unit} in g, ml, count or
--- m. A weight or a volume is multiplied by the pack count.
-CREATE OR REPLACE TEMP MACRO quantity_of(amount, pack, length) AS
-    CASE
-        WHEN amount.unit <> '' THEN {
-            'quantity': number_written(amount.number) * unit_factor(unit_name(amount.unit))
-                * coalesce(nullif(number_written(pack.of || pack.number), 0), 1),
-            'unit': unit_kind(unit_name(amount.unit))
-        }
-        WHEN number_written(pack.of || pack.number) > 0 THEN {
-            'quantity': number_written(pack.of || pack.number), 'unit': 'count'
-        }
-        WHEN length.number <> '' THEN {
-            'quantity': number_written(length.number)
-                * unit_factor(unit_name(length.unit || length.mark)),
-            'unit': 'm'
-        }
-    END;
+CREATE OR REPLACE TEMP MACRO pack_count(text) AS
+    nullif(number_written(pack_written(text).of || pack_written(text).number), 0);
 
 -- The attributes that say how much a listing sells, as one text.
 CREATE OR REPLACE TEMP MACRO quantity_attributes(entries) AS

@@ -14,6 +14,9 @@ from pricing_platform.catalog.normalising import (
     cleaned,
     prepare,
 )
+from pricing_platform.catalog.normalising import (
+    QUANTITIES as QUANTITIES_QUERY,
+)
 
 
 @pytest.fixture(scope="module")
@@ -128,10 +131,9 @@ QUANTITIES = {
 
 @pytest.mark.parametrize("text", QUANTITIES)
 def test_quantities_are_comparable(connection: duckdb.DuckDBPyConnection, text: str) -> None:
+    relation = "(SELECT $text::VARCHAR AS amounts)"
     found = connection.execute(
-        "SELECT round(q.quantity, 6), q.unit FROM (SELECT quantity_of("
-        "amount_written($t), pack_written($t), length_written($t)) AS q)",
-        {"t": text},
+        f"SELECT quantity, unit FROM ({QUANTITIES_QUERY.format(relation=relation)})", {"text": text}
     ).fetchall()
     assert found == [QUANTITIES[text]]
 

@@ -6,7 +6,7 @@ CREATE OR REPLACE TABLE curated.listings (
     listing_id VARCHAR,
     observed_at TIMESTAMPTZ,
     title VARCHAR,
-    description VARCHAR,
+    description VARCHAR USING COMPRESSION zstd,
     brand VARCHAR,
     category VARCHAR,
     model_number VARCHAR,
@@ -16,7 +16,7 @@ CREATE OR REPLACE TABLE curated.listings (
     price DOUBLE,
     currency VARCHAR,
     url VARCHAR,
-    text VARCHAR,
+    text VARCHAR USING COMPRESSION zstd,
     content_hash VARCHAR
 );
 
