@@ -23,6 +23,7 @@ from pathlib import Path
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from safetensors import SafetensorError
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.finetuning.base_models import check_weights
@@ -285,8 +286,8 @@ def _only_writer(folder: Path) -> Iterator[None]:
 def _told_for_people(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, SafetensorError) as error:
+        if _disk_is_full(error):
             raise PlatformError(
                 f"The disk that holds {path.parent} is full; no checkpoint was written.",
                 "Free some space there, or set PRICING_HOME to a folder on another disk.",
@@ -297,3 +298,11 @@ def _told_for_people(path: Path) -> Iterator[None]:
                 "Set PRICING_HOME to a folder that you may write to.",
             ) from error
         raise
+
+
+def _disk_is_full(error: Exception) -> bool:
+    numbers = (errno.ENOSPC, errno.EDQUOT)
+    if isinstance(error, OSError):
+        return error.errno in numbers
+    # safetensors writes outside of Python and tells the number in its message only.
+    return any(f"(os error {number})" in str(error) for number in numbers)

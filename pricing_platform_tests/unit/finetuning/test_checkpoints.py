@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -25,6 +27,7 @@ from pricing_platform.finetuning.checkpoints import (
     unfinished_folder,
     write_checkpoint,
 )
+from pricing_platform.pricing.stored import write_arrays
 from pricing_platform.retrieval.encoder import EMBEDDED_MODEL
 from pricing_platform.stores.warehouse import fingerprint
 
@@ -111,6 +114,28 @@ def test_a_failing_writer_leaves_nothing_and_the_earlier_checkpoint_stands(tmp_p
         write_checkpoint(tmp_path, NAME, fail, manifest())
     assert tree(tmp_path) == before
     open_checkpoint(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
+def test_a_full_disk_is_told_and_the_earlier_checkpoint_stands(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    try:
+        path = write_checkpoint(small, NAME, write_files, manifest())
+        before = tree(small)
+
+        def write_too_much(folder: Path) -> None:
+            write_arrays(folder / "arrays.safetensors", {"weights": np.zeros(1_000_000)})
+
+        with pytest.raises(PlatformError, match="is full; no checkpoint was written"):
+            write_checkpoint(small, NAME, write_too_much, manifest("other data"))
+        assert tree(small) == before
+        open_checkpoint(path)
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
 
 
 def test_an_equal_checkpoint_is_replaced_whole(tmp_path: Path) -> None:
