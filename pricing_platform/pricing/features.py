@@ -32,6 +32,7 @@ from pricing_platform.pricing.text_model import (
     families_of,
     family_folds,
     fit_text_model,
+    sources_of,
     texts_of,
 )
 
@@ -92,7 +93,12 @@ class ItemFeatures:
         embeddings = rounded(items.embeddings)
         neighbours = self.references.statistics(by_words, embeddings, families_of(items))
         return self._table(
-            self.text.log_estimates(by_words, by_parts),
+            np.column_stack(
+                [
+                    self.text.log_estimates(by_words, by_parts),
+                    self.text.log_estimates_by_source(by_words, by_parts, sources_of(items)),
+                ]
+            ),
             neighbours,
             self.structured.transform(items.frame),
             project(by_words, self.components),
@@ -101,7 +107,7 @@ class ItemFeatures:
 
     def _table(
         self,
-        text_estimate: Floats,
+        text_estimates: Floats,
         neighbours: Singles,
         structured: Floats,
         components: Singles,
@@ -109,11 +115,12 @@ class ItemFeatures:
     ) -> FeatureTable:
         names = [
             "text estimate",
+            "text estimate within source",
             *(f"{name} by words" for name in STATISTICS),
             *(f"{name} by embedding" for name in STATISTICS),
             *self.structured.names,
         ]
-        numbers = np.column_stack([text_estimate, neighbours, structured]).astype(np.float32)
+        numbers = np.column_stack([text_estimates, neighbours, structured]).astype(np.float32)
         return FeatureTable(names, numbers, components, embeddings)
 
     def save(self, folder: Path) -> None:
@@ -183,8 +190,9 @@ def fit_features(train: ItemSet, progress: Progress = silent) -> FittedFeatures:
     progress("features", 1, 2)
     features = ItemFeatures(text.model, components, references, structured)
     neighbours = references.statistics(text.by_words, embeddings, families)
+    estimates = np.column_stack([text.out_of_fold, text.out_of_fold_by_source])
     table = features._table(
-        text.out_of_fold, neighbours, rows, project(text.by_words, components), embeddings
+        estimates, neighbours, rows, project(text.by_words, components), embeddings
     )
     progress("features", 2, 2)
     return FittedFeatures(features, table)

@@ -31,6 +31,17 @@ def test_no_training_feature_changes_with_the_price_of_the_own_family(train: Ite
     assert not np.array_equal(before.numbers[~own], after.numbers[~own], equal_nan=True)
 
 
+def test_each_source_has_an_estimate_of_its_own(train: ItemSet, test_items: ItemSet) -> None:
+    features = fit_features(train).features
+    assert set(features.text.by_source) == {"north", "south"}
+    table = features.transform(test_items)
+    column = table.numbers[:, table.names.index("text estimate within source")]
+    assert np.isfinite(column).all()
+    elsewhere = test_items.frame.with_columns(source=pl.lit("elsewhere"))
+    table = features.transform(ItemSet(elsewhere, test_items.embeddings))
+    assert np.isnan(table.numbers[:, table.names.index("text estimate within source")]).all()
+
+
 def test_a_family_stands_in_one_fold(train: ItemSet) -> None:
     folds = family_folds(families_of(train))
     by_family = pl.DataFrame({"family": families_of(train), "fold": folds}).group_by("family")
