@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from pricing_platform.assets import ASSETS
 from pricing_platform.console import TerminalProgress, messages
 from pricing_platform.definitions import build_defs
 from pricing_platform.errors import PlatformError
@@ -36,8 +36,15 @@ class BuildSummary:
     seconds: float
 
 
-def build_platform(settings: Settings, *, force: bool = False) -> BuildSummary:
+def build_platform(
+    settings: Settings, *, stages: Sequence[str] = STAGES, force: bool = False
+) -> BuildSummary:
     """Materializes everything in this process, the stages one after the other.
+
+    Args:
+        settings: where the sources are and where the home is.
+        stages: the jobs to run.
+        force: recompute what has not changed, too.
 
     Raises:
         PlatformError: the first one that an asset raised, or what check stopped the build.
@@ -46,7 +53,7 @@ def build_platform(settings: Settings, *, force: bool = False) -> BuildSummary:
     materializations: list[dg.AssetMaterialization] = []
     with open_instance(settings) as instance, TerminalProgress().shown() as progress:
         definitions = build_defs(settings, progress=progress, loggers={"console": step_lines})
-        for stage in STAGES:
+        for stage in stages:
             messages.print(f"[bold]{stage}[/]")
             job = definitions.resolve_job_def(stage)
             assert job.partitions_def is not None  # noqa: S101
@@ -72,10 +79,15 @@ def build_platform(settings: Settings, *, force: bool = False) -> BuildSummary:
 
 
 def _run_config(job: dg.JobDefinition, *, force: bool) -> dict[str, Any]:
-    steps = {asset.op.name for asset in ASSETS} & {node.name for node in job.nodes}
-    forced = {step: {"config": {"force": True}} for step in sorted(steps)} if force else {}
+    steps = [node.name for node in job.nodes if _takes_force(node.definition)]
+    forced = {step: {"config": {"force": True}} for step in steps} if force else {}
     # Named here, or Dagster logs to its own console besides.
     return {"ops": forced, "loggers": {"console": {}}}
+
+
+def _takes_force(step: dg.NodeDefinition) -> bool:
+    schema = getattr(step, "config_schema", None)
+    return schema is not None and "force" in getattr(schema.config_type, "fields", {})
 
 
 def _require_success(result: dg.ExecuteInProcessResult) -> None:
@@ -96,6 +108,8 @@ def _first_cause(error: Any, step: str) -> PlatformError:
     while cause is not None:
         if cause.cls_name == PlatformError.__name__:
             return PlatformError(f"{step}: " + cause.message.partition(": ")[2].strip())
+        if cause.cls_name == "DagsterExecutionInterruptedError":
+            raise KeyboardInterrupt
         cause = cause.cause
     return PlatformError(f"{step} failed by a defect of the platform.\n{error.to_string()}")
 

@@ -187,9 +187,9 @@ def test_a_changed_snapshot_encodes_only_changed_texts(
             changed += 1
     snapshot = newest.with_name("2031-01-31.jsonl.gz")
     snapshot.write_bytes(gzip.compress(b"\n".join(lines) + b"\n", mtime=0))
-    from pricing_platform.build import run_stage_in_process
+    from pricing_platform.build import build_platform
 
-    encoded = run_stage_in_process(home.settings, "ingest_and_embed").encoded
+    encoded = build_platform(home.settings, stages=["ingest_and_embed"]).encoded
     assert encoded == 2
 
 
