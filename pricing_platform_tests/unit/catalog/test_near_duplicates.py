@@ -75,8 +75,8 @@ def test_an_accessory_that_names_a_device_is_no_duplicate_of_it(
 def test_contradicting_brands_void_a_model_number(
     connection: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
-    a = Listing("a", "Dash mount", brand="Navgear", model_number="14021")
-    b = Listing("b", "Silent power supply 450 W", brand="CoolMax", model_number="14021")
+    a = Listing("a", "Asus Prime B650M-A II", brand="Asus", model_number="B650M-A")
+    b = Listing("b", "MSI Pro B650M-A wifi", brand="MSI", model_number="B650M-A")
     assert linked(connection, tmp_path, a, b) == {}
 
 
