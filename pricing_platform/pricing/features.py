@@ -39,6 +39,7 @@ from pricing_platform.pricing.text_model import (
 NEIGHBOURS = 10
 COMPONENTS = 128
 ENCODING_FOLDS = 8
+TEXT_ESTIMATE = "text estimate"
 _SEED = 0
 
 Singles = npt.NDArray[np.float32]
@@ -57,6 +58,10 @@ class FeatureTable:
     numbers: Singles
     components: Singles
     embeddings: Singles
+
+    def column(self, name: str) -> Floats:
+        """The numbers of one name; shape (items,)."""
+        return self.numbers[:, self.names.index(name)].astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ class ItemFeatures:
         embeddings: Singles,
     ) -> FeatureTable:
         names = [
-            "text estimate",
+            TEXT_ESTIMATE,
             "text estimate within source",
             *(f"{name} by words" for name in STATISTICS),
             *(f"{name} by embedding" for name in STATISTICS),

@@ -15,8 +15,8 @@ import numpy as np
 from pydantic import JsonValue
 
 from pricing_platform.finetuning.price_histogram import PriceHistogram
-from pricing_platform.pricing.estimates import Floats, Stopwatch
-from pricing_platform.pricing.features import ItemFeatures, fit_features
+from pricing_platform.pricing.estimates import Floats, Stopwatch, from_log
+from pricing_platform.pricing.features import TEXT_ESTIMATE, ItemFeatures, fit_features
 from pricing_platform.pricing.log_price_technique import LogPriceTechnique, Measured
 from pricing_platform.pricing.network_inputs import InputScaling
 from pricing_platform.pricing.retrieval_network import NetworkSizes, RetrievalNetwork, Singles
@@ -83,7 +83,7 @@ class LearnedComparables(LogPriceTechnique):
         errors = train_retrieval_network(
             network,
             inputs,
-            prices,
+            from_log(fitted.table.column(TEXT_ESTIMATE)),
             checked,
             schedule,
             seed=seed,

@@ -27,8 +27,10 @@ _STATE = "training.safetensors"
 class Schedule:
     """How a retrieval network is trained: AdamW, one cycle of the learning rate.
 
-    ``steps`` batches are aimed at, within the bounds on the epochs. An item weighs its price to the
-    power of ``weight_exponent``, since the error that counts is one of price.
+    ``steps`` batches are aimed at, within the bounds on the epochs. An item weighs what its text
+    lets expect as its price, to the power of ``weight_exponent``, since the error that counts is
+    one of price. (Its price itself must not be the weight: what is dear for its kind would weigh
+    more than what is cheap, and every median would come out too high.)
     """
 
     learning_rate: float = 1.5e-3
@@ -39,7 +41,7 @@ class Schedule:
     steps: int = 2000
     fewest_epochs: int = 10
     most_epochs: int = 30
-    weight_exponent: float = 0.3
+    weight_exponent: float = 0.5
 
     def batch(self, items: int) -> int:
         """Items a step: so many that an epoch has at least some 32 steps, within the bounds."""
@@ -76,7 +78,7 @@ class Validation:
 def train_retrieval_network(
     network: RetrievalNetwork,
     inputs: Singles,
-    prices: Floats,
+    expected: Floats,
     validation: Validation,
     schedule: Schedule,
     *,
@@ -92,7 +94,7 @@ def train_retrieval_network(
     Args:
         network: fresh.
         inputs: of the training items; shape (items, width).
-        prices: of the training items.
+        expected: about what each training item costs, told without its own price.
         validation: chooses the epoch.
         schedule: how to train.
         seed: of the order, the dropout and the first weights.
@@ -105,7 +107,7 @@ def train_retrieval_network(
     import torch
 
     with torch.random.fork_rng():
-        training = _Training(network, inputs, prices, schedule, seed)
+        training = _Training(network, inputs, expected, schedule, seed)
         if work_folder is not None:
             training.resume(work_folder / _STATE)
         while training.epoch < training.epochs:
@@ -125,7 +127,7 @@ class _Training:
         self,
         network: RetrievalNetwork,
         inputs: Singles,
-        prices: Floats,
+        expected: Floats,
         schedule: Schedule,
         seed: int,
     ) -> None:
@@ -136,7 +138,7 @@ class _Training:
         self.schedule = schedule
         self.seed = seed
         self.epochs = schedule.epochs(len(inputs))
-        weight = torch.from_numpy(prices**schedule.weight_exponent).float()
+        weight = torch.from_numpy(expected**schedule.weight_exponent).float()
         self.weight = weight / weight.mean()
         torch.manual_seed(seed)
         for module in network.parts.modules():

