@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 Indices = npt.NDArray[np.int64]
+_WIDTH_STEP = 16
 _SHUFFLED_TOGETHER = 50
 """Batches' worth of items sorted by length together: enough to pad little, few enough to mix."""
 
@@ -48,11 +49,15 @@ class TokenisedTexts:
         return cls(np.concatenate([np.empty(0, np.int32), *parts]), starts)
 
     def padded(self, indices: Indices, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Ids and attention mask of some texts, shape (texts, longest of them)."""
+        """Ids and attention mask, shape (texts, the longest of them rounded up to 16).
+
+        Rounded, because kernels and buffers are kept for every shape that was ever seen.
+        """
         import torch
 
         lengths = self.lengths[indices]
-        mask = np.arange(lengths.max())[None, :] < lengths[:, None]
+        width = -(-int(lengths.max()) // _WIDTH_STEP) * _WIDTH_STEP
+        mask = np.arange(width)[None, :] < lengths[:, None]
         ids = np.zeros(mask.shape, dtype=np.int64)
         ids[mask] = self.take(indices).ids
         return (

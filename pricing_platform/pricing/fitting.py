@@ -38,7 +38,7 @@ from pricing_platform.pricing.technique import (
     silent,
 )
 from pricing_platform.settings import Settings
-from pricing_platform.stores.warehouse import Warehouse, fingerprint
+from pricing_platform.stores.warehouse import Warehouse, fingerprint, make_folder
 
 FITTING_VERSION = "1"
 ENSEMBLE = Ensemble.name
@@ -128,12 +128,14 @@ def fit(
     require_enough_items(everything)
     train, validation = everything.split("train"), everything.split("validation")
     identity = fitting.fingerprint(technique)
+    work_folder = unfinished_folder(fitting.checkpoints, technique, identity)
+    make_folder(work_folder)
     started = time.perf_counter()
     fitted = technique_class(technique).fit(
         train,
         validation,
         seed=fitting.seed,
-        work_folder=unfinished_folder(fitting.checkpoints, technique, identity),
+        work_folder=work_folder,
         progress=progress,
     )
     manifest_metrics = {**fitted.metrics, "training_seconds": time.perf_counter() - started}
