@@ -111,8 +111,6 @@ class Ensemble(LogPriceTechnique):
             if name == cls.name:
                 continue
             folder = work_folder / name if work_folder else None
-            if folder:
-                folder.mkdir(parents=True, exist_ok=True)
             members[name] = technique_class(name).fit(
                 train, validation, seed=seed, work_folder=folder, progress=progress
             )

@@ -98,7 +98,7 @@ def train_retrieval_network(
         validation: chooses the epoch.
         schedule: how to train.
         seed: of the order, the dropout and the first weights.
-        work_folder: an existing folder, or None to keep no state.
+        work_folder: made when needed; None keeps no state.
         progress: is told about epochs.
 
     Returns:
@@ -198,6 +198,7 @@ class _Training:
         tensors |= {f"best/{k}": v for k, v in self.best.items()}
         for number, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{number}/{k}": v for k, v in state.items()}
+        path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         save_file(tensors, partial)
         partial.replace(path)

@@ -60,6 +60,7 @@ def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(
     train: ItemSet, validation: ItemSet, test_items: ItemSet, tmp_path: Path
 ) -> None:
     calls: list[int] = []
+    folder = tmp_path / "not" / "there yet"
 
     def stop_after_two(description: str, done: int, _total: int) -> None:
         if description.startswith("epochs"):
@@ -78,9 +79,9 @@ def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(
         )
 
     with pytest.raises(Interrupted):
-        fit(work_folder=tmp_path, progress=stop_after_two)
+        fit(work_folder=folder, progress=stop_after_two)
     resumed = fit(
-        work_folder=tmp_path, progress=lambda d, n, _t: calls.append(n) if "epo" in d else None
+        work_folder=folder, progress=lambda d, n, _t: calls.append(n) if "epo" in d else None
     )
     assert calls == list(range(1, SHORT.most_epochs + 1))
     undisturbed = fit()
