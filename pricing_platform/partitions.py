@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import dagster as dg
+
+# One run for many partitions is a beta of Dagster's; the version is pinned.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"

@@ -13,7 +13,7 @@ import polars as pl
 from pricing_platform.catalog.sources import Source
 from pricing_platform.errors import PlatformError
 
-COLUMNS = ("listing_id", "price_observed_at", "reference_price")
+COLUMNS = ("listing_id", "observed_at", "reference_price")
 
 
 def read_reference_prices(sources: Sequence[Source]) -> pl.DataFrame:
@@ -42,7 +42,7 @@ def _read(source: Source) -> pl.DataFrame:
         return frame.select(
             pl.lit(source.name).alias("source"),
             pl.col("listing_id").cast(pl.String),
-            pl.col("price_observed_at").cast(pl.Datetime("us", "UTC")),
+            pl.col("observed_at").cast(pl.Datetime("us", "UTC")).alias("price_observed_at"),
             pl.col("reference_price").cast(pl.Float64),
         )
     except (OSError, pl.exceptions.PolarsError) as error:
