@@ -11,7 +11,14 @@ from typing import Annotated, Any
 
 import typer
 
-from pricing_platform.console import Format, messages, output, print_error, print_frame
+from pricing_platform.console import (
+    Format,
+    messages,
+    output,
+    print_error,
+    print_frame,
+    print_leaderboard,
+)
 from pricing_platform.errors import PlatformError
 from pricing_platform.settings import Settings
 
@@ -48,7 +55,7 @@ def run(
 
     settings = _settings()
     summary = build_platform(settings, force=force)
-    print_frame(leaderboard(summary.warehouse), title="Leaderboard (test split)")
+    print_leaderboard(leaderboard(summary.warehouse))
     output.print(
         f"{summary.encoded:,} texts encoded, {summary.trained} techniques trained,"
         f" {summary.seconds:.0f} s"

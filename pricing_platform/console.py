@@ -44,6 +44,29 @@ def print_frame(frame: pl.DataFrame, layout: Format = "table", title: str | None
         output.print(_table(frame, title))
 
 
+def print_leaderboard(board: pl.DataFrame) -> None:
+    """The leaderboard in the few columns that a terminal holds; the report and SQL have them all."""
+    shown = board.select(
+        "rank",
+        "technique",
+        pl.format(
+            "{} ({} to {})", *(_fixed(column, 2) for column in ("mae", "mae_low", "mae_high"))
+        ).alias("MAE (95 %)"),
+        _fixed("rmsle", 3).alias("RMSLE"),
+        _fixed("smape", 1).alias("SMAPE %"),
+        _fixed("within_20_percent", 3).alias("within 20 %"),
+        _fixed("r2", 3).alias("R²"),
+        _fixed("interval_coverage", 3).alias("coverage"),
+        _fixed("latency_p50_ms", 2).alias("ms/item"),
+        _fixed("training_seconds", 0).alias("training s"),
+    )
+    print_frame(shown, title=f"Leaderboard: {board['items'].max():,} test items, best first")
+
+
+def _fixed(column: str, digits: int) -> pl.Expr:
+    return pl.col(column).map_elements(lambda v: f"{v:,.{digits}f}", return_dtype=pl.String)
+
+
 def _table(frame: pl.DataFrame, title: str | None) -> Table:
     table = Table(title=title, title_justify="left", header_style="bold")
     for name, dtype in frame.schema.items():
