@@ -19,7 +19,7 @@ from rich.table import Table
 from pricing_platform.errors import PlatformError
 from pricing_platform.pricing.technique import Progress as ReportProgress
 
-output = Console()
+output = Console(width=None if sys.stdout.isatty() else 160)
 messages = Console(stderr=True)
 
 Format = Literal["table", "csv", "json"]
@@ -45,7 +45,7 @@ def print_frame(frame: pl.DataFrame, layout: Format = "table", title: str | None
 
 
 def print_leaderboard(board: pl.DataFrame) -> None:
-    """The leaderboard in the few columns that a terminal holds; the report and SQL have them all."""
+    """The leaderboard in as many columns as a terminal holds; the report and SQL have all."""
     shown = board.select(
         "rank",
         "technique",
