@@ -15,15 +15,25 @@
 --
 -- The brand is the first word of the name, or the first two where no name with that first word goes
 -- on otherwise (Cooler Master, Western Digital).
-WITH parts AS (
+WITH published AS (
+    SELECT
+        snapshot,
+        row_number,
+        observed_at,
+        json_map(record) AS fields
+    FROM records
+),
+parts AS (
     SELECT
         *,
-        record ->> 'part_type' AS part_type,
-        record ->> 'name' AS name,
-        string_split(record ->> 'name', ' ') AS words,
+        fields['part_type'] AS part_type,
+        fields['name'] AS name,
+        string_split(name, ' ') AS words,
+        -- A list is a pair: memory modules are 'count x size', its speed is 'generation-megahertz',
+        -- and of anything else it is the range.
         list_transform(
             list_filter(
-                map_entries(json_map(record)),
+                map_entries(fields),
                 lambda e: e.key NOT IN ('part_type', 'name', 'price')
             ),
             lambda e: {'key': e.key, 'value': CASE
@@ -33,12 +43,13 @@ WITH parts AS (
                 ELSE replace(trim(e.value, '[]'), ',', ' to ')
             END}
         ) AS entries
-    FROM records
+    FROM published
 ),
 makers AS (
     SELECT
         words[1] AS maker,
-        count(*) >= 3 AND count(DISTINCT words[2]) = 1 AND count(DISTINCT name) > 2
+        count(DISTINCT words[2]) = 1
+            AND count(DISTINCT name) > 2
             AND NOT regexp_matches(any_value(words[2]), '\d') AS of_two_words
     FROM parts
     GROUP BY maker
@@ -51,14 +62,17 @@ SELECT
         chr(31),
         part_type,
         name,
-        map_of(entries, without := [
-            'price_per_gb', 'external_volume', 'max_memory', 'first_word_latency'
-        ])::VARCHAR
+        list_filter(
+            entries,
+            lambda e: e.value IS NOT NULL AND e.key NOT IN (
+                'price_per_gb', 'external_volume', 'max_memory', 'first_word_latency'
+            )
+        )::VARCHAR
     )), 20) AS listing_id,
     name AS title,
     CASE WHEN of_two_words THEN maker || ' ' || words[2] ELSE maker END AS brand,
     replace(part_type, '-', ' ') AS category,
     map_of(entries) AS attributes,
-    record ->> 'price' AS price
+    fields['price'] AS price
 FROM parts
 LEFT JOIN makers ON maker = words[1]

@@ -271,7 +271,7 @@ def _apply_format(connection: duckdb.DuckDBPyConnection, source: Source, listing
         columns = {row[0] for row in connection.execute("DESCRIBE formatted").fetchall()}
         _check_listing_schema(file, columns)
         _copy(connection, _listing_query("formatted", columns), listings, source)
-    except duckdb.Error as error:
+    except (duckdb.ProgrammingError, duckdb.DataError) as error:
         raise PlatformError(
             f"The format {file} failed on source {source.name!r}: {error}",
             "Correct the SQL file; the tables are as they were.",

@@ -114,7 +114,12 @@ def stage_records(connection: duckdb.DuckDBPyConnection, file: Path, staged: Pat
     """
     kind = file_type(file)
     if kind == "parquet":
-        connection.execute(_STAGE_PARQUET, {"file": str(file), "staged": str(staged)})
+        try:
+            connection.execute(_STAGE_PARQUET, {"file": str(file), "staged": str(staged)})
+        except duckdb.OperationalError:  # the disk or the memory, not the file
+            raise
+        except duckdb.Error as error:
+            raise _not_parquet(file, error) from None
         return
     batches = _json_line_batches(file) if kind == "jsonl" else _csv_batches(file)
     connection.register("file_rows", pa.RecordBatchReader.from_batches(_ROWS, batches))
@@ -127,10 +132,14 @@ def _count_parquet_rows(file: Path) -> int:
         found = duckdb.execute("SELECT num_rows FROM parquet_file_metadata(?)", [str(file)])
         return int(found.fetchall()[0][0])
     except duckdb.Error as error:
-        raise PlatformError(
-            f"{file} is not a Parquet file: {str(error).splitlines()[0]}",
-            "Fetch the file again, or name it after what it is.",
-        ) from None
+        raise _not_parquet(file, error) from None
+
+
+def _not_parquet(file: Path, error: duckdb.Error) -> PlatformError:
+    return PlatformError(
+        f"{file} cannot be read as a Parquet file: {str(error).splitlines()[0]}",
+        "Fetch the file again, or name it after what it is.",
+    )
 
 
 @contextmanager

@@ -127,7 +127,7 @@ def test_parquet_rows_are_numbered(tmp_path: Path) -> None:
         ("a.csv", b"id,title\n", "has no rows"),
         ("a.csv", b"just a sentence\nand one more\n", "not a CSV file with a header"),
         ("a.csv", b"id,id\n1,2\n", "not a CSV file with a header"),
-        ("a.parquet", b"no parquet", "is not a Parquet file"),
+        ("a.parquet", b"no parquet", "cannot be read as a Parquet file"),
         ("a.xlsx", b"x", "does not say what kind of file it is"),
     ],
 )
@@ -153,6 +153,17 @@ def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("pricing_platform.catalog.records.LONGEST_LINE", 2**20)
     with pytest.raises(PlatformError, match="a line of more than 1 MB"):
         count_rows(written(tmp_path, "a.jsonl", b"x" * (2**20 + 5)))
+
+
+def test_a_parquet_file_with_broken_pages_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    duckdb.execute(f"COPY (SELECT i, 'n' || i AS n FROM range(5000) r(i)) TO '{file}'")
+    content = bytearray(file.read_bytes())
+    content[4:600] = bytes(596)
+    file.write_bytes(content)
+    assert count_rows(file) == 5000
+    with pytest.raises(PlatformError, match="cannot be read as a Parquet file"):
+        staged(file)
 
 
 def test_names_say_what_a_file_is() -> None:
