@@ -173,7 +173,7 @@ SELECT
     END AS description,
     list_filter(
         list_zip(
-            list_transform(published, lambda e: trim(e.key)),
+            list_transform(published, lambda e: e.key),
             list_transform(string_split(parts[4], {_VALUE}), lambda v: trim(v))
         ),
         lambda e: e[2] <> ''

@@ -64,7 +64,7 @@ concat_ws(
     'Brand: ' || brand,
     'Category: ' || nullif(category, 'unknown'),
     nullif(array_to_string(
-        list_transform(entries, lambda e: replace(e[1], '_', ' ') || ': ' || e[2]), chr(10)
+        list_transform(entries, lambda e: trim(replace(e[1], '_', ' ')) || ': ' || e[2]), chr(10)
     ), ''),
     nullif(description, '')
 )

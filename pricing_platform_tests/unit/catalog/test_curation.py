@@ -148,6 +148,17 @@ def test_a_listing_without_brand_category_details_or_description_is_kept(
     assert listing["text"] == "Acme Water Filter 1"
 
 
+def test_names_of_attributes_that_differ_in_spaces_only_are_both_kept(warehouse: Warehouse) -> None:
+    listing = one(warehouse, details={"Size": "1", "Size ": "2", "": "3"})
+    assert listing["attributes"] == {
+        "Size": "1",
+        "Size ": "2",
+        "": "3",
+        "Category": "Parts > Filters",
+    }
+    assert "\nSize: 1\nSize: 2\n" in listing["text"]
+
+
 def test_what_gives_the_price_away_is_in_no_attribute_and_no_text(warehouse: Warehouse) -> None:
     rows = [amazon_row(1, details={"Material": "Carbon", "Ledger": "1299", "List Price": "15"})]
     ingest(warehouse, rows)
