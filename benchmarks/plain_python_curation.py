@@ -7,7 +7,6 @@ written as a careful person would: patterns compiled once, no work done twice.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import html
 import json
@@ -47,13 +46,12 @@ _PRICE_NAMES = re.compile(r"(?i)\b(?:price|msrp|cost)\b")
 
 
 def curate(paths: list[Path], target: Path) -> Counter[str]:
-    """Writes the kept rows to ``target`` and returns how many were kept or refused by which rule."""
+    """Writes the kept rows to ``target``; returns how many were kept or refused by which rule."""
     counts: Counter[str] = Counter()
     kept: list[dict[str, Any]] = []
     for path in paths:
         seen: set[str] = set()
-        opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-        with opened as lines:
+        with path.open("rb") as lines:
             for line in lines:
                 rule, row = _curated(line, seen)
                 counts[rule] += 1

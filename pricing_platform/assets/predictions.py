@@ -9,12 +9,12 @@ import dagster as dg
 from pricing_platform.assets.reporting import OWNERS, RefreshConfig, table_metadata
 from pricing_platform.assets.training import current_fitting
 from pricing_platform.catalog.configured_sources import configured_sources
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.catalog.reference_prices import read_reference_prices
 from pricing_platform.evaluation.reference import NOISE_FLOOR
 from pricing_platform.partitions import partitions_of
 from pricing_platform.pricing.predictions import PREDICTIONS, PREDICTIONS_VERSION, PredictionMaker
 from pricing_platform.pricing.registry import technique_names
-from pricing_platform.pricing.technique import ItemSet
 from pricing_platform.resources import (
     LoggedProgress,
     ModelsResource,

@@ -7,9 +7,9 @@ from typing import Any
 import dagster as dg
 
 from pricing_platform.assets.reporting import OWNERS, RefreshConfig
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.finetuning.checkpoints import Checkpoint
 from pricing_platform.pricing.fitting import FITTING_VERSION, Fitting, fit
-from pricing_platform.pricing.technique import ItemSet
 from pricing_platform.resources import (
     LoggedProgress,
     ModelsResource,

@@ -27,7 +27,7 @@ FAMILY_SHARE_LIMIT = 0.005
 FAMILY_SIZE_BOUNDS = (8, 64)
 """The same limit in items for small and for large catalogues."""
 
-_STRENGTHS = (0.6, 0.7, 0.8, 0.9, 1.0, np.finfo(np.float64).max)
+_STRENGTHS = (0.6, 0.7, 0.8, 0.9, 1.0, np.inf)
 """What links inside too large a family must reach, step by step; equal texts are never cut."""
 
 _FAMILIES = f"""

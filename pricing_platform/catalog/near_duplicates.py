@@ -149,7 +149,7 @@ GROUP BY title, model_number;
 INSERT INTO candidates
 SELECT
     a.title, b.title,
-    CASE WHEN a.is_own AND b.is_own THEN 'model_number' ELSE 'mention' END, 1
+    CASE WHEN a.is_own AND b.is_own THEN 'model_number' ELSE 'mention' END
 FROM mentions AS a JOIN mentions AS b USING (model_number)
 WHERE a.title < b.title AND (a.is_own OR b.is_own) AND model_number IN (
     SELECT model_number FROM mentions GROUP BY model_number HAVING count(*) <= $maximum_titles
@@ -165,7 +165,7 @@ WITH ranked AS (
     FROM bands JOIN titles USING (title)
 ),
 reaching AS (SELECT *, rank + unnest(range(1, $neighbours + 1)) AS reached FROM ranked)
-SELECT DISTINCT least(a.title, b.title), greatest(a.title, b.title), 'minhash', 1
+SELECT DISTINCT least(a.title, b.title), greatest(a.title, b.title), 'minhash'
 FROM reaching AS a
 JOIN ranked AS b
     ON a.band = b.band AND a.high = b.high AND a.low = b.low AND a.reached = b.rank
@@ -178,7 +178,7 @@ WITH pairs AS (
         left_title, right_title,
         bool_or(found_by = 'model_number') AS same_number,
         bool_or(found_by = 'mention') AS mentioned,
-        max(cosine) FILTER (found_by = 'embedding') AS cosine
+        bool_or(found_by = 'embedding') AS embedded
     FROM candidates
     GROUP BY left_title, right_title
 ),
@@ -227,8 +227,7 @@ FROM (
                 THEN 'model_number'
             WHEN similarity >= $title_similarity AND NOT numbers_differ
                 THEN 'minhash'
-            WHEN cosine >= $embedded_cosine AND similarity >= $embedded_similarity
-                AND NOT numbers_differ
+            WHEN embedded AND similarity >= $embedded_similarity AND NOT numbers_differ
                 THEN 'embedding'
         END AS evidence,
         CASE evidence WHEN 'model_number' THEN 1.0 ELSE similarity END AS strength
@@ -264,8 +263,7 @@ def link_titles(
     for statements in (_MACROS, _TITLES):
         _run(connection, statements, {"products": str(products)})
     connection.execute(
-        "CREATE TABLE candidates"
-        " (left_title INTEGER, right_title INTEGER, found_by VARCHAR, cosine FLOAT)"
+        "CREATE TABLE candidates (left_title INTEGER, right_title INTEGER, found_by VARCHAR)"
     )
     _run(
         connection,
@@ -283,7 +281,6 @@ def link_titles(
         {
             "mentioned_overlap": MENTIONED_OVERLAP,
             "title_similarity": TITLE_SIMILARITY,
-            "embedded_cosine": EMBEDDED_COSINE,
             "embedded_similarity": EMBEDDED_SIMILARITY,
         },
     )
@@ -291,14 +288,14 @@ def link_titles(
 
 def nearest_pairs(
     vectors: npt.NDArray[np.floating], minimum_cosine: float
-) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
     """Pairs of rows with at least that cosine, at most ``NEIGHBOURS`` for each row and leaf.
 
     Args:
         vectors: rows of unit length, shape (rows, dimensions); a memory map is read in blocks.
 
     Yields:
-        Smaller rows, larger rows and their cosines; a pair may come more than once.
+        Smaller rows and larger rows; a pair may come more than once.
     """
     rows = np.arange(len(vectors))
     if len(rows) <= EXACT_LIMIT:
@@ -334,7 +331,7 @@ def _leaves(
 
 def _pairs_within(
     vectors: npt.NDArray[np.floating], rows: npt.NDArray[np.int64], minimum_cosine: float
-) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
     """The near pairs among some rows, by exact comparison in blocks."""
     leaf = vectors[rows].astype(np.float32)
     for start in range(0, len(rows), _BLOCK):
@@ -342,7 +339,7 @@ def _pairs_within(
         np.fill_diagonal(cosines[:, start:], -1.0)
         here, there = np.nonzero(_nearest(cosines, minimum_cosine))
         first, second = rows[here + start], rows[there]
-        yield np.minimum(first, second), np.maximum(first, second), cosines[here, there]
+        yield np.minimum(first, second), np.maximum(first, second)
 
 
 def _nearest(cosines: npt.NDArray[np.float32], minimum_cosine: float) -> npt.NDArray[np.bool_]:
@@ -385,14 +382,13 @@ def _add_embedding_candidates(
     vectors = _embed(connection, encode, folder / "embeddings.float16")
     if vectors is None:
         return
-    for left, right, cosine in nearest_pairs(vectors, EMBEDDED_COSINE):
+    for left, right in nearest_pairs(vectors, EMBEDDED_COSINE):
         _insert(
             connection,
             "candidates",
             left_title=left.astype(np.int32),
             right_title=right.astype(np.int32),
             found_by=np.full(len(left), "embedding"),
-            cosine=cosine.astype(np.float32),
         )
 
 

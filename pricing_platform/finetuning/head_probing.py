@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pricing_platform.finetuning.learning_rate import cosine_with_warm_up
 from pricing_platform.finetuning.price_histogram import Floats, PriceHistogram
-from pricing_platform.pricing.technique import Progress, silent
+from pricing_platform.progress import Progress, silent
 
 if TYPE_CHECKING:
     import torch

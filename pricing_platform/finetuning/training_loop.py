@@ -24,7 +24,7 @@ from pricing_platform.finetuning.price_histogram import PriceHistogram
 from pricing_platform.finetuning.price_network import PriceNetwork, Weights
 from pricing_platform.finetuning.text_batches import Indices, TokenisedTexts, shuffled_batches
 from pricing_platform.finetuning.training_state import TrainingState, keep_state, newest_state
-from pricing_platform.pricing.technique import Progress, silent
+from pricing_platform.progress import Progress, silent
 from pricing_platform.stores.warehouse import fingerprint
 
 if TYPE_CHECKING:

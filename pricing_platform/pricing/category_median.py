@@ -10,10 +10,11 @@ import numpy as np
 import polars as pl
 from pydantic import JsonValue
 
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.pricing.estimates import Floats, Stopwatch, log_prices
 from pricing_platform.pricing.log_price_technique import LogPriceTechnique, Measured
 from pricing_platform.pricing.stored import read_json, write_json
-from pricing_platform.pricing.technique import ItemSet, Progress, silent
+from pricing_platform.progress import Progress, silent
 
 _SMALLEST_GROUP = 5
 _KEYS = ("source", "category")

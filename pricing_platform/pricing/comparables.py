@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import JsonValue
 
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.pricing.estimates import (
     Floats,
     Stopwatch,
@@ -36,8 +37,8 @@ from pricing_platform.pricing.stored import (
     write_arrays,
     write_json,
 )
-from pricing_platform.pricing.technique import ItemSet, Progress, silent
 from pricing_platform.pricing.text_model import families_of
+from pricing_platform.progress import Progress, silent
 
 _COUNTS = (3, 5, 8, 12, 20, 32)
 _SHARPNESS = (0.0, 8.0, 16.0, 32.0, 64.0)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import JsonValue
 
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.finetuning.base_models import (
     base_model_folder,
     check_weights,
@@ -39,7 +40,8 @@ from pricing_platform.finetuning.training_loop import (
 from pricing_platform.pricing.estimates import Floats, from_log
 from pricing_platform.pricing.intervals import LEVEL, ConformalInterval
 from pricing_platform.pricing.stored import read_json, write_json
-from pricing_platform.pricing.technique import ESTIMATE_SCHEMA, ItemSet, Progress, silent
+from pricing_platform.pricing.technique import ESTIMATE_SCHEMA
+from pricing_platform.progress import Progress, silent
 
 _CONFIGURATION = "encoder_finetuned.json"
 _PRICED_TOGETHER = 10_000

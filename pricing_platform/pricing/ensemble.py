@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from pydantic import JsonValue
 
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.pricing.estimates import (
     Floats,
     Stopwatch,
@@ -24,8 +25,9 @@ from pricing_platform.pricing.estimates import (
 from pricing_platform.pricing.log_price_technique import LogPriceTechnique, Measured
 from pricing_platform.pricing.registry import TECHNIQUES, technique_class
 from pricing_platform.pricing.stored import read_json, write_json
-from pricing_platform.pricing.technique import ItemSet, Progress, Technique, silent
+from pricing_platform.pricing.technique import Technique
 from pricing_platform.pricing.text_model import families_of, family_folds
+from pricing_platform.progress import Progress, silent
 
 Scale = Literal["price", "log"]
 _SCALES: tuple[Scale, ...] = ("price", "log")

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.pricing.intervals import ConformalInterval
-from pricing_platform.pricing.technique import ESTIMATE_SCHEMA, ItemSet
+from pricing_platform.pricing.technique import ESTIMATE_SCHEMA
 
 SMALLEST_ESTIMATE = 0.01
 """In the catalogue's currency: nothing that is for sale is estimated at less."""

@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.pricing.estimates import Floats, log_prices
 from pricing_platform.pricing.memo import remember_last
 from pricing_platform.pricing.neighbours import (
@@ -26,7 +27,6 @@ from pricing_platform.pricing.neighbours import (
 )
 from pricing_platform.pricing.stored import read_arrays, read_json, write_arrays, write_json
 from pricing_platform.pricing.structured_features import StructuredFeatures
-from pricing_platform.pricing.technique import ItemSet, Progress, silent
 from pricing_platform.pricing.text_model import (
     TextModel,
     families_of,
@@ -35,6 +35,7 @@ from pricing_platform.pricing.text_model import (
     sources_of,
     texts_of,
 )
+from pricing_platform.progress import Progress, silent
 
 NEIGHBOURS = 10
 COMPONENTS = 128

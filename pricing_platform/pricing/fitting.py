@@ -16,6 +16,7 @@ from typing import Self
 
 import polars as pl
 
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import PlatformError
 from pricing_platform.finetuning.checkpoints import (
     Checkpoint,
@@ -30,13 +31,8 @@ from pricing_platform.finetuning.checkpoints import (
 )
 from pricing_platform.pricing.ensemble import Ensemble
 from pricing_platform.pricing.registry import TECHNIQUES, technique_class
-from pricing_platform.pricing.technique import (
-    ESTIMATE_SCHEMA,
-    ItemSet,
-    Progress,
-    Technique,
-    silent,
-)
+from pricing_platform.pricing.technique import ESTIMATE_SCHEMA, Technique
+from pricing_platform.progress import Progress, silent
 from pricing_platform.settings import Settings
 from pricing_platform.stores.warehouse import Warehouse, fingerprint, make_folder
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from pydantic import JsonValue
 
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.finetuning.price_histogram import PriceHistogram
 from pricing_platform.pricing.estimates import Floats, Stopwatch, from_log
 from pricing_platform.pricing.features import TEXT_ESTIMATE, ItemFeatures, fit_features
@@ -32,8 +33,8 @@ from pricing_platform.pricing.stored import (
     write_arrays,
     write_json,
 )
-from pricing_platform.pricing.technique import ItemSet, Progress, silent
 from pricing_platform.pricing.text_model import families_of
+from pricing_platform.progress import Progress, silent
 
 _SMOOTHING = 0.12
 

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from pydantic import JsonValue
 
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.pricing.estimates import (
     Floats,
     Stopwatch,
@@ -25,7 +26,7 @@ from pricing_platform.pricing.estimates import (
 from pricing_platform.pricing.intervals import ConformalInterval
 from pricing_platform.pricing.neighbours import blocks
 from pricing_platform.pricing.stored import read_json, write_json
-from pricing_platform.pricing.technique import ItemSet, Progress, silent
+from pricing_platform.progress import Progress, silent
 
 _FILE = "technique.json"
 _PRICED_TOGETHER = 8192

@@ -14,7 +14,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
-from pricing_platform.pricing.technique import ItemSet
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.stores.warehouse import fingerprint
 
 _Fitted = TypeVar("_Fitted")

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import PlatformError
 from pricing_platform.evaluation.reference import NOISE_FLOOR, reference_predictions
 from pricing_platform.pricing.fitting import ENSEMBLE, MEMBERS, Fitting, fit_ensemble, predict
-from pricing_platform.pricing.technique import ItemSet, Progress, silent
+from pricing_platform.progress import Progress, silent
 from pricing_platform.stores.provenance import Refreshed, inputs_fingerprint, refresh
 from pricing_platform.stores.warehouse import Warehouse
 

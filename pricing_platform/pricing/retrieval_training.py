@@ -14,7 +14,7 @@ import numpy as np
 
 from pricing_platform.pricing.estimates import Floats, from_log
 from pricing_platform.pricing.retrieval_network import Integers, RetrievalNetwork, Singles
-from pricing_platform.pricing.technique import Progress, silent
+from pricing_platform.progress import Progress, silent
 
 if TYPE_CHECKING:
     import torch

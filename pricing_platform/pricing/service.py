@@ -14,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import PlatformError
 from pricing_platform.evaluation.leaderboard import best_technique
 from pricing_platform.pricing.fitting import Fitting, load
@@ -23,7 +24,8 @@ from pricing_platform.pricing.new_products import (
     require_known_kind,
     write_products,
 )
-from pricing_platform.pricing.technique import ItemSet, Progress, Technique, silent
+from pricing_platform.pricing.technique import Technique
+from pricing_platform.progress import Progress, silent
 from pricing_platform.retrieval.comparables import find_comparables
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.settings import Settings

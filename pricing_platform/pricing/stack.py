@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import JsonValue
 
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.pricing.estimates import SMALLEST_ESTIMATE, Floats, Stopwatch
 from pricing_platform.pricing.features import FeatureTable, ItemFeatures, fit_features
 from pricing_platform.pricing.log_price_technique import LogPriceTechnique, Measured
-from pricing_platform.pricing.technique import ItemSet, Progress, silent
+from pricing_platform.progress import Progress, silent
 
 _MOST_TREES = 2000
 _PATIENCE = 100

@@ -5,23 +5,14 @@ Here belongs what all techniques have in common. How one of them estimates belon
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 from pydantic import JsonValue
 
-Progress = Callable[[str, int, int], None]
-"""Called with a description, how much is done and how much there is."""
-
-
-def silent(_description: str, _done: int, _total: int) -> None:
-    """The progress of work that nobody watches."""
-
+from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.progress import Progress, silent
 
 ESTIMATE_SCHEMA = pl.Schema(
     {
@@ -37,33 +28,6 @@ ESTIMATE_SCHEMA = pl.Schema(
         "cost_usd": pl.Float64,
     }
 )
-
-
-@dataclass(frozen=True)
-class ItemSet:
-    """Items beside their embeddings: row i of ``embeddings`` belongs to row i of ``frame``.
-
-    ``frame`` has the columns of ``curated.items`` (``price`` and ``split`` may be null where items
-    are to be priced); ``embeddings`` is float32 of shape (items, 384), each row of unit length.
-    """
-
-    frame: pl.DataFrame
-    embeddings: npt.NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return self.frame.height
-
-    def where(self, mask: pl.Series) -> ItemSet:
-        """The items for which the mask is true."""
-        return ItemSet(self.frame.filter(mask), self.embeddings[mask.to_numpy()])
-
-    def split(self, name: str) -> ItemSet:
-        """The items of one split: ``train``, ``validation`` or ``test``."""
-        return self.where(self.frame["split"] == name)
-
-    def prices(self) -> npt.NDArray[np.float64]:
-        """The items' prices, in the catalogue's currency."""
-        return self.frame["price"].to_numpy().astype(np.float64)
 
 
 @runtime_checkable

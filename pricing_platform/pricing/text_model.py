@@ -14,11 +14,12 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.pricing.estimates import Floats, log_prices
 from pricing_platform.pricing.memo import remember_last
 from pricing_platform.pricing.stored import read_arrays, read_json, write_arrays, write_json
-from pricing_platform.pricing.technique import ItemSet, Progress, silent
 from pricing_platform.pricing.text_vectors import LinearModel, TextVectors, side_by_side
+from pricing_platform.progress import Progress, silent
 
 FOLDS = 4
 SMALLEST_SOURCE = 150

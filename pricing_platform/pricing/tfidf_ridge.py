@@ -8,11 +8,12 @@ from typing import ClassVar, Self
 
 from pydantic import JsonValue
 
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.pricing.estimates import Floats, Stopwatch
 from pricing_platform.pricing.log_price_technique import LogPriceTechnique, Measured
-from pricing_platform.pricing.technique import ItemSet, Progress, silent
 from pricing_platform.pricing.text_model import FOLDS, TextModel, fit_text_model, texts_of
 from pricing_platform.pricing.text_vectors import PENALTY
+from pricing_platform.progress import Progress, silent
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import dagster as dg
 
-from pricing_platform.pricing.technique import Progress
+from pricing_platform.progress import Progress
 
 _SECONDS_BETWEEN_LINES = 10.0
 

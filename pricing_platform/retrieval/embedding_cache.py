@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pricing_platform.errors import PlatformError
-from pricing_platform.pricing.technique import Progress, silent
+from pricing_platform.progress import Progress, silent
 from pricing_platform.retrieval.encoder import Encoder, TextEncoder, Vectors
 from pricing_platform.settings import Settings
 from pricing_platform.stores.warehouse import make_folder

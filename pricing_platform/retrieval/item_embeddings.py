@@ -13,9 +13,10 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.catalog.normalising import TEXT_TEMPLATE_VERSION
 from pricing_platform.errors import PlatformError
-from pricing_platform.pricing.technique import ItemSet, Progress, silent
+from pricing_platform.progress import Progress, silent
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.retrieval.reconciliation import (
     EmbeddedTable,

@@ -22,7 +22,7 @@ import psycopg
 from psycopg import sql
 
 from pricing_platform.errors import PlatformError
-from pricing_platform.pricing.technique import Progress, silent
+from pricing_platform.progress import Progress, silent
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.retrieval.encoder import Vectors
 from pricing_platform.stores.postgres import Postgres

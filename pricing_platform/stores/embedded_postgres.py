@@ -45,6 +45,7 @@ _ROOT_RUNS_AS = "pgserver"
 _START_SECONDS = 300  # recovery after a crash may replay a gigabyte of write-ahead log
 _STOP_SECONDS = 60
 _SOCKET_PATH_LIMIT = 107
+_PREFIX = "pricing-platform-"
 _MEGABYTE = 1024 * 1024
 _OWN_URL = "Set PRICING_POSTGRES_URL to a server of your own instead"
 _log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ class EmbeddedPostgres:
                 server = self._running()
                 if server is None:
                     with self._exclusive():
-                        server = self._running() or self._launch()
+                        server = self._settled() or self._launch()
             except BaseException:
                 self.forget()
                 raise
@@ -122,7 +123,9 @@ class EmbeddedPostgres:
                 )
             self._stop()
             if self._data.is_symlink():
-                shutil.rmtree(self._data.readlink().parent, ignore_errors=True)
+                target = self._data.readlink()
+                ours = target.parent.name.startswith(_PREFIX)
+                shutil.rmtree(target.parent if ours else target, ignore_errors=True)
             shutil.rmtree(self.folder)
         self.forget()
 
@@ -185,23 +188,46 @@ class EmbeddedPostgres:
             os.close(descriptor)
 
     def _running(self) -> _Server | None:
-        """The server on our data, or None; a pid that another process has by now is no server."""
+        """The server on our data that takes connections, or None."""
         lines = self._pid_file()
-        if len(lines) < 8 or lines[7].strip() != "ready":
-            return None
-        try:
-            process = psutil.Process(int(lines[0]))
-            if Path(process.cwd()) != self._data.resolve():
-                return None
-        except psutil.NoSuchProcess:  # also a zombie
+        process = self._process(lines)
+        if process is None or len(lines) < 8 or lines[7].strip() != "ready":
             return None
         return _Server(process, Path(lines[4].strip()))
+
+    def _settled(self) -> _Server | None:
+        """The same, when a server that somebody left starting or stopping has done so."""
+        deadline = time.monotonic() + _START_SECONDS
+        while (server := self._running()) is None and self._process(self._pid_file()):
+            if time.monotonic() > deadline:
+                raise self._failed("start", "It has been starting or stopping for minutes.")
+            time.sleep(0.05)
+        return server
+
+    def _process(self, lines: Sequence[str]) -> psutil.Process | None:
+        """Whose pid the file holds; a process that does not work on our data is not the server."""
+        try:
+            process = psutil.Process(int(lines[0])) if lines else None
+            on_our_data = process and Path(process.cwd()) == self._data.resolve()
+        except (psutil.NoSuchProcess, ValueError):  # also a zombie, or half a file
+            return None
+        except psutil.AccessDenied:  # it became another user's
+            return None
+        return process if on_our_data else None
 
     def _pid_file(self) -> list[str]:
         try:
             return (self._data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return []
+        except PermissionError:
+            raise self._of_another_user() from None
+
+    def _of_another_user(self) -> PlatformError:
+        return PlatformError(
+            f"The Postgres data in {self._data} belong to {_owner_name(self._data)}.",
+            f"Run as that user, or set PRICING_HOME to a folder of your own. {_OWN_URL}.",
+        )
 
     def _launch(self) -> _Server:
         user = self._server_user()
@@ -212,6 +238,17 @@ class EmbeddedPostgres:
         self._check_version()
         self._clear_away_a_dead_server()
         socket_folder = _make_socket_folder(user)
+        try:
+            self._start(binaries, user, socket_folder)
+        except BaseException:
+            shutil.rmtree(socket_folder, ignore_errors=True)
+            raise
+        server = self._running()
+        if server is None:
+            raise self._failed("start", "It stopped at once.")
+        return server
+
+    def _start(self, binaries: Path, user: pwd.struct_passwd, socket_folder: Path) -> None:
         data = self._data.resolve()
         log = data / "server.log"
         if log.exists() and log.stat().st_size > _MEGABYTE:
@@ -226,29 +263,20 @@ class EmbeddedPostgres:
             length = log.stat().st_size if log.exists() else 0
             finished = _run_as(user, start)
             if finished.returncode == 0:
-                break
+                return
             said = _end_of(log, length)
             # The children of a killed server leave its shared memory a moment after it.
             if "still in use" not in said or time.monotonic() > deadline:
-                shutil.rmtree(socket_folder, ignore_errors=True)
                 raise self._failed("start", said or finished.stderr)
             time.sleep(0.2)
-        server = self._running()
-        if server is None:
-            raise self._failed("start", _end_of(log, length))
-        return server
 
     def _server_user(self) -> pwd.struct_passwd:
         """The system user that the server runs as: whose the data are, or who may own them."""
-        if self._data.exists():
-            owner = self._data.stat().st_uid
-            if os.geteuid() not in (0, owner):
-                raise PlatformError(
-                    f"The Postgres data in {self._data} belong to {_owner_name(self._data)}.",
-                    f"Run as that user, or set PRICING_HOME to a folder of your own. {_OWN_URL}.",
-                )
-            if owner != 0:
-                return pwd.getpwuid(owner)
+        owner = (self._data if self._data.exists() else self.folder).stat().st_uid
+        if os.geteuid() not in (0, owner):
+            raise self._of_another_user()
+        if owner != 0:
+            return pwd.getpwuid(owner)
         if os.geteuid() == 0:
             return _user_for_root()
         try:
@@ -270,7 +298,7 @@ class EmbeddedPostgres:
             if self._data.readlink().parent.is_dir():
                 return
             self._data.unlink()
-        elsewhere = Path(tempfile.mkdtemp(prefix="pricing-platform-", dir="/var/tmp"))
+        elsewhere = Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/var/tmp"))
         elsewhere.chmod(0o711)
         self._data.symlink_to(elsewhere / "data")
         _log.warning(
@@ -307,9 +335,9 @@ class EmbeddedPostgres:
     def _initialise(self, binaries: Path, user: pwd.struct_passwd) -> None:
         """Makes the data beside their place, then renames: there are whole data or none."""
         data = _link_target(self._data)
-        temporary = data.with_name("data.new")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(mode=0o700)
+        for left in data.parent.glob("data.new.*"):  # by somebody who was killed
+            shutil.rmtree(left, ignore_errors=True)
+        temporary = Path(tempfile.mkdtemp(prefix="data.new.", dir=data.parent))
         if os.geteuid() == 0:
             os.chown(temporary, user.pw_uid, user.pw_gid)
         options = "--auth=peer --encoding=UTF8 --locale=C --locale-provider=builtin"
@@ -504,7 +532,7 @@ def _make_socket_folder(user: pwd.struct_passwd) -> Path:
     """A private folder with a path short enough for a socket, whatever the home's path is."""
     for parent in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):  # noqa: S108
         with suppress(OSError):
-            folder = Path(tempfile.mkdtemp(prefix="pricing-platform-", dir=parent))
+            folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
             if os.geteuid() == 0:
                 os.chown(folder, user.pw_uid, user.pw_gid)
             fits = len(os.fsencode(folder / ".s.PGSQL.5432")) <= _SOCKET_PATH_LIMIT
@@ -519,7 +547,7 @@ def _make_socket_folder(user: pwd.struct_passwd) -> Path:
 
 
 def _remove_socket_folder(folder: Path) -> None:
-    if folder.name.startswith("pricing-platform-"):
+    if folder.name.startswith(_PREFIX):
         shutil.rmtree(folder, ignore_errors=True)
 
 

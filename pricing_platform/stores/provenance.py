@@ -34,7 +34,7 @@ class Refreshed:
 def inputs_fingerprint(
     warehouse: Warehouse, version: str, inputs: Sequence[str], *more: object
 ) -> str:
-    """Of the code's version, the contents of the input tables, and whatever else decides the rows."""
+    """Of the code's version, the input tables' contents, and whatever else decides the rows."""
     return fingerprint(version, *(warehouse.data_version(table) for table in inputs), *more)
 
 

@@ -180,7 +180,7 @@ def _write_reference_prices(path: Path, everything: Iterable[Listing]) -> None:
         for month, day in enumerate(SNAPSHOTS)
         if listing.present[month]
     ]
-    schema = {
+    schema: dict[str, Any] = {
         "source": pl.String,
         "listing_id": pl.String,
         "observed_at": pl.Datetime("us", "UTC"),

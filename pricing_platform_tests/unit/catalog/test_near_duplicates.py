@@ -167,7 +167,7 @@ def unit_rows(count: int, dimensions: int = 64) -> np.ndarray:
 def found_pairs(vectors: np.ndarray, minimum: float) -> set[tuple[int, int]]:
     return {
         (int(a), int(b))
-        for left, right, _ in nearest_pairs(vectors, minimum)
+        for left, right in nearest_pairs(vectors, minimum)
         for a, b in zip(left, right, strict=True)
     }
 

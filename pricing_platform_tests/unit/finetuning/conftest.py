@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pricing_platform.pricing.technique import ItemSet
+from pricing_platform.catalog.item_set import ItemSet
 
 THINGS = {"cable": 5.0, "keyboard": 40.0, "monitor": 220.0, "graphics card": 600.0}
 MAKES = {"plain": 0.7, "sturdy": 1.0, "deluxe": 1.5}

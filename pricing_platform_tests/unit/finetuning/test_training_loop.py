@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.finetuning.base_models import base_model_folder
 from pricing_platform.finetuning.price_histogram import PriceHistogram
 from pricing_platform.finetuning.price_network import NetworkConfiguration, PriceNetwork
@@ -17,7 +18,7 @@ from pricing_platform.finetuning.training_loop import (
     TrainingConfiguration,
     train_price_network,
 )
-from pricing_platform.pricing.technique import ItemSet, Progress, silent
+from pricing_platform.progress import Progress, silent
 from pricing_platform.retrieval.encoder import EMBEDDED_MODEL
 
 NETWORK = NetworkConfiguration(max_tokens=16, rank=4, bins=32)

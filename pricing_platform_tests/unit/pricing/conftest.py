@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.pricing.category_median import CategoryMedian
 from pricing_platform.pricing.comparables import Comparables
 from pricing_platform.pricing.learned_comparables import LearnedComparables
@@ -11,7 +12,6 @@ from pricing_platform.pricing.log_price_technique import LogPriceTechnique
 from pricing_platform.pricing.retrieval_network import NetworkSizes
 from pricing_platform.pricing.retrieval_training import Schedule
 from pricing_platform.pricing.stack import Stack
-from pricing_platform.pricing.technique import ItemSet
 from pricing_platform.pricing.tfidf_ridge import TfidfRidge
 from pricing_platform_tests.unit.pricing.generated_items import generated_items
 

@@ -11,7 +11,7 @@ import hashlib
 import numpy as np
 import polars as pl
 
-from pricing_platform.pricing.technique import ItemSet
+from pricing_platform.catalog.item_set import ItemSet
 
 BRANDS = {"Acme": 1.0, "Bolt": 1.4, "Corva": 2.2, "Delmo": 0.7}
 KINDS = {"drive": 40.0, "kettle": 25.0, "lamp": 15.0}

@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.pricing.estimates import log_prices
 from pricing_platform.pricing.features import fit_features
 from pricing_platform.pricing.structured_features import StructuredFeatures, measures_in, numbers_in
-from pricing_platform.pricing.technique import ItemSet
 from pricing_platform.pricing.text_model import families_of, family_folds
 
 FAMILY = "family-0003"

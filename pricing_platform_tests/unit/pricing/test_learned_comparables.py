@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.finetuning.price_histogram import PriceHistogram
 from pricing_platform.pricing.learned_comparables import LearnedComparables
 from pricing_platform.pricing.retrieval_network import NetworkSizes, RetrievalNetwork
 from pricing_platform.pricing.retrieval_training import Schedule
-from pricing_platform.pricing.technique import ItemSet
 from pricing_platform_tests.unit.pricing.conftest import SHORT, SMALL
 
 

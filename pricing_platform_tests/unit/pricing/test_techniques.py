@@ -10,10 +10,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import PlatformError
 from pricing_platform.pricing.log_price_technique import LogPriceTechnique
 from pricing_platform.pricing.registry import TECHNIQUES, technique_class, technique_names
-from pricing_platform.pricing.technique import ESTIMATE_SCHEMA, ItemSet, Technique
+from pricing_platform.pricing.technique import ESTIMATE_SCHEMA, Technique
 from pricing_platform_tests.unit.pricing.generated_items import plain_texts
 
 NAMES = ["category_median", "tfidf_ridge", "comparables", "stack", "learned_comparables"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pricing_platform.pricing.technique import Progress, silent
+from pricing_platform.progress import Progress, silent
 from pricing_platform.retrieval.encoder import Vectors
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pricing_platform.pricing.technique import ItemSet
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.retrieval import comparables
 from pricing_platform.retrieval.comparables import find_comparables, measure_recall
 from pricing_platform.retrieval.embedding_cache import CachedEncoder

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pricing_platform.errors import PlatformError
-from pricing_platform.pricing.technique import Progress, silent
+from pricing_platform.progress import Progress, silent
 from pricing_platform.retrieval import embedding_cache
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.retrieval.encoder import Vectors

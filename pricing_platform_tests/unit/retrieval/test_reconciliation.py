@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from pricing_platform.errors import PlatformError
-from pricing_platform.pricing.technique import Progress, silent
+from pricing_platform.progress import Progress, silent
 from pricing_platform.retrieval import item_embeddings, reconciliation
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.retrieval.encoder import Vectors

@@ -161,6 +161,26 @@ def test_a_killed_owner_leaves_a_server_that_the_next_one_uses_and_stops(folder:
     assert not is_serving(pid)
 
 
+@pytest.mark.parametrize("sign", ["data.new.*", "data/postmaster.pid"])
+def test_an_owner_that_is_killed_while_it_starts_the_server_is_made_good(
+    folder: Path, sign: str
+) -> None:
+    owner = hold(folder)
+
+    def has_come_so_far() -> bool:
+        elsewhere = folder / "data"
+        below = elsewhere.readlink().parent if elsewhere.is_symlink() else folder
+        return any(below.glob(sign))
+
+    wait_until(has_come_so_far)
+    owner.kill()
+    owner.wait()
+    server = EmbeddedPostgres(folder)
+    assert answer(server) == 1
+    assert not list((folder / "data").resolve().parent.glob("data.new.*"))
+    server.release()
+
+
 def test_the_server_itself_holds_no_lock(folder: Path) -> None:
     owner = hold(folder)
     pid = said_pid(owner)
