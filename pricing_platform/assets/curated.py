@@ -4,7 +4,7 @@ import time
 
 import dagster as dg
 
-from pricing_platform.assets.reporting import OWNERS, RefreshConfig, picture, table_result
+from pricing_platform.assets.reporting import OWNERS, RefreshConfig, pictures, table_result
 from pricing_platform.catalog.curation import CURATION_VERSION, curate_listings
 from pricing_platform.catalog.families import FAMILIES_VERSION, assign_families
 from pricing_platform.catalog.items import ITEMS_VERSION, build_items
@@ -185,18 +185,22 @@ def catalog_profile(
     """One row a statistic of the items, by source and category."""
     started = time.perf_counter()
     store = warehouse.open()
+    inputs = inputs_fingerprint(store, PROFILE_VERSION, ["curated.items"])
     refreshed = refresh(
         store,
         ["curated.catalog_profile"],
         lambda _folder: {"curated.catalog_profile": profile_catalog(store)},
-        inputs=inputs_fingerprint(store, PROFILE_VERSION, ["curated.items"]),
+        inputs=inputs,
         force=config.force,
     )
-    pictures = {name: picture(png) for name, png in draw_profile(store).items()}
     return table_result(
         store,
         "curated.catalog_profile",
         refreshed,
         seconds=time.perf_counter() - started,
-        metadata=pictures,
+        metadata=pictures(
+            warehouse.settings().cache_folder / "pictures" / "catalog_profile",
+            inputs,
+            lambda: draw_profile(store),
+        ),
     )

@@ -8,7 +8,7 @@ from pricing_platform.assets.reporting import (
     OWNERS,
     RefreshConfig,
     markdown_table,
-    picture,
+    pictures,
     table_result,
 )
 from pricing_platform.assets.training import current_fitting
@@ -138,6 +138,10 @@ def evaluation_report(
             "reused": reused,
             "seconds": time.perf_counter() - started,
             "summary": str(path),
-            **{name: picture(png) for name, png in draw_evaluation(store).items()},
+            **pictures(
+                warehouse.settings().cache_folder / "pictures" / "evaluation_report",
+                inputs,
+                lambda: draw_evaluation(store),
+            ),
         },
     )

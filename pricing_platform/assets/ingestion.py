@@ -46,7 +46,7 @@ def ingestion_assets(source_names: Sequence[str]) -> list[dg.AssetsDefinition]:
             )
             context.add_asset_metadata(
                 {
-                    "rows": refreshed.state("raw.listings").row_count,
+                    "dagster/row_count": refreshed.state("raw.listings").row_count,
                     "snapshots": refreshed.state("raw.snapshots").row_count,
                     "reused": refreshed.reused,
                     "seconds": time.perf_counter() - started,

@@ -57,7 +57,7 @@ def predictions(
         refreshed = maker.refresh(technique, force=config.force)
         context.add_asset_metadata(
             {
-                "rows": refreshed.state(PREDICTIONS).row_count,
+                "dagster/row_count": refreshed.state(PREDICTIONS).row_count,
                 "reused": refreshed.reused,
                 "seconds": time.perf_counter() - started,
                 **_headline(store, technique),

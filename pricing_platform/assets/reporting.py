@@ -4,14 +4,18 @@ Here belongs the shape of a materialization's metadata. What an asset adds of it
 rows are made, do not.
 """
 
-from collections.abc import Mapping
+import base64
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from pricing_platform.stores.provenance import Refreshed
-from pricing_platform.stores.warehouse import Warehouse
+from pricing_platform.stores.warehouse import Warehouse, make_folder
 
 OWNERS = ["team:pricing"]
 _PREVIEW_ROWS = 5
@@ -76,10 +80,22 @@ def markdown_table(frame: pl.DataFrame) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def picture(png: bytes) -> dg.MarkdownMetadataValue:
-    """A PNG inside Markdown, as Dagster shows pictures."""
-    import base64
+def pictures(
+    folder: Path, version: str, draw: Callable[[], Mapping[str, bytes]]
+) -> dict[str, dg.MarkdownMetadataValue]:
+    """PNGs by name as Dagster shows pictures, drawn once for each version of what they show."""
+    drawn = folder / version
+    if not drawn.is_dir():
+        make_folder(folder)
+        with tempfile.TemporaryDirectory(dir=folder) as partial:
+            for name, png in draw().items():
+                (Path(partial) / f"{name}.png").write_bytes(png)
+            shutil.copytree(partial, f"{partial}.whole")
+            Path(f"{partial}.whole").replace(drawn)
+    return {path.stem: _picture(path.read_bytes()) for path in sorted(drawn.glob("*.png"))}
 
+
+def _picture(png: bytes) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"![](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 
