@@ -28,9 +28,9 @@ Format = Literal["table", "csv", "json"]
 def print_error(error: PlatformError) -> None:
     """One clear message on standard error: the problem, then what to do."""
     messages.print("error:", style="bold red", end=" ")
-    messages.print(error.problem, markup=False, highlight=False)
+    messages.print(error.problem, markup=False, highlight=False, soft_wrap=True)
     if error.remedy:
-        messages.print(error.remedy, markup=False, highlight=False)
+        messages.print(error.remedy, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_frame(frame: pl.DataFrame, layout: Format = "table", title: str | None = None) -> None:

@@ -10,6 +10,7 @@ from pricing_platform.catalog.families import FAMILIES_VERSION, assign_families
 from pricing_platform.catalog.items import ITEMS_VERSION, build_items
 from pricing_platform.catalog.price_leaks import PRICE_LEAKS_VERSION, find_price_leaks
 from pricing_platform.catalog.profile import PROFILE_VERSION, draw_profile, profile_catalog
+from pricing_platform.pricing.fitting import MINIMUM_ITEMS
 from pricing_platform.resources import LoggedProgress, ModelsResource, WarehouseResource
 from pricing_platform.stores.provenance import inputs_fingerprint, refresh, refresh_by
 
@@ -73,7 +74,11 @@ def curated_listings(config: RefreshConfig, warehouse: WarehouseResource):  # ty
         store,
         LISTING_TABLES,
         lambda: curate_listings(
-            store, price_minimum=prices[0], price_maximum=prices[1], fingerprint=inputs
+            store,
+            price_minimum=prices[0],
+            price_maximum=prices[1],
+            fingerprint=inputs,
+            minimum_products=MINIMUM_ITEMS,
         ),
         inputs=inputs,
         force=config.force,

@@ -16,7 +16,7 @@ from pricing_platform.evaluation.comparison import COMPARISON_VERSION, compare_t
 from pricing_platform.evaluation.leaderboard import best_technique, leaderboard
 from pricing_platform.evaluation.metrics import METRICS_VERSION, compute_technique_metrics
 from pricing_platform.evaluation.pictures import PICTURES_VERSION, draw_evaluation
-from pricing_platform.evaluation.report import REPORT_VERSION, write_report
+from pricing_platform.evaluation.report import REPORT_VERSION, is_report_of, write_report
 from pricing_platform.pricing.fitting import training_seconds
 from pricing_platform.resources import ModelsResource, WarehouseResource
 from pricing_platform.stores.provenance import inputs_fingerprint, refresh
@@ -125,9 +125,7 @@ def evaluation_report(
         fingerprint(REPORT_VERSION, PICTURES_VERSION),
         ["evaluation.technique_metrics", "evaluation.predictions", "curated.rejected_listings"],
     )
-    reused = (
-        path.exists() and inputs in path.read_text(encoding="utf-8")[-500:] and not config.force
-    )
+    reused = is_report_of(path, inputs) and not config.force
     if not reused:
         write_report(store, path, fingerprint=inputs)
     return dg.MaterializeResult(

@@ -27,6 +27,7 @@ from pricing_platform.catalog.normalising import (
     prepare,
 )
 from pricing_platform.catalog.records import STAGED_AS
+from pricing_platform.errors import PlatformError
 from pricing_platform.stores.warehouse import Warehouse
 
 CURATION_VERSION = f"1.{TEXT_TEMPLATE_VERSION}"
@@ -238,7 +239,12 @@ class CurationSummary:
 
 
 def curate_listings(
-    warehouse: Warehouse, *, price_minimum: float, price_maximum: float, fingerprint: str
+    warehouse: Warehouse,
+    *,
+    price_minimum: float,
+    price_maximum: float,
+    fingerprint: str,
+    minimum_products: int = 0,
 ) -> CurationSummary:
     """Replaces ``curated.listings`` and ``curated.rejected_listings``, both in one transaction.
 
@@ -250,6 +256,11 @@ def curate_listings(
         price_minimum: cheaper listings are refused.
         price_maximum: dearer listings are refused.
         fingerprint: of the inputs, to be remembered with the tables.
+        minimum_products: where it is above 0, fewer products, or a source of which nothing can be
+            kept, are refused.
+
+    Raises:
+        PlatformError: when too little would be kept; both tables are then as they were.
     """
     with warehouse.staging_folder() as staging:
         with warehouse.read() as connection:
@@ -269,6 +280,8 @@ def curate_listings(
             _copy(connection, _REJECTED, rejected)
             counted = connection.execute("SELECT rule, count(*) FROM verdicts GROUP BY ALL")
             counts = dict(counted.fetchall())
+            if minimum_products:
+                _require_products(connection, minimum_products)
         warehouse.replace_all(
             {"curated.listings": kept, "curated.rejected_listings": rejected},
             fingerprint=fingerprint,
@@ -287,6 +300,27 @@ def unaccounted_rows(warehouse: Warehouse) -> pl.DataFrame:
         ``rejected`` and ``twice`` (rows that stand in both tables or in one of them repeatedly).
     """
     return warehouse.frame(_UNACCOUNTED)
+
+
+def _require_products(connection: duckdb.DuckDBPyConnection, minimum: int) -> None:
+    sources = connection.execute(
+        "SELECT source, count(DISTINCT listing_id) FILTER (rule IS NULL) AS products,"
+        " mode(rule) AS commonest FROM verdicts GROUP BY source ORDER BY source"
+    ).fetchall()
+    for source, products, commonest in sources:
+        if not products:
+            raise PlatformError(
+                f"Source {source!r} has no priced rows that can be kept; most are refused by the"
+                f" rule {commonest}.",
+                "Check its format and its columns in sources.toml, above all the price's.",
+            )
+    kept = sum(products for _, products, _ in sources)
+    if kept < minimum:
+        raise PlatformError(
+            f"The sources have {kept} priced products; at least {minimum} are needed to fit,"
+            " validate and test a technique.",
+            "Add listings to the sources.",
+        )
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, file: Path) -> None:

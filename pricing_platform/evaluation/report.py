@@ -75,6 +75,15 @@ def write_report(
     return path
 
 
+def is_report_of(path: Path, fingerprint: str) -> bool:
+    """Whether the file is a whole report that was written of inputs with this fingerprint."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - 500, 0))
+        return f"inputs: {fingerprint} " in file.read().decode(errors="replace")
+
+
 def render_report(warehouse: Warehouse, *, fingerprint: str, now: datetime) -> str:
     """The report's HTML; every text that came out of a listing is escaped."""
     environment = Environment(
