@@ -21,15 +21,11 @@ from pricing_platform_tests.integration.built_home import BuiltHome, new_home
 
 KILLED_AFTER = (
     "raw_listings",
-    "price_leaks",
     "listings",
-    "item_families",
     "items",
     "item_embeddings",
     "classical_model",
-    "learned_comparables_model",
     "predictions",
-    "technique_metrics",
 )
 
 

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import psycopg
 import pytest
 from pgvector import HalfVector
-from pgvector.psycopg import register_vector
 from psycopg.rows import dict_row
 
 from pricing_platform.settings import sql_folder
@@ -18,10 +18,10 @@ OBSERVED = datetime.now(UTC) - timedelta(days=3)
 
 
 @pytest.fixture
-def connection(postgres: Postgres, empty_database: str):
+def connection(postgres: Postgres) -> Iterator[psycopg.Connection]:
     """Five items at growing angles from the first, and one without an embedding."""
-    with psycopg.connect(empty_database, row_factory=dict_row) as connection:
-        register_vector(connection)
+    with postgres.connection() as connection:
+        connection.row_factory = dict_row
         for number in range(6):
             connection.execute(
                 "INSERT INTO catalog.items (item_id, source, listing_id, title, category, price,"
