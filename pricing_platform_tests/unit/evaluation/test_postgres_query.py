@@ -60,7 +60,7 @@ def test_the_hnsw_index_serves_the_query(connection: psycopg.Connection) -> None
     connection.execute(
         "CREATE INDEX ON catalog.item_embeddings USING hnsw (embedding halfvec_cosine_ops)"
     )
-    connection.execute("SET enable_seqscan = off")
+    connection.execute("SET LOCAL enable_seqscan = off")
     plan = connection.execute(f"EXPLAIN {QUERY}", {"item_id": "item-0", "count": 3}).fetchall()
 
     assert "embedding_idx" in "\n".join(line["QUERY PLAN"] for line in plan)

@@ -8,9 +8,10 @@ import pytest
 
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.pricing.category_median import CategoryMedian
-from pricing_platform.pricing.ensemble import Ensemble, Weighting
+from pricing_platform.pricing.ensemble import Ensemble
 from pricing_platform.pricing.log_price_technique import LogPriceTechnique
 from pricing_platform.pricing.technique import ESTIMATE_SCHEMA
+from pricing_platform.pricing.weighting import Weighting
 
 COUNT = 300
 
