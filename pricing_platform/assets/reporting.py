@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import dagster as dg
 import polars as pl
@@ -89,10 +90,10 @@ def pictures(
         make_folder(folder)
         with tempfile.TemporaryDirectory(dir=folder) as partial:
             for name, png in draw().items():
-                (Path(partial) / f"{name}.png").write_bytes(png)
+                (Path(partial) / f"{quote(name, safe='')}.png").write_bytes(png)
             shutil.copytree(partial, f"{partial}.whole")
             Path(f"{partial}.whole").replace(drawn)
-    return {path.stem: _picture(path.read_bytes()) for path in sorted(drawn.glob("*.png"))}
+    return {unquote(path.stem): _picture(path.read_bytes()) for path in sorted(drawn.glob("*.png"))}
 
 
 def _picture(png: bytes) -> dg.MarkdownMetadataValue:
