@@ -29,6 +29,8 @@ from pricing_platform.pricing.text_model import families_of
 from pricing_platform.pricing.weighting import SCALES, Scale, Weighting
 from pricing_platform.progress import Progress, silent
 
+Answers = dict[str, Floats]
+
 _MOST_TREES = 2000
 _PATIENCE = 100
 _SETTINGS: dict[str, JsonValue] = {
@@ -80,7 +82,7 @@ class Stack(LogPriceTechnique):
         table = fitted.features.transform(validation)
         learnt, checked = (fitted.table, train.prices()), (table, validation.prices())
         boosters = {scale: _boost(scale, learnt, checked, seed, progress) for scale in SCALES}
-        answers = {scale: _answers(boosters[scale], scale, table) for scale in SCALES}
+        answers: Answers = {s: _answers(boosters[s], s, table) for s in SCALES}
         weighting = Weighting.fit(answers, validation.prices(), families_of(validation))
         stack = cls(
             features=fitted.features,
@@ -114,7 +116,7 @@ class Stack(LogPriceTechnique):
 
     def estimates_from(self, table: FeatureTable) -> Floats:
         """``log(1 + price)`` of the items whose features these are."""
-        answers = {scale: _answers(self._loaded[scale], scale, table) for scale in SCALES}
+        answers: Answers = {s: _answers(self._loaded[s], s, table) for s in SCALES}
         return np.log1p(self.weighting.average(answers))
 
     def save(self, folder: Path) -> None:
