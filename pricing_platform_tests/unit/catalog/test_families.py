@@ -51,7 +51,7 @@ def families_of(observations: list[Listing]) -> pl.DataFrame:
         return group_products(connection, products, hashed_words, folder)[0]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(listings, st.randoms(use_true_random=False))
 def test_families_are_a_partition_that_keeps_its_promises(observations, random) -> None:
     families = families_of(observations)
