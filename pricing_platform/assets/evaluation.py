@@ -123,7 +123,13 @@ def evaluation_report(
     inputs = inputs_fingerprint(
         store,
         fingerprint(REPORT_VERSION, PICTURES_VERSION),
-        ["evaluation.technique_metrics", "evaluation.predictions", "curated.rejected_listings"],
+        [
+            "evaluation.technique_metrics",
+            "evaluation.technique_comparison",
+            "evaluation.predictions",
+            "curated.rejected_listings",
+            "curated.price_leaks",
+        ],
     )
     reused = is_report_of(path, inputs) and not config.force
     if not reused:

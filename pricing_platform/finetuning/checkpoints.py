@@ -13,7 +13,6 @@ import hashlib
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -127,7 +126,8 @@ def write_checkpoint(
     final = _place(folder, name, manifest.fingerprint)
     make_folder(final.parent)
     with _told_for_people(final), _only_writer(final.parent):
-        partial = Path(tempfile.mkdtemp(prefix=_PARTIAL_PREFIX, dir=final.parent))
+        partial = final.with_name(f"{_PARTIAL_PREFIX}{final.name}")
+        partial.mkdir()
         try:
             write(partial)
             if (partial / MANIFEST).exists():

@@ -27,8 +27,8 @@ from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.retrieval.encoder import Vectors
 from pricing_platform.stores.postgres import Postgres
 
-HNSW_M = 16
-HNSW_EF_CONSTRUCTION = 128
+HNSW_M = 24
+HNSW_EF_CONSTRUCTION = 64
 _CHUNK = 4096  # rows encoded and written together
 _REBUILD_SHARE = 0.5  # from here on, building the index anew is faster than inserting into it
 _REBUILD_ROWS = 5_000

@@ -14,4 +14,4 @@ FROM curated.items AS items
 JOIN curated.item_families AS families ON families.item_id = items.item_id
 GROUP BY items.family_id
 ORDER BY members DESC, items.family_id
-LIMIT $rows;
+LIMIT $rows::BIGINT;

@@ -12,4 +12,4 @@ SELECT
 FROM evaluation.scored_predictions
 WHERE technique = $technique AND split = 'test' AND estimate IS NOT NULL
 ORDER BY scored_predictions.absolute_error DESC, item_id
-LIMIT $rows;
+LIMIT $rows::BIGINT;
