@@ -83,7 +83,7 @@ def ui(built_home: BuiltHome) -> Iterator[str]:
                     "{ repositoriesOrError { __typename ... on RepositoryConnection"
                     " { nodes { name } } } }",
                 )["repositoriesOrError"].get("nodes"),
-                120,
+                240,
                 "the UI did not come up",
             )
             yield address
@@ -139,12 +139,12 @@ def test_the_asset_graph_and_an_asset_page_are_shown(ui: str, tmp_path: Path) ->
             ],
         )
         page = browser.new_page(viewport={"width": 1600, "height": 1000})
-        page.goto(f"{ui}/asset-groups")
-        page.get_by_text("technique_metrics").first.wait_for(timeout=60_000)
+        page.goto(f"{ui}/locations/pricing_platform.definitions/jobs/ingest_and_embed")
+        page.get_by_text("item_embeddings").first.wait_for(timeout=60_000)
         page.wait_for_timeout(3_000)
         page.screenshot(path=pictures / "asset-graph.png")
-        page.goto(f"{ui}/assets/technique_metrics")
-        page.get_by_text("best_technique").first.wait_for(timeout=60_000)
+        page.goto(f"{ui}/assets/technique_metrics?view=events")
+        page.get_by_text("leaderboard").first.wait_for(timeout=60_000)
         page.wait_for_timeout(2_000)
         page.screenshot(path=pictures / "asset-page.png")
         browser.close()
