@@ -32,7 +32,7 @@ from pricing_platform.progress import Progress, silent
 Answers = dict[str, Floats]
 
 _MOST_TREES = 2000
-_PATIENCE = 100
+_PATIENCE = 150
 _SETTINGS: dict[str, JsonValue] = {
     "objective": "l1",
     "metric": "None",
@@ -55,8 +55,8 @@ class Stack(LogPriceTechnique):
 
     Stacked generalisation (Wolpert 1992): the estimates of the simpler models are features, made
     out of fold for the training items. There are two boosters, one of the price and one of its
-    logarithm, both starting from what the text says; validation weighs them. Where errors are large
-    the first is better by far, where prices are products of factors the second.
+    logarithm; validation weighs them. (To start them from the text's estimate was 2 % worse on
+    real catalogues: it is a little better for new items than it was out of fold.)
     """
 
     name: ClassVar[str] = "stack"
@@ -146,15 +146,9 @@ def boosting_matrix(table: FeatureTable) -> npt.NDArray[np.float32]:
     return np.hstack([table.numbers, table.components])
 
 
-def _start(scale: Scale, table: FeatureTable) -> Floats:
-    """What the boosting of a scale begins with: the text's estimate."""
-    text = table.column(TEXT_ESTIMATE)
-    return text if scale == "log" else from_log(text)
-
-
 def _answers(booster: Any, scale: Scale, table: FeatureTable) -> Floats:
     """Prices; shape (items,)."""
-    raw = _start(scale, table) + booster.predict(boosting_matrix(table))
+    raw = np.asarray(booster.predict(boosting_matrix(table)), np.float64)
     return from_log(raw if scale == "log" else np.log1p(np.maximum(raw, 0.0)))
 
 
@@ -183,7 +177,6 @@ def _boost(
             boosting_matrix(table),
             target,
             weight=np.sqrt(expected / expected.mean()) if scale == "log" else None,
-            init_score=_start(scale, table),
             reference=reference,
         )
 
