@@ -139,8 +139,8 @@ def test_the_asset_graph_and_an_asset_page_are_shown(ui: str, tmp_path: Path) ->
             ],
         )
         page = browser.new_page(viewport={"width": 1600, "height": 1000})
-        page.goto(f"{ui}/locations/pricing_platform.definitions/jobs/ingest_and_embed")
-        page.get_by_text("item_embeddings").first.wait_for(timeout=60_000)
+        page.goto(f"{ui}/assets/items?view=lineage&lineageScope=neighbors&lineageDepth=5")
+        page.get_by_text("item_families").first.wait_for(timeout=60_000)
         page.wait_for_timeout(3_000)
         page.screenshot(path=pictures / "asset-graph.png")
         page.goto(f"{ui}/assets/technique_metrics?view=events")
