@@ -35,7 +35,7 @@ class NetworkSizes:
 
     width: int = 256
     key_width: int = 128
-    neighbours: int = 48
+    neighbours: int = 32
     bins: int = 96
     input_dropout: float = 0.15
     dropout: float = 0.2

@@ -38,7 +38,7 @@ class Schedule:
     warm_up: float = 0.2
     smallest_batch: int = 32
     largest_batch: int = 256
-    steps: int = 2000
+    steps: int = 1500
     fewest_epochs: int = 10
     most_epochs: int = 30
     weight_exponent: float = 0.5
