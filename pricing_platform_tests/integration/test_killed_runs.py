@@ -50,12 +50,18 @@ def kill_after(home: BuiltHome, asset: str, pause: float) -> None:
         assert process.wait(60) == -signal.SIGKILL, "".join(seen)
 
 
+def weights(files: dict[str, str]) -> dict[str, str]:
+    """The files that hold what was learnt; the JSON beside them tells how long it took."""
+    return {name: sha256 for name, sha256 in files.items() if not name.endswith(".json")}
+
+
 def contents(settings: Settings) -> dict[str, object]:
     """Everything that a run leaves, by content and not by time."""
     warehouse = Warehouse.from_settings(settings)
+    # raw.snapshots holds where the files lie, which differs between two homes.
     versions = warehouse.frame(
         "SELECT table_name, partition_key, data_version, row_count FROM meta.table_states"
-        " WHERE table_name <> 'evaluation.technique_metrics' ORDER BY ALL"
+        " WHERE table_name NOT IN ('evaluation.technique_metrics', 'raw.snapshots') ORDER BY ALL"
     )
     # Latencies and training times are measured, and so differ between any two runs.
     metrics = warehouse.frame(
@@ -75,8 +81,8 @@ def contents(settings: Settings) -> dict[str, object]:
         postgres.close()
     checkpoints = {
         name: [
-            (c.path.name, c.manifest.files)
-            for c in list_checkpoints(settings.checkpoints_folder, name)
+            (checkpoint.path.name, weights(checkpoint.manifest.files))
+            for checkpoint in list_checkpoints(settings.checkpoints_folder, name)
         ]
         for name in technique_names()
     }
