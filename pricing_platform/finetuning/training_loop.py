@@ -41,7 +41,7 @@ class TrainingConfiguration(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     learning_rate: float = Field(1e-3, gt=0, description="Peak, of the adapters.")
-    head_learning_rate: float = Field(2e-3, gt=0, description="Peak, of the head.")
+    head_learning_rate: float = Field(5e-4, gt=0, description="Peak, of the head.")
     weight_decay: float = Field(0.01, ge=0)
     warm_up_share: float = Field(0.1, ge=0, lt=1, description="Of all steps.")
     gradient_norm: float = Field(1.0, gt=0, description="Larger gradients are scaled down to it.")

@@ -58,7 +58,7 @@ class EncoderFinetuned:
     """
 
     name: ClassVar[str] = "encoder_finetuned"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     network: NetworkConfiguration
     training: TrainingConfiguration
