@@ -1,19 +1,18 @@
 """The evaluation's pictures as PNG.
 
-Here belong the drawings and their colours (Okabe and Ito's, which the colour-blind tell apart; a
-marker besides where lines meet). What is drawn is computed in SQL and in ``metrics``; where a
+Here belong the drawings (a marker besides a colour where lines meet). Style and rendering belong to
+``drawing``. What is drawn is computed in SQL and in ``metrics``; where a
 picture is shown is not known here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+from pricing_platform.drawing import LINE_COLOURS, picture
 from pricing_platform.stores.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ PICTURES_VERSION = "1"
 """Of the drawings: another version, another picture from the same numbers."""
 
 _BLUE, _VERMILION, _GREY = "#0072B2", "#D55E00", "#595959"
-_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = "osD^vPX"
 _POINTS_AT_MOST = 4000
 _PRICED = """
@@ -33,18 +31,6 @@ _PRICED = """
     ORDER BY md5(item_id)
     LIMIT $most
 """
-_STYLE: dict[Any, Any] = {
-    "font.size": 9.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10.0,
-    "axes.titlelocation": "left",
-    "axes.axisbelow": True,
-    "grid.color": "#e3e3e3",
-    "grid.linewidth": 0.7,
-    "legend.frameon": False,
-    "text.parse_math": False,  # a dollar sign is one
-}
 
 
 def draw_evaluation(warehouse: Warehouse) -> dict[str, bytes]:
@@ -110,7 +96,7 @@ def truth_against_estimate(scored: pl.DataFrame, *, technique: str, currency: st
         axes.minorticks_off()
         axes.grid()
 
-    return _picture(draw, width=4.2, height=4.2)
+    return picture(draw, width=4.2, height=4.2)
 
 
 def leaderboard_bars(leaderboard: pl.DataFrame, *, currency: str) -> bytes:
@@ -148,7 +134,7 @@ def leaderboard_bars(leaderboard: pl.DataFrame, *, currency: str) -> bytes:
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
 
-    return _picture(draw, width=6.6, height=1.2 + 0.36 * max(ranked.height, 1))
+    return picture(draw, width=6.6, height=1.2 + 0.36 * max(ranked.height, 1))
 
 
 def error_by_price_band(segments: pl.DataFrame, bands: list[str]) -> bytes:
@@ -170,7 +156,7 @@ def error_by_price_band(segments: pl.DataFrame, bands: list[str]) -> bytes:
             axes.plot(
                 [place[band] for band in rows["segment_value"]],
                 rows["smape"].to_numpy(),
-                color=_GREY if is_reference else _LINES[number % len(_LINES)],
+                color=_GREY if is_reference else LINE_COLOURS[number % len(LINE_COLOURS)],
                 linestyle="--" if is_reference else "-",
                 marker="" if is_reference else _MARKERS[number % len(_MARKERS)],
                 markersize=5,
@@ -184,17 +170,4 @@ def error_by_price_band(segments: pl.DataFrame, bands: list[str]) -> bytes:
         axes.grid(axis="y")
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
-    return _picture(draw, width=8.2, height=3.6)
-
-
-def _picture(draw: Callable[[Axes], None], *, width: float, height: float) -> bytes:
-    """A figure of its own, without pyplot: nothing is shared between threads or left open."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        draw(figure.add_subplot())
-        buffer = BytesIO()
-        figure.savefig(buffer, format="png", dpi=130, pil_kwargs={"optimize": True})
-    return buffer.getvalue()
+    return picture(draw, width=8.2, height=3.6)
