@@ -163,13 +163,16 @@ def fetch_amazon_reviews_2023(
 def clean(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Stop the embedded Postgres and delete the home with all that runs have produced."""
+    """Stop the embedded Postgres and delete all that runs have produced in the home."""
     from pricing_platform.instance import delete_home
 
     settings = _settings()
-    if yes or typer.confirm(f"Delete {settings.home_folder} and everything in it?"):
-        delete_home(settings)
-        output.print(f"deleted {settings.home_folder}")
+    home = settings.home_folder
+    if yes or typer.confirm(f"Delete all that runs have produced in {home}?"):
+        left = delete_home(settings)
+        output.print(f"deleted {home}" if not left else f"cleaned {home}", soft_wrap=True)
+        for path in left:
+            output.print(f"left {path}, which the platform did not make", soft_wrap=True)
 
 
 def _settings() -> Settings:

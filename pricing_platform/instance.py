@@ -5,6 +5,7 @@ Here belongs what lies around a run. What a run materializes does not.
 
 from __future__ import annotations
 
+import filecmp
 import shutil
 import socket
 from collections.abc import Iterator
@@ -50,8 +51,13 @@ def require_free_port(port: int) -> None:
             ) from None
 
 
-def delete_home(settings: Settings) -> None:
-    """Stops the embedded Postgres and deletes the home.
+def delete_home(settings: Settings) -> list[Path]:
+    """Stops the embedded Postgres and deletes what the platform has made in the home.
+
+    Whatever else stands there is left: a home may be a folder that holds other things too.
+
+    Returns:
+        What was left; the home itself is deleted when there is nothing.
 
     Raises:
         PlatformError: when the folder does not look like a home of the platform.
@@ -60,16 +66,55 @@ def delete_home(settings: Settings) -> None:
 
     home = settings.home_folder
     if not home.exists():
-        return
-    expected = {"warehouse.duckdb", "postgres", "checkpoints", "cache", "reports", "dagster"}
-    if not expected & {path.name for path in home.iterdir()}:
+        return []
+    if not _is_a_home(settings):
         raise PlatformError(
             f"{home} holds nothing that the platform made, so it is left alone.",
             "Set PRICING_HOME to the home that is to be deleted.",
         )
-    if settings.postgres_folder.exists():
+    if _postgres_lock(settings).is_file():
         EmbeddedPostgres(settings.postgres_folder).delete()
-    shutil.rmtree(home)
+    for path in _made_in_the_home(settings):
+        _delete(path)
+    left = sorted(home.iterdir())
+    if not left:
+        home.rmdir()
+    return left
+
+
+def _is_a_home(settings: Settings) -> bool:
+    """Whether a file stands there that only we make; folders of our names may be anybody's."""
+    dagsters = settings.dagster_folder / "dagster.yaml"
+    return (
+        settings.warehouse_path.is_file()
+        or _postgres_lock(settings).is_file()
+        or (dagsters.is_file() and filecmp.cmp(dagsters, _configuration(), shallow=False))
+    )
+
+
+def _postgres_lock(settings: Settings) -> Path:
+    return settings.postgres_folder / "holders"
+
+
+def _made_in_the_home(settings: Settings) -> list[Path]:
+    """All but the data of Postgres, which its server deletes when it has stopped."""
+    warehouse = settings.warehouse_path
+    return [
+        warehouse,
+        warehouse.with_name(f"{warehouse.name}.wal"),
+        settings.checkpoints_folder,
+        settings.cache_folder,
+        settings.reports_folder,
+        settings.dagster_folder,
+    ]
+
+
+def _delete(path: Path) -> None:
+    """Deletes a file, a folder, or a link and not what it points at."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _configuration() -> Path:

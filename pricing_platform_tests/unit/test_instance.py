@@ -1,0 +1,70 @@
+"""What is deleted with a home, and what never is."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pricing_platform.errors import PlatformError
+from pricing_platform.instance import delete_home, prepare_instance
+from pricing_platform.settings import Settings
+
+MADE = ("checkpoints", "cache", "reports", "dagster")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A home in which the platform has built something."""
+    home = tmp_path / "home"
+    for name in MADE:
+        (home / name / "deep").mkdir(parents=True)
+        (home / name / "deep" / "file").touch()
+    (home / "warehouse.duckdb").touch()
+    (home / "warehouse.duckdb.wal").touch()
+    return Settings(home=home)
+
+
+def test_a_home_is_deleted_whole(settings: Settings) -> None:
+    assert delete_home(settings) == []
+    assert not settings.home_folder.exists()
+    assert delete_home(settings) == []
+
+
+def test_what_the_platform_did_not_make_is_left(settings: Settings) -> None:
+    home = settings.home_folder
+    (home / "src").mkdir()
+    (home / "src" / "work.py").touch()
+    (home / ".env").touch()
+    (home / "postgres").mkdir()  # somebody's own: none of our lock files is in it
+    (home / "postgres" / "schema.sql").touch()
+    assert delete_home(settings) == [home / ".env", home / "postgres", home / "src"]
+    assert (home / "src" / "work.py").exists()
+    assert (home / "postgres" / "schema.sql").exists()
+
+
+def test_a_link_is_deleted_and_not_what_it_points_at(settings: Settings, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "large disk"
+    shutil.move(settings.cache_folder, elsewhere)
+    settings.cache_folder.symlink_to(elsewhere)
+    delete_home(settings)
+    assert not settings.home_folder.exists()
+    assert (elsewhere / "deep" / "file").exists()
+
+
+@pytest.mark.parametrize("name", [*MADE, "postgres"])
+def test_a_folder_that_only_looks_like_a_home_is_left_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "own.txt").touch()
+    (tmp_path / name / "dagster.yaml").write_text("storage: {}\n")
+    with pytest.raises(PlatformError, match="nothing that the platform made"):
+        delete_home(Settings(home=tmp_path))
+    assert (tmp_path / name / "own.txt").exists()
+
+
+def test_a_home_in_which_only_dagster_was_prepared_is_deleted(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    prepare_instance(settings)
+    assert delete_home(settings) == []
+    assert not settings.home_folder.exists()
