@@ -44,6 +44,7 @@ _MAJOR_VERSION = 18
 _ROOT_RUNS_AS = "pgserver"
 _START_SECONDS = 300  # recovery after a crash may replay a gigabyte of write-ahead log
 _STOP_SECONDS = 60
+_START_TOLERANCE_SECONDS = 3  # the kernel tells it from the boot, which it knows to the second
 _SOCKET_PATH_LIMIT = 107
 _PREFIX = "pricing-platform-"
 _MEGABYTE = 1024 * 1024
@@ -208,12 +209,28 @@ class EmbeddedPostgres:
         """Whose pid the file holds; a process that does not work on our data is not the server."""
         try:
             process = psutil.Process(int(lines[0])) if lines else None
-            on_our_data = process and Path(process.cwd()) == self._data.resolve()
+            return process if process and self._works_on_our_data(process, lines) else None
         except (psutil.NoSuchProcess, ValueError):  # also a zombie, or half a file
             return None
-        except psutil.AccessDenied:  # it became another user's
-            return None
-        return process if on_our_data else None
+
+    def _works_on_our_data(self, process: psutil.Process, lines: Sequence[str]) -> bool:
+        """By its working folder, or by what everybody may see of it where that is denied.
+
+        Containers commonly lack the capability to look at another user's process, and to root
+        the server is one. A process that can't be told from the server counts as the server:
+        started beside a live one, a second would destroy the data.
+        """
+        data = self._data.resolve()
+        try:
+            return Path(process.cwd()) == data
+        except psutil.AccessDenied:
+            pass
+        try:
+            if process.uids().real != data.stat().st_uid:
+                return False
+            return str(data) in process.cmdline() or _started_when_said(process, lines)
+        except psutil.AccessDenied:
+            return True
 
     def _pid_file(self) -> list[str]:
         try:
@@ -378,7 +395,7 @@ class EmbeddedPostgres:
         if server is None:
             return
         user = self._server_user()
-        binaries = Path(server.process.exe()).parent
+        binaries = _program(server.process).parent
         stop = [binaries / "pg_ctl", "-D", self._data.resolve(), "-m", "fast", "-w"]
         finished = _run_as(user, [*stop, "-t", _STOP_SECONDS, "stop"])
         if finished.returncode != 0:
@@ -526,6 +543,22 @@ def _copy_binaries(packaged: Path, target: Path) -> None:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
     temporary.rename(target)
+
+
+def _started_when_said(process: psutil.Process, lines: Sequence[str]) -> bool:
+    """Whether the process is as old as its ``postmaster.pid`` says in the third line."""
+    try:
+        return abs(process.create_time() - int(lines[2])) < _START_TOLERANCE_SECONDS
+    except (IndexError, ValueError):
+        return False
+
+
+def _program(server: psutil.Process) -> Path:
+    """What the server runs; from its command line where looking at the process is denied."""
+    try:
+        return Path(server.exe())
+    except psutil.AccessDenied:
+        return Path(server.cmdline()[0])
 
 
 def _make_socket_folder(user: pwd.struct_passwd) -> Path:

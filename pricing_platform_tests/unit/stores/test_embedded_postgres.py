@@ -66,9 +66,11 @@ def open_folder() -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def hold(folder: Path, user: str | None = None) -> subprocess.Popen[str]:
+def hold(
+    folder: Path, user: str | None = None, *, under: tuple[str, ...] = ()
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(folder), *([user] if user else [])],
+        [*under, sys.executable, "-c", HOLDER, str(folder), *([user] if user else [])],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -218,6 +220,69 @@ def test_a_pid_that_another_process_has_by_now_does_not_stop_the_start(folder: P
         other.kill()
         other.wait()
         server.release()
+
+
+def deny_looking(monkeypatch: pytest.MonkeyPatch, *what: str) -> None:
+    """As where the capability to look at another user's processes was dropped."""
+
+    def denied(process: psutil.Process) -> str:
+        raise psutil.AccessDenied(process.pid)
+
+    for name in what:
+        monkeypatch.setattr(psutil.Process, name, denied)
+
+
+def test_a_server_that_may_not_be_looked_at_is_told_by_its_command_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deny_looking(monkeypatch, "cwd", "exe")
+    first, second = EmbeddedPostgres(folder), EmbeddedPostgres(folder)
+    assert answer(first) == answer(second) == 1
+    pid = pid_of(folder)
+    owner = (folder / "data").stat().st_uid
+    with subprocess.Popen(["sleep", "60"], user=owner if os.geteuid() == 0 else None) as other:
+        an_hour_ago = str(int(time.time()) - 3600)
+        assert first._process([str(other.pid), "", an_hour_ago]) is None
+        other.kill()
+    first.release()
+    assert is_serving(pid)
+    second.release()
+    assert not is_serving(pid)
+
+
+def test_a_process_of_which_nothing_can_be_seen_counts_as_the_server(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = EmbeddedPostgres(folder), EmbeddedPostgres(folder)
+    assert answer(first) == 1
+    pid = pid_of(folder)
+    with monkeypatch.context() as denied:
+        deny_looking(denied, "cwd", "cmdline", "uids")
+        assert answer(second) == 1
+        assert pid_of(folder) == pid
+    first.release()
+    second.release()
+
+
+@needs_root
+def test_root_that_may_not_trace_processes_starts_shares_and_stops_the_server(
+    folder: Path,
+) -> None:
+    setpriv = ("setpriv", "--bounding-set", "-sys_ptrace")
+    if not shutil.which("setpriv") or subprocess.run([*setpriv, "true"], check=False).returncode:
+        pytest.skip("the capability to trace processes cannot be dropped here")
+    first = hold(folder, under=setpriv)
+    pid = said_pid(first)
+    first.kill()
+    first.wait()
+    assert is_serving(pid)
+    second, third = hold(folder, under=setpriv), hold(folder, under=setpriv)
+    assert {said_pid(second), said_pid(third)} == {pid}
+    let_go(second)
+    assert is_serving(pid)
+    let_go(third)
+    assert not is_serving(pid)
+    assert not (folder / "data" / "postmaster.pid").exists()
 
 
 def test_a_home_that_was_deleted_under_the_server_starts_anew(folder: Path) -> None:
