@@ -16,7 +16,6 @@ import polars as pl
 from pricing_platform.catalog.normalising import (
     DESCRIPTION_LIMIT,
     FIELD_SEPARATOR,
-    PRICE_NAME,
     QUANTITIES,
     TEXT_TEMPLATE,
     TEXT_TEMPLATE_VERSION,
@@ -146,11 +145,12 @@ SELECT
     list_filter(
         map_entries(raw.attributes),
         lambda e: NOT list_contains(coalesce(withheld.names, []), e.key)
-            AND NOT regexp_matches(e.key, '{PRICE_NAME}')
     ) AS published,
     concat(
         {_one_text("raw.brand")}, {_FIELD}, {_one_text("raw.category")}, {_FIELD},
         replace({_one_text(f"left(raw.description, {UNCLEANED_LIMIT})")}, chr(10), ' '), {_FIELD},
+        array_to_string(list_transform(published, lambda e: {_one_text("e.key")}), {_VALUE}),
+        {_FIELD},
         array_to_string(
             list_transform(published, lambda e: {_one_text(f"left(e.value, {VALUE_LIMIT})")}),
             {_VALUE}
@@ -161,6 +161,7 @@ JOIN raw_listings AS raw USING (raw_id)
 LEFT JOIN withheld ON withheld.source = raw.source
 WHERE rule IS NULL
 """
+# A word that the limit cuts is dropped: its first letters may be those of a currency.
 _SPLIT = f"""
 SELECT
     * EXCLUDE (published, document),
@@ -169,15 +170,14 @@ SELECT
     coalesce(nullif(trim(parts[2]), ''), 'unknown') AS category,
     CASE
         WHEN length(parts[3]) > {DESCRIPTION_LIMIT}
-            THEN regexp_replace(left(trim(parts[3]), {DESCRIPTION_LIMIT}), ' [^ ]*$', '')
+            THEN regexp_replace(left(trim(parts[3]), {DESCRIPTION_LIMIT}), '(?: [^ ]*|\w+)$', '')
         ELSE trim(parts[3])
     END AS description,
+    string_split(parts[4], {_VALUE}) AS names,
     list_filter(
-        list_zip(
-            list_transform(published, lambda e: e.key),
-            list_transform(string_split(parts[4], {_VALUE}), lambda v: trim(v))
-        ),
-        lambda e: e[2] <> ''
+        list_zip(names, list_transform(string_split(parts[5], {_VALUE}), lambda v: trim(v))),
+        lambda e, place: e[2] <> '' AND NOT names_a_price(e[1])
+            AND list_position(names, e[1]) = place
     ) AS entries
 FROM ({cleaned("joined", "document")})
 """

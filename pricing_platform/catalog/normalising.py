@@ -4,6 +4,10 @@ Here belong the steps of cleaning and the template of an item's text. Which list
 belongs to :mod:`pricing_platform.catalog.curation`, which runs all this over whole tables.
 
 A step says by a cheap test which texts need it: most need none. The patterns are RE2's.
+
+That no text gives an amount of money away holds line by line: no pattern of money matches a line's
+end or a separator, and spaces are folded before amounts are sought. So what was cleaned field by
+field stays clean when the template puts the fields on lines of their own.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import duckdb
 
 from pricing_platform.settings import sql_folder
 
-TEXT_TEMPLATE_VERSION = "1"
+TEXT_TEMPLATE_VERSION = "2"
 """Of the template below and of the cleaning before it."""
 
 DESCRIPTION_LIMIT = 2_000
@@ -37,21 +41,28 @@ _LEAD_IN = (
     "now|only|just|was|list|retail|sale|regular|everyday|special|our|price[ds]?|msrp|rrp|save"
     "|from|for|under|over|at"
 )
+_WORDS = f"{_CODES}|dollars?|euros?|cents?"
+_PRICE_WORDS = "price[ds]?|msrp|rrp"
 MONEY = (
-    r"(?i)(\bsize\W{0,2}eur\W?\d+(?:[.,]5)?\b)"  # the one group: a shoe size, which is kept
-    rf"|(?:\b(?:{_LEAD_IN})\b[\s:=-]*){{0,4}}(?:"
-    rf"(?:(?:us|ca|au|[acs])?\$|[€£¥₹]|\b(?:{_CODES})\b)\s?{_NUMBER}(?:\s?(?:{_CODES})\b)?"
-    rf"|\b{_NUMBER}\s?(?:[$€£¥₹¢]|(?:{_CODES}|dollars?|euros?|cents?)\b)"
-    rf"|\b(?:price[ds]?|msrp|rrp)\b(?:\s(?:is|was|of))?\s?[:=]\s?{_NUMBER})"
+    r"(?i)(\bsize[ :.,(-]{0,2}eur[ .:-]?\d+(?:[.,]5)?\b)"  # the one group: a shoe size, kept
+    rf"|(?:\b(?:{_LEAD_IN})\b[ :=-]*){{0,4}}(?:"
+    rf"(?:(?:us|ca|au|[acs])?\$|[€£¥₹]|\b(?:{_CODES})\b) ?{_NUMBER}(?: ?(?:{_CODES})\b)?"
+    rf"|\b(?:{_CODES})\d+[.,]\d\d\b"
+    rf"|\b{_NUMBER} ?(?:[$€£¥₹¢]|(?:{_WORDS})\b)"
+    rf"|\b(?:{_PRICE_WORDS})\b(?: (?:is|was|of))? ?[:=] ?{_NUMBER})"
 )
-"""An amount of money, with the words that lead to it."""
+"""An amount of money, with the words that lead to it. It matches no end of a line."""
 
-MONEY_HINT = rf"(?i)[$€£¥₹¢]|\b(?:{_CODES}|dollars?|euros?|cents?|price[ds]?|msrp|rrp)\b"
+MONEY_HINT = rf"(?i)[$€£¥₹¢]|(?:\b|\d)(?:{_WORDS}|{_PRICE_WORDS})(?:\b|\d)"
 """What every text with an amount of money has."""
 
-_UNSEEN = r"\x00-\x1d\x7f-\x{a0}\x{200b}-\x{200f}\x{2028}-\x{202f}\x{feff}\x{fffd}"
+_MONEY_WORDS = "[$€£¥₹¢]|usd|eur|gbp|cad|aud|chf|jpy|inr|dollar|cent|price|msrp|rrp"
+"""Without any of these no text matches ``MONEY``."""
 
-PRICE_NAME = r"(?i)\b(?:price|msrp|rrp)(?:\b|_)"
+_SPACES = r"\x{1680}\x{2000}-\x{200f}\x{2028}-\x{202f}\x{205f}\x{3000}"
+_UNSEEN = rf"\x00-\x1d\x7f-\x{{a0}}{_SPACES}\x{{feff}}\x{{fffd}}"
+
+PRICE_NAME = rf"(?i)(?:\b|_)(?:{_PRICE_WORDS})(?:\b|_)"
 """Attributes that are named after the price are never part of an item."""
 
 GARBLED = "[ÂÃâ][\u0080-\u00bf€™œ“”–ž]"
@@ -64,7 +75,7 @@ concat_ws(
     'Brand: ' || brand,
     'Category: ' || nullif(category, 'unknown'),
     nullif(array_to_string(
-        list_transform(entries, lambda e: trim(replace(e[1], '_', ' ')) || ': ' || e[2]), chr(10)
+        list_transform(entries, lambda e: name_shown(e[1]) || ': ' || e[2]), chr(10)
     ), ''),
     nullif(description, '')
 )
@@ -102,6 +113,14 @@ LEFT JOIN units AS distance ON distance.name = unit_name(length.unit || length.m
 volume is multiplied by the pack count."""
 
 
+def has_money(column: str) -> str:
+    """SQL for whether a text holds an amount of money: whether taking amounts out changes it."""
+    return (
+        f"(regexp_matches({column}, '{MONEY_HINT}')"
+        rf" AND regexp_replace({column}, '{MONEY}', '\1', 'g') <> {column})"
+    )
+
+
 @dataclass(frozen=True)
 class TextStep:
     """A step of cleaning: a ``{text}`` for which ``when`` holds becomes ``then``."""
@@ -126,22 +145,43 @@ TEXT_STEPS = (
         r"|<!--[^\x1e\x1f]*?-->|</?[a-z][^<>\x1e\x1f]*>', ' ', 'g')",
     ),
     TextStep(
-        "take amounts of money out",
-        f"regexp_matches({{text}}, '{MONEY_HINT}')",
-        f"regexp_replace({{text}}, '{MONEY}', '\\1', 'g')",
-    ),
-    TextStep(
         "fold spaces and control characters",
         f"regexp_matches({{text}}, '[{_UNSEEN}]|  ')",
         f"regexp_replace({{text}}, '[ {_UNSEEN}]+', ' ', 'g')",
     ),
+    TextStep(
+        "take amounts of money out",
+        f"regexp_matches({{text}}, '{MONEY_HINT}')",
+        "without_money({text})",
+    ),
 )
+
+_MACROS = rf"""
+CREATE OR REPLACE TEMP MACRO has_money(text) AS
+    {has_money("text")};
+CREATE OR REPLACE TEMP MACRO without_money(text) AS
+    list_transform(
+        [regexp_replace(regexp_replace(text, '{MONEY}', '\1', 'g'), ' +', ' ', 'g')],
+        lambda once: CASE
+            WHEN has_money(once)
+                THEN regexp_replace(once, '(?i)(?:(?:{_MONEY_WORDS})| )+', ' ', 'g')
+            ELSE once
+        END
+    )[1];
+CREATE OR REPLACE TEMP MACRO name_shown(name) AS trim(replace(name, '_', ' '));
+CREATE OR REPLACE TEMP MACRO names_a_price(name) AS
+    regexp_matches(name, '{PRICE_NAME}') OR has_money(name_shown(name));
+"""
+"""Taking an amount out may bring a sign beside a number ('$ $5 5'). Of such a text, which is rare,
+all signs and words of money are taken: a second pass could bring others together."""
 
 
 def prepare(connection: duckdb.DuckDBPyConnection) -> None:
     """Makes the functions and macros known that cleaning calls."""
     connection.create_function("repair_text", repair_text, ["VARCHAR"], "VARCHAR")
-    connection.execute((sql_folder() / "curation" / "quantities.sql").read_text(encoding="utf-8"))
+    for file in ("quantities.sql", "reading.sql"):
+        connection.execute((sql_folder() / "curation" / file).read_text(encoding="utf-8"))
+    connection.execute(_MACROS)
 
 
 def repair_text(text: str) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pricing_platform.catalog.normalising import MONEY, MONEY_HINT
+from pricing_platform.catalog.normalising import has_money
 from pricing_platform.catalog.records import STAGED_AS
 from pricing_platform.stores.warehouse import Warehouse
 
@@ -131,10 +131,7 @@ SELECT
     source, NULL AS category, 'an amount of money in the text' AS expression,
     []::VARCHAR[] AS attributes, count(*) AS row_count, 1.0 AS share_explained
 FROM curated.items
-WHERE regexp_matches(text, '{MONEY_HINT}')
-    AND len(list_filter(
-        regexp_extract_all(text, '{MONEY}'), lambda m: NOT regexp_matches(m, '(?i)^size')
-    )) > 0
+WHERE {has_money("text")}
 GROUP BY source
 """
 

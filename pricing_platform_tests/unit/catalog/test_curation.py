@@ -4,12 +4,15 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from pricing_platform.catalog.curation import curate_listings, unaccounted_rows
 from pricing_platform.catalog.ingestion import ingest_source
-from pricing_platform.catalog.normalising import DESCRIPTION_LIMIT
+from pricing_platform.catalog.normalising import DESCRIPTION_LIMIT, has_money
 from pricing_platform.catalog.price_leaks import LEAK_SCHEMA
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform_tests.unit.catalog.published_rows import (
@@ -170,6 +173,115 @@ def test_what_gives_the_price_away_is_in_no_attribute_and_no_text(warehouse: War
     assert set(listing["attributes"]) == {"Material", "Category"}
     assert "1299" not in listing["text"]
     assert "15" not in listing["text"]
+
+
+def test_lines_that_meet_are_no_amount_of_money(warehouse: Warehouse) -> None:
+    listing = one(
+        warehouse, description=["Euro pillow sham cover"], features=[], categories=[],
+        details={"Number of Pieces": "4"},
+    )  # fmt: skip
+    assert "Number of Pieces: 4\nEuro pillow sham cover" in listing["text"]
+    assert not has_money_in([listing["text"]])
+
+
+def test_names_of_attributes_are_cleaned_too(warehouse: Warehouse) -> None:
+    listing = one(
+        warehouse,
+        categories=[],
+        details={
+            "Shipping $4.99": "yes",
+            "Tom &amp; <b>Jerry</b>": "1",
+            "Tom & Jerry ": "2",
+            "Tom & Jerry": "3",
+            "Retail_price": "15",
+            "Priced": "15",
+            "5_usd": "x",
+        },
+    )
+    assert listing["attributes"] == {
+        "Shipping ": "yes",
+        "Tom & Jerry ": "1",
+        "Tom & Jerry": "3",
+    }
+
+
+PIECES = st.sampled_from(
+    [
+        *(
+            "$",
+            "€",
+            "US$",
+            "USD",
+            "eur",
+            "euros",
+            "cents",
+            "dollars",
+            "price",
+            "msrp",
+            "size",
+            "is",
+        ),
+        *(
+            "5",
+            "42",
+            "1,299",
+            "12.5",
+            "4",
+            ".",
+            ",",
+            ":",
+            "=",
+            "-",
+            "_",
+            " ",
+            " ",
+            "  ",
+            "\n",
+            "\t",
+        ),
+        *(
+            "\xa0",
+            "\u2009",
+            "\x1e",
+            "\x1f",
+            "<b>",
+            "</b>",
+            "&euro;",
+            "&#36;",
+            "&nbsp;",
+            "save",
+            "x",
+        ),
+    ]
+)
+FIELD = st.lists(PIECES, max_size=8).map("".join)
+PUBLISHED = st.fixed_dictionaries(
+    {
+        "title": FIELD.map("Thing {}".format),
+        "store": FIELD,
+        "main_category": FIELD,
+        "description": st.lists(FIELD, max_size=2),
+        "features": st.lists(FIELD, max_size=2),
+        "details": st.dictionaries(FIELD, FIELD, max_size=4),
+    }
+)
+
+
+def has_money_in(texts: list[str]) -> list[str]:
+    query = f"SELECT text FROM (SELECT unnest(?::VARCHAR[]) AS text) WHERE {has_money('text')}"
+    return [text for (text,) in duckdb.execute(query, [texts]).fetchall()]
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(PUBLISHED, min_size=50, max_size=200))
+@example([{"title": "save $ $5 5", "details": {"$ $5 5": "$ $5 5"}}])
+@example([{"description": ["x" * (DESCRIPTION_LIMIT - 4) + "5usdabc"]}])
+def test_no_text_holds_an_amount_of_money(
+    tmp_path_factory: pytest.TempPathFactory, published: list[dict[str, Any]]
+) -> None:
+    warehouse = Warehouse(tmp_path_factory.mktemp("money") / "warehouse.duckdb")
+    curate(warehouse, [amazon_row(n, **row) for n, row in enumerate(published)])
+    assert has_money_in([listing["text"] for listing in kept(warehouse)]) == []
 
 
 def test_identity_is_the_same_in_every_snapshot(warehouse: Warehouse, tmp_path: Path) -> None:

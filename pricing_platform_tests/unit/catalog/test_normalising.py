@@ -54,6 +54,11 @@ CLEANED = {
     "Just 5 left, from 3 to 12": "Just 5 left, from 3 to 12",
     "Price tag holder, 10 pieces": "Price tag holder, 10 pieces",
     "50 cent coin": " coin",
+    "USD12.99 and 12usd": " and ",
+    "INR18650 battery": "INR18650 battery",
+    "12\u2009€": "",
+    "$\xa012.99": "",
+    "save $ $5 5, more": "save 5, more",
     # HTML, entities and broken encodings.
     "<p>One</p><br/>two<ul><li>three</li></ul>": " One two three ",
     "a<script>var x = '<b>' + 1;</script>b<!-- no -->c<style>p {}</style>d": "a b c d",
