@@ -1,7 +1,8 @@
-"""What tests of several packages share: one embedded Postgres a session, one database a test."""
+"""What all tests share: no configuration, one embedded Postgres, and one database a test."""
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -10,8 +11,23 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from pricing_platform.settings import Settings
 from pricing_platform.stores.embedded_postgres import EmbeddedPostgres
 from pricing_platform.stores.postgres import Postgres
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unconfigured() -> Iterator[None]:
+    """Nothing that whoever runs the tests has configured is used, their own Postgres least of all.
+
+    What is configured for the tests themselves, as in PRICING_TEST_PICTURES, stays.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.upper().startswith("PRICING_") and not name.startswith("PRICING_TEST_"):
+                patch.delenv(name)
+        patch.setitem(Settings.model_config, "env_file", None)
+        yield
 
 
 @pytest.fixture(scope="session")
