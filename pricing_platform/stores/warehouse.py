@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from typing import Any
 import duckdb
 import polars as pl
 import psutil
+from filelock import FileLock, Timeout
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.settings import Settings, sql_folder
@@ -139,13 +140,22 @@ class Warehouse:
 
     @contextmanager
     def staging_folder(self) -> Iterator[Path]:
-        """A temporary folder beside the warehouse for Parquet files on their way into it."""
+        """A temporary folder beside the warehouse for Parquet files on their way into it.
+
+        Its lock is held as long as it is in use, so that those that a killed process left are
+        known by theirs, and go.
+        """
         make_folder(self._staging)
-        folder = Path(tempfile.mkdtemp(dir=self._staging))
+        with FileLock(self._staging.with_name(".staging.lock")):  # none is there without its lock
+            _sweep(self._staging)
+            folder = Path(tempfile.mkdtemp(dir=self._staging))
+            lock = _lock_of(folder)
+            lock.acquire()
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            lock.release()
 
     def frame(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> pl.DataFrame:
         """The rows of a query as a frame; the connection is closed when this returns."""
@@ -327,6 +337,17 @@ def make_folder(folder: Path) -> None:
             f"The folder {folder} cannot be created: {error.strerror}.",
             "Set PRICING_HOME to a folder that you may write to.",
         ) from None
+
+
+def _sweep(staging: Path) -> None:
+    """Deletes the staging folders that nobody uses any more."""
+    for folder in staging.iterdir():
+        with suppress(Timeout, OSError), _lock_of(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lock_of(folder: Path) -> FileLock:
+    return FileLock(folder / ".lock", blocking=False)
 
 
 def _definitions() -> dict[str, tuple[str, str]]:

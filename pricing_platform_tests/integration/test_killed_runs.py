@@ -115,6 +115,8 @@ def test_killed_at_every_step_and_run_again_ends_like_an_undisturbed_run(tmp_pat
     leftovers = [
         path
         for path in killed.settings.home_folder.rglob("*")
-        if path.name.startswith(".partial") or path.name.endswith(".unfinished")
+        if path.name.startswith(".partial")
+        or path.name.endswith(".unfinished")
+        or path.parent == killed.settings.cache_folder / "staging"
     ]
     assert leftovers == []

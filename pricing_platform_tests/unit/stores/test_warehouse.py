@@ -271,3 +271,22 @@ def test_staging_folders_are_removed_also_after_an_error(warehouse: Warehouse) -
     with pytest.raises(ZeroDivisionError):
         refresh(warehouse, [FAMILIES], fail, inputs="1")
     assert list((warehouse.path.parent / "cache" / "staging").iterdir()) == []
+
+
+def test_staging_folders_of_killed_processes_go_and_those_in_use_stay(warehouse: Warehouse) -> None:
+    code = """
+        import os, pathlib, signal, sys
+        from pricing_platform.stores.warehouse import Warehouse
+        with Warehouse(pathlib.Path(sys.argv[1])).staging_folder() as folder:
+            (folder / "half-written.parquet").touch()
+            print(folder, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    with other_process(code, warehouse.path) as killed:
+        left = Path(killed.communicate()[0].strip())
+    assert (left / "half-written.parquet").exists()
+    with warehouse.staging_folder() as first:
+        assert not left.exists()
+        with warehouse.staging_folder() as second:
+            assert {path.name for path in first.parent.iterdir()} == {first.name, second.name}
+    assert list(first.parent.iterdir()) == []
