@@ -126,7 +126,11 @@ def index_recall(postgres: PostgresResource) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=recall.overall >= RECALL_MINIMUM and recall.filtered >= FILTERED_RECALL_MINIMUM,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"recall_at_10": recall.overall, "filtered_recall_at_10": recall.filtered},
+        metadata={
+            "recall_at_10": recall.overall,
+            "filtered_recall_at_10": recall.filtered,
+            "by_index": recall.by_index,
+        },
     )
 
 

@@ -1,15 +1,12 @@
 """The record from which all evaluation follows: what each technique says of each item."""
 
 import time
-from collections.abc import Callable
-from functools import cache
 
 import dagster as dg
 
 from pricing_platform.assets.reporting import OWNERS, RefreshConfig, table_metadata
-from pricing_platform.assets.training import current_fitting
+from pricing_platform.assets.training import current_fitting, loaded_once
 from pricing_platform.catalog.configured_sources import configured_sources
-from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.catalog.reference_prices import read_reference_prices
 from pricing_platform.evaluation.reference import NOISE_FLOOR
 from pricing_platform.partitions import partitions_of
@@ -21,8 +18,9 @@ from pricing_platform.resources import (
     PostgresResource,
     WarehouseResource,
 )
-from pricing_platform.retrieval.item_embeddings import load_item_set
 from pricing_platform.stores.warehouse import Warehouse
+
+_PARTITIONS = (*technique_names(), NOISE_FLOOR)
 
 
 @dg.asset(
@@ -31,7 +29,7 @@ from pricing_platform.stores.warehouse import Warehouse
     kinds={"duckdb", "pytorch"},
     owners=OWNERS,
     code_version=PREDICTIONS_VERSION,
-    partitions_def=partitions_of([*technique_names(), NOISE_FLOOR]),
+    partitions_def=partitions_of(_PARTITIONS),
     backfill_policy=dg.BackfillPolicy.single_run(),
     pool="training",
 )
@@ -45,10 +43,11 @@ def predictions(
 ) -> dg.MaterializeResult[None]:
     """One row an item and technique: the record from which all evaluation follows."""
     store = warehouse.open()
+    fitting = current_fitting(store, models)
     maker = PredictionMaker(
         store,
-        current_fitting(store, models),
-        _loaded_once(store, postgres),
+        fitting,
+        loaded_once(store, postgres, fitting),
         references=lambda: read_reference_prices(configured_sources(warehouse.settings())),
         progress=progress.of(context),
     )
@@ -64,21 +63,11 @@ def predictions(
             },
             partition_key=technique,
         )
+    store.drop_partitions(PREDICTIONS, "technique", keep=_PARTITIONS)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(store.data_version(PREDICTIONS)),
         metadata=table_metadata(store, PREDICTIONS),
     )
-
-
-def _loaded_once(store: Warehouse, postgres: PostgresResource) -> Callable[[], ItemSet]:
-    """All items, read when they are first asked for: a run with nothing to do reads none."""
-
-    @cache
-    def items() -> ItemSet:
-        with postgres.open() as server:
-            return load_item_set(store, server)
-
-    return items
 
 
 def _headline(store: Warehouse, technique: str) -> dict[str, float]:

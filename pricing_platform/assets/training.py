@@ -1,13 +1,15 @@
 """The assets that fit techniques: one checkpoint a technique, fitted on the train split."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import dagster as dg
 
 from pricing_platform.assets.reporting import OWNERS, RefreshConfig
 from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.errors import PlatformError
 from pricing_platform.finetuning.checkpoints import Checkpoint
 from pricing_platform.pricing.fitting import FITTING_VERSION, Fitting, fit
 from pricing_platform.resources import (
@@ -25,6 +27,25 @@ CLASSICAL = ("category_median", "tfidf_ridge", "comparables", "stack")
 def current_fitting(store: Warehouse, models: ModelsResource) -> Fitting:
     """What the checkpoints of the current items are named by."""
     return Fitting.current(store, models.cached_encoder().identity, models.settings())
+
+
+def loaded_once(
+    store: Warehouse, postgres: PostgresResource, fitting: Fitting
+) -> Callable[[], ItemSet]:
+    """All items, read when they are first asked for: a run with nothing to do reads none."""
+
+    @cache
+    def items() -> ItemSet:
+        with postgres.open() as server:
+            found = load_item_set(store, server, fitting.encoder)
+        if store.data_version("curated.items") != fitting.items_version:
+            raise PlatformError(
+                "The items were replaced while they were about to be learnt from.",
+                "Run again when the run that replaced them has ended.",
+            )
+        return found
+
+    return items
 
 
 def training_asset(
@@ -54,10 +75,7 @@ def training_asset(
         store = warehouse.open()
         fitting = current_fitting(store, models)
 
-        def items() -> ItemSet:
-            with postgres.open() as server:
-                return load_item_set(store, server)
-
+        items = loaded_once(store, postgres, fitting)
         fitted = {
             technique: fit(
                 technique, fitting, items, force=config.force, progress=progress.of(context)

@@ -32,6 +32,8 @@ _SCHEMA: dict[str, Any] = {
     "query_index": pl.Int64,
     "rank": pl.Int64,
     "item_id": pl.String,
+    "source": pl.String,
+    "category": pl.String,
     "title": pl.String,
     "similarity": pl.Float64,
     "price": pl.Float64,
@@ -44,7 +46,10 @@ _FILTER = """
     AND (%(split)s::text IS NULL OR i.split = %(split)s)
     AND (%(excluded_family)s::text IS NULL OR i.family_id IS DISTINCT FROM %(excluded_family)s)
 """
-_COLUMNS = "i.item_id, i.title, 1 - distance, i.price, i.currency, i.price_observed_at"
+_COLUMNS = (
+    "i.item_id, i.source, i.category, i.title, 1 - distance, i.price, i.currency,"
+    " i.price_observed_at"
+)
 # The index gives the neighbours in roughly the right order, so they are sorted once more.
 _BY_INDEX = f"""
 WITH nearest AS MATERIALIZED (
@@ -74,6 +79,7 @@ class Recall:
 
     ``overall`` is without a filter, ``filtered`` under the category whose share of the items is
     nearest to one per cent; ``rows_returned`` is the fewest that a filtered search gave.
+    ``by_index`` says whether the unfiltered search goes by the HNSW index at all.
     """
 
     overall: float
@@ -81,6 +87,7 @@ class Recall:
     category: str | None
     category_share: float
     rows_returned: int
+    by_index: bool
 
 
 def find_comparables(
@@ -106,8 +113,8 @@ def find_comparables(
         exact_rows: up to how many matching items to search exactly, for a measurement.
 
     Returns:
-        ``query_index``, ``rank`` (from 1), ``item_id``, ``title``, ``similarity`` (cosine),
-        ``price``, ``currency``, ``price_observed_at``, ``age`` of the price.
+        ``query_index``, ``rank`` (from 1), ``item_id``, ``source``, ``category``, ``title``,
+        ``similarity`` (cosine), ``price``, ``currency``, ``price_observed_at``, ``age`` of the price.
     """
     families = excluded_family_ids or [None] * len(vectors)
     filters: dict[str, Any] = {"category": category, "split": split, "excluded_family": None}
@@ -116,15 +123,16 @@ def find_comparables(
         exact = _matching(connection, filters, exact_rows + 1) <= exact_rows
         _set_index_search(connection, max(ef_search, k))
         for query, (vector, family) in enumerate(zip(vectors, families, strict=True)):
-            rows = connection.execute(
-                _EXACTLY if exact else _BY_INDEX,
-                {
-                    **filters,
-                    "excluded_family": family,
-                    "vector": HalfVector(vector),
-                    "k": k,
-                },
-            ).fetchall()
+            asked = {
+                **filters,
+                "excluded_family": family,
+                "vector": HalfVector(vector),
+                "k": k,
+            }
+            rows = [] if exact else connection.execute(_BY_INDEX, asked).fetchall()
+            # The index gives up where a filter's matches all lie far from the query.
+            if len(rows) < k:
+                rows = connection.execute(_EXACTLY, asked).fetchall()
             found += [(query, rank, *row) for rank, row in enumerate(rows, 1)]
     frame = pl.DataFrame(found, schema=_SCHEMA, orient="row")
     return frame.with_columns(age=datetime.now(UTC) - pl.col("price_observed_at"))
@@ -163,7 +171,21 @@ def measure_recall(
 
     overall, rows = recall(None)
     filtered, rows = recall(category) if category is not None else (overall, rows)
-    return Recall(overall, filtered, category, share, rows)
+    by_index = bool(len(vectors)) and _goes_by_index(postgres, vectors[0], k)
+    return Recall(overall, filtered, category, share, rows, by_index)
+
+
+def _goes_by_index(postgres: Postgres, vector: Vectors, k: int) -> bool:
+    """Whether Postgres plans the unfiltered search over the HNSW index."""
+    asked = {
+        **dict.fromkeys(("category", "split", "excluded_family")),
+        "vector": HalfVector(vector),
+        "k": k,
+    }
+    with postgres.connection(read_only=True) as connection:
+        _set_index_search(connection, EF_SEARCH)
+        plan = connection.execute(f"EXPLAIN {_BY_INDEX}", asked).fetchall()
+    return any("item_embeddings_hnsw" in line for (line,) in plan)
 
 
 def _matching(connection: psycopg.Connection[Any], filters: dict[str, Any], limit: int) -> int:

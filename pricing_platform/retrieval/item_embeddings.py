@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow.parquet as pq
 
@@ -63,14 +64,13 @@ class _CuratedItems:
 
     def batches(self) -> Iterator[pl.DataFrame]:
         columns = ["item_id", *_ITEMS.columns]
-        stored = [name for name in columns if name not in ("content_hash", "fingerprint")]
-        select = f"SELECT {', '.join(stored)}, sha256(text) AS content_hash FROM curated.items"
-        for batch in self._read(select):
+        stored = [name for name in columns if name != "fingerprint"]
+        for batch in self._read(f"SELECT {', '.join(stored)} FROM curated.items"):
             yield self._with_fingerprint(batch).select(columns)
 
     def identified(self) -> Iterator[pl.DataFrame]:
         """item_id, title and content_hash of all items, a batch at a time."""
-        return self._read("SELECT item_id, title, sha256(text) AS content_hash FROM curated.items")
+        return self._read("SELECT item_id, title, content_hash FROM curated.items")
 
     def _read(self, select: str) -> Iterator[pl.DataFrame]:
         """By way of a file, so that no connection is open while the batches are worked on."""
@@ -85,24 +85,15 @@ class _CuratedItems:
 
     def texts(self, keys: Sequence[str]) -> pl.DataFrame:
         found = self._warehouse.frame(
-            "SELECT item_id AS key, text, sha256(text) AS content_hash FROM curated.items"
+            "SELECT item_id AS key, text, content_hash FROM curated.items"
             " WHERE item_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY item_id",
             [list(keys)],
         )
         return self._with_fingerprint(found)
 
     def _with_fingerprint(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Of all that an embedding follows from; the text enters by its sha256."""
-        return rows.with_columns(
-            pl.Series(
-                "fingerprint",
-                [
-                    fingerprint(content, TEXT_TEMPLATE_VERSION, CHUNKER_VERSION, self._identity)
-                    for content in rows["content_hash"]
-                ],
-                dtype=pl.String,
-            )
-        )
+        found = _fingerprints(rows["content_hash"], self._identity)
+        return rows.with_columns(pl.Series("fingerprint", found, dtype=pl.String))
 
 
 def reconcile_item_embeddings(
@@ -160,43 +151,58 @@ def _embedded(postgres: Postgres, item_ids: pl.Series) -> pl.DataFrame:
 def load_item_set(
     warehouse: Warehouse,
     postgres: Postgres,
+    encoder: str,
     where: str = "true",
     parameters: Mapping[str, Any] | None = None,
 ) -> ItemSet:
     """The items of ``curated.items`` beside their embeddings, in the order of their ids.
 
     Args:
+        encoder: the identity of the encoder whose embeddings are asked for.
         where: a condition in DuckDB's SQL, with ``$name`` for each of the parameters.
 
     Raises:
-        PlatformError: when an item has no embedding of its current text.
+        PlatformError: when an item has no embedding of its current text by this encoder.
     """
     frame = warehouse.frame(
-        f"SELECT *, sha256(text) AS text_sha256 FROM curated.items WHERE {where} ORDER BY item_id",
-        parameters or (),
+        f"SELECT * FROM curated.items WHERE {where} ORDER BY item_id", parameters or ()
     )
-    positions = {
-        key: row for row, key in enumerate(frame.select("item_id", "text_sha256").iter_rows())
-    }
+    expected = _fingerprints(frame["content_hash"], encoder)
     embeddings = np.empty((frame.height, DIMENSIONS), dtype=np.float32)
-    found = 0
-    with postgres.connection(read_only=True) as connection:
-        cursor = connection.cursor(binary=True)
-        cursor.execute(
-            "SELECT item_id, content_hash, embedding FROM catalog.item_embeddings AS e"
-            " JOIN catalog.items AS r USING (item_id)"
-            " WHERE e.fingerprint = r.fingerprint AND item_id = ANY(%s)",
-            [frame["item_id"].to_list()],
-        )
-        for item_id, content_hash, embedding in cursor:
-            row = positions.get((item_id, content_hash))
-            if row is not None:
-                embeddings[row] = embedding.to_numpy()
-                found += 1
-    if found < frame.height:
+    missing = 0
+    for start in range(0, frame.height, _BATCH):
+        wanted = dict(zip(frame["item_id"][start : start + _BATCH], expected[start:], strict=False))
+        vectors = _stored_vectors(postgres, wanted)
+        for row, item_id in enumerate(wanted, start):
+            if item_id in vectors:
+                embeddings[row] = vectors[item_id]
+            else:
+                missing += 1
+    if missing:
         raise PlatformError(
-            f"{frame.height - found:,} of {frame.height:,} items have no embedding of their"
-            " current text in Postgres.",
+            f"{missing:,} of {frame.height:,} items have no embedding of their current text by"
+            f" {encoder.split(':')[0]} in Postgres.",
             "Materialize item_embeddings: pricing-platform run does.",
         )
-    return ItemSet(frame.drop("text_sha256"), embeddings)
+    return ItemSet(frame, embeddings)
+
+
+def _stored_vectors(
+    postgres: Postgres, wanted: Mapping[str, str]
+) -> dict[str, npt.NDArray[np.float16]]:
+    """The embeddings of the items whose stored fingerprint is the one that is wanted."""
+    with postgres.connection(read_only=True) as connection:
+        rows = connection.cursor(binary=True).execute(
+            "SELECT item_id, fingerprint, embedding FROM catalog.item_embeddings"
+            " WHERE item_id = ANY(%s)",
+            [list(wanted)],
+        )
+        return {key: vector.to_numpy() for key, found, vector in rows if found == wanted[key]}
+
+
+def _fingerprints(content_hashes: pl.Series, encoder: str) -> list[str]:
+    """Of all that an embedding follows from; the text enters by its sha256."""
+    return [
+        fingerprint(content, TEXT_TEMPLATE_VERSION, CHUNKER_VERSION, encoder)
+        for content in content_hashes
+    ]

@@ -37,14 +37,20 @@ def items(count: int, *, categories: int = 4) -> pl.DataFrame:
             "price_observed_at": days,
             "family_id": [f"family {row // 2}" for row in rows],
             "split": ["test" if row % 10 == 0 else "train" for row in rows],
-            "content_hash": [hashlib.sha256(text.encode()).hexdigest() for text in texts],
         },
         schema_overrides={"price_observed_at": pl.Datetime("us", "UTC")},
     )
 
 
 def put(warehouse: Warehouse, frame: pl.DataFrame) -> None:
-    warehouse.replace("curated.items", frame)
+    warehouse.replace(
+        "curated.items",
+        frame.with_columns(
+            content_hash=pl.col("text").map_elements(
+                lambda text: hashlib.sha256(text.encode()).hexdigest(), return_dtype=pl.String
+            )
+        ),
+    )
 
 
 def with_text(frame: pl.DataFrame, item_ids: list[str], suffix: str) -> pl.DataFrame:

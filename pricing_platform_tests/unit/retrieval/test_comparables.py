@@ -37,7 +37,7 @@ def catalogue(
     with new_database(postgres_server) as database, closing(Postgres(database)) as postgres:
         postgres.migrate()
         reconcile_item_embeddings(warehouse, postgres, encoder, deletion_share_limit=1.0)
-        yield postgres, load_item_set(warehouse, postgres)
+        yield postgres, load_item_set(warehouse, postgres, encoder.identity)
 
 
 def nearest(items: ItemSet, query: int, mask: pl.Series, k: int) -> list[float]:

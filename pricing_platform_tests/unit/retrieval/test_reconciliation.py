@@ -188,7 +188,7 @@ def test_a_row_that_changes_while_it_is_encoded_keeps_its_newer_embedding(
     slow = CachedEncoder(Interrupted(newer), tmp_path / "slow.sqlite")
     summary = run(warehouse, postgres, slow)
     assert counts(summary) == {"encoded": 60, "superseded": 60}
-    found = load_item_set(warehouse, postgres, "item_id = 'shop:00005'")
+    found = load_item_set(warehouse, postgres, encoder.identity, "item_id = 'shop:00005'")
     assert found.frame["text"].item().endswith("renewed")
     newest = encoder.embed(found.frame["text"].to_list()).vectors
     np.testing.assert_array_equal(found.embeddings, newest)
@@ -344,7 +344,9 @@ def test_items_come_beside_their_embeddings(
     warehouse: Warehouse, postgres: Postgres, encoder: CachedEncoder
 ) -> None:
     run(warehouse, postgres, encoder)
-    found = load_item_set(warehouse, postgres, "category = $category", {"category": "category 1"})
+    found = load_item_set(
+        warehouse, postgres, encoder.identity, "category = $category", {"category": "category 1"}
+    )
     assert found.frame["item_id"].is_sorted()
     assert found.frame.columns == [column.name for column in warehouse.columns("curated.items")]
     assert len(found) == 15
@@ -364,8 +366,17 @@ def test_items_without_a_current_embedding_are_named(
     missing = items_without_embedding(warehouse, postgres)
     assert missing["item_id"].to_list() == ["shop:00007", "shop:00009"]
     with pytest.raises(PlatformError, match="2 of 60 items have no embedding"):
-        load_item_set(warehouse, postgres)
-    assert len(load_item_set(warehouse, postgres, "item_id < 'shop:00007'")) == 7
+        load_item_set(warehouse, postgres, encoder.identity)
+    first = load_item_set(warehouse, postgres, encoder.identity, "item_id < 'shop:00007'")
+    assert len(first) == 7
+
+
+def test_another_encoders_embeddings_are_not_taken_for_this_ones(
+    warehouse: Warehouse, postgres: Postgres, encoder: CachedEncoder
+) -> None:
+    run(warehouse, postgres, encoder)
+    with pytest.raises(PlatformError, match="60 of 60 items have no embedding .* by another"):
+        load_item_set(warehouse, postgres, "another:0123")
 
 
 def test_progress_ends_where_it_said_it_would(
