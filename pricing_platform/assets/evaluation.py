@@ -48,7 +48,11 @@ def technique_metrics(
             )
         },
         inputs=inputs_fingerprint(
-            store, METRICS_VERSION, ["evaluation.predictions", "curated.items"], seed
+            store,
+            METRICS_VERSION,
+            ["evaluation.predictions", "curated.items"],
+            seed,
+            sorted(seconds.items()),
         ),
         force=config.force,
     )
@@ -68,7 +72,7 @@ def technique_metrics(
             **headline,
             "leaderboard": dg.MetadataValue.md(markdown_table(board)),
             "best_technique": best_technique(store),
-            "summary": f"{best_technique(store)} leads",
+            "summary": f"{best_technique(store)} leads on validation",
         },
     )
 
@@ -127,8 +131,12 @@ def evaluation_report(
             "evaluation.technique_metrics",
             "evaluation.technique_comparison",
             "evaluation.predictions",
+            "raw.snapshots",
+            "curated.listings",
             "curated.rejected_listings",
             "curated.price_leaks",
+            "curated.item_families",
+            "curated.items",
         ],
     )
     reused = is_report_of(path, inputs) and not config.force

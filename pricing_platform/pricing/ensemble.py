@@ -26,7 +26,7 @@ from pricing_platform.pricing.registry import TECHNIQUES, technique_class
 from pricing_platform.pricing.stored import read_json, write_json
 from pricing_platform.pricing.technique import Technique
 from pricing_platform.pricing.text_model import families_of
-from pricing_platform.pricing.weighting import Weighting
+from pricing_platform.pricing.weighting import Weighting, cross_fitted_average
 from pricing_platform.progress import Progress, silent
 
 _COSTS = ("tokens_in", "tokens_cached", "tokens_out", "latency_ms", "cost_usd")
@@ -37,7 +37,7 @@ class Ensemble(LogPriceTechnique):
     """The weighted average of other techniques' estimates, the weights fitted on validation."""
 
     name: ClassVar[str] = "ensemble"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     members: dict[str, Technique]
     weighting: Weighting
@@ -75,7 +75,7 @@ class Ensemble(LogPriceTechnique):
         """Weighs techniques that are already fitted; those without a weight are not kept.
 
         Args:
-            members: fitted techniques by name, none of them trained on the validation items.
+            members: fitted techniques by name, none of them fitted on the validation items.
             validation: the items that decide the weights.
             answers: what each member says of exactly these items in their order, with the columns
                 of ``ESTIMATE_SCHEMA``; asked for when not given.
@@ -91,7 +91,7 @@ class Ensemble(LogPriceTechnique):
         weighting = Weighting.fit(estimates, validation.prices(), families_of(validation))
         kept = {name: members[name] for name in weighting.weights}
         ensemble = cls(members=kept, weighting=weighting)
-        average = weighting.average(estimates)
+        average = _fair_average(weighting, estimates, validation)
         known = np.isfinite(average)
         return ensemble.measured_on(
             validation.where(pl.Series(known)),
@@ -133,6 +133,28 @@ class Ensemble(LogPriceTechnique):
         """What :meth:`price` says, from what the members already said of these very items."""
         watch = Stopwatch()
         average = self.weighting.average({n: _estimates(answers[n]) for n in self.members})
+        return self._answer(items, answers, average, watch)
+
+    def answer_validation(
+        self, validation: ItemSet, answers: Mapping[str, pl.DataFrame]
+    ) -> pl.DataFrame:
+        """What it says of the items that decided its weights, each weighed without its family.
+
+        With weights that know the answers it would beat its members on these items by construction,
+        and could not be compared with them.
+        """
+        watch = Stopwatch()
+        estimates = {name: _estimates(said) for name, said in answers.items()}
+        average = _fair_average(self.weighting, estimates, validation)
+        return self._answer(validation, answers, average, watch)
+
+    def _answer(
+        self,
+        items: ItemSet,
+        answers: Mapping[str, pl.DataFrame],
+        average: Floats,
+        watch: Stopwatch,
+    ) -> pl.DataFrame:
         frame = estimate_frame(items, np.log1p(average), self.measured.interval, watch)
         nobody = pl.Series(~np.isfinite(average))
         return frame.with_columns(
@@ -162,6 +184,12 @@ class Ensemble(LogPriceTechnique):
             for name in weighting.weights
         }
         return cls(members=members, weighting=weighting, measured=Measured.read(folder))
+
+
+def _fair_average(
+    weighting: Weighting, estimates: Mapping[str, Floats], validation: ItemSet
+) -> Floats:
+    return cross_fitted_average(weighting, estimates, validation.prices(), families_of(validation))
 
 
 def _estimates(answers: pl.DataFrame) -> Floats:

@@ -8,7 +8,7 @@ the items come from belongs to the caller.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +36,7 @@ from pricing_platform.progress import Progress, silent
 from pricing_platform.settings import Settings
 from pricing_platform.stores.warehouse import Warehouse, fingerprint, make_folder
 
-FITTING_VERSION = "1"
+FITTING_VERSION = "2"
 ENSEMBLE = Ensemble.name
 MEMBERS = tuple(name for name in TECHNIQUES if name != ENSEMBLE)
 MINIMUM_ITEMS = 100
@@ -152,7 +152,7 @@ def fit_ensemble(
     members = {name: load(name, fitting.require(name)) for name in MEMBERS}
     said = {name: answers_of(rows, validation) for name, rows in answers.items()}
     ensemble = Ensemble.combining(members, validation, answers=said)
-    seconds = sum(training_seconds(fitting).values())
+    seconds = sum(_training_seconds(fitting, MEMBERS).values())
     metrics = {**ensemble.metrics, "training_seconds": seconds}
     return _written(ensemble, fitting, train, validation, metrics)
 
@@ -168,7 +168,11 @@ def answers_of(predictions: pl.DataFrame, items: ItemSet) -> pl.DataFrame:
 
 def training_seconds(fitting: Fitting) -> dict[str, float]:
     """How long fitting took, for each technique that has a checkpoint for the current items."""
-    found = {name: fitting.find(name) for name in TECHNIQUES}
+    return _training_seconds(fitting, TECHNIQUES)
+
+
+def _training_seconds(fitting: Fitting, techniques: Iterable[str]) -> dict[str, float]:
+    found = {name: fitting.find(name) for name in techniques}
     return {
         name: read_manifest(path).metrics["training_seconds"]
         for name, path in found.items()
@@ -221,8 +225,7 @@ def predict(
     fitted = load(technique, checkpoint)
     evaluated = items.where(items.frame["split"].is_in(["validation", "test"]))
     if isinstance(fitted, Ensemble) and answers is not None:
-        said = {name: answers_of(rows, evaluated) for name, rows in answers.items()}
-        estimates = fitted.answer(evaluated, said)
+        estimates = _combined(fitted, items, answers)
     else:
         estimates = fitted.price(evaluated, progress=progress)
     return as_predictions(
@@ -234,22 +237,32 @@ def predict(
     )
 
 
+def _combined(
+    ensemble: Ensemble, items: ItemSet, answers: Mapping[str, pl.DataFrame]
+) -> pl.DataFrame:
+    """The ensemble's estimates of validation and test, from its members' predictions."""
+    parts = []
+    for split, answer in (("validation", ensemble.answer_validation), ("test", ensemble.answer)):
+        asked = items.split(split)
+        parts.append(answer(asked, {n: answers_of(rows, asked) for n, rows in answers.items()}))
+    return pl.concat(parts)
+
+
 def unpriced_items(warehouse: Warehouse) -> pl.DataFrame:
     """Items of validation and test without exactly one row of a technique: both names, rows."""
     return warehouse.frame(
         """
         SELECT technique, item_id, count(predictions.item_id) AS rows
         FROM (
-            SELECT technique, item_id FROM curated.items,
-                (SELECT DISTINCT technique FROM evaluation.predictions
-                 WHERE technique <> 'noise_floor')
+            SELECT technique, item_id FROM curated.items, (SELECT unnest(?::VARCHAR[]) AS technique)
             WHERE split <> 'train'
         )
         LEFT JOIN evaluation.predictions USING (technique, item_id)
         GROUP BY technique, item_id
         HAVING count(predictions.item_id) <> 1
         ORDER BY technique, item_id
-        """
+        """,
+        [list(TECHNIQUES)],
     )
 
 

@@ -21,7 +21,7 @@ from pricing_platform.stores.provenance import Refreshed, inputs_fingerprint, re
 from pricing_platform.stores.warehouse import Warehouse
 
 PREDICTIONS = "evaluation.predictions"
-PREDICTIONS_VERSION = "1"
+PREDICTIONS_VERSION = "2"
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,14 @@ class PredictionMaker:
         if technique == ENSEMBLE:
             states = [self._member_state(name) for name in MEMBERS]
             return self._ensemble, self._inputs(self.fitting.fingerprint(ENSEMBLE), *states)
-        return lambda: self._technique(technique), self._inputs(self.fitting.fingerprint(technique))
+        checkpoint = self.fitting.require(technique)
+        return (
+            lambda: predict(technique, checkpoint, self.items(), progress=self.progress),
+            self._inputs(self.fitting.fingerprint(technique), checkpoint.manifest.files),
+        )
 
     def _inputs(self, *parts: object) -> str:
         return inputs_fingerprint(self.warehouse, PREDICTIONS_VERSION, [], *parts)
-
-    def _technique(self, technique: str) -> pl.DataFrame:
-        checkpoint = self.fitting.require(technique)
-        return predict(technique, checkpoint, self.items(), progress=self.progress)
 
     def _ensemble(self) -> pl.DataFrame:
         answers = {

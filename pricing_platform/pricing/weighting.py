@@ -1,4 +1,4 @@
-"""How much to believe each of several estimates: weights fitted on items that none has learnt from.
+"""How much to believe each of several estimates: weights fitted on items that none was fitted on.
 
 Here belong the choice of the weights and of the scale on which estimates are averaged. Whose
 estimates they are does not matter here.
@@ -41,7 +41,8 @@ class Weighting:
 
         Args:
             estimates: price by member, NaN where there is none; each of shape (items,).
-            prices: of the same items, none of which any member was trained on.
+            prices: of the same items, none of which any member was fitted on (though some chose
+                on them when to stop).
             families: of the same items.
         """
         names, answers = list(estimates), np.column_stack(list(estimates.values()))
@@ -70,6 +71,37 @@ class Weighting:
             (weight * values).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0
         )
         return mean if self.scale == "price" else np.asarray(np.expm1(mean), np.float64)
+
+
+def cross_fitted_average(
+    weighting: Weighting,
+    estimates: Mapping[str, Floats],
+    prices: Floats,
+    families: list[str | None],
+) -> Floats:
+    """The average of the items that decided the weights, as fair as that of any other item.
+
+    Each item is weighed by weights fitted without its fold's families (5 folds), on the same scale.
+
+    Args:
+        weighting: fitted on these items.
+        estimates: as for :meth:`Weighting.fit`.
+        prices: as there.
+        families: as there.
+    """
+    answers = np.column_stack(list(estimates.values()))
+    complete = np.isfinite(answers).all(axis=1)
+    folds = family_folds(families, _FOLDS)
+    average = weighting.average(estimates)
+    for fold in np.unique(folds):
+        learnt = np.flatnonzero((folds != fold) & complete)[:_MOST_ITEMS]
+        if len(learnt) < _FOLDS:
+            continue
+        found = _least_absolute_deviations(answers[learnt], prices[learnt], weighting.scale)
+        without = Weighting(weighting.scale, dict(zip(estimates, found.tolist(), strict=True)))
+        out = folds == fold
+        average[out] = without.average({name: said[out] for name, said in estimates.items()})
+    return average
 
 
 def _on_scale(prices: Floats, scale: Scale) -> Floats:
