@@ -44,7 +44,7 @@ class LearnedComparables(LogPriceTechnique):
     """The median of what a retrieval network says; see ``retrieval_network``."""
 
     name: ClassVar[str] = "learned_comparables"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     features: ItemFeatures
     scaling: InputScaling

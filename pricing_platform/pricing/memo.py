@@ -19,7 +19,6 @@ from pricing_platform.stores.warehouse import fingerprint
 
 _Fitted = TypeVar("_Fitted")
 _Rest = ParamSpec("_Rest")
-_IDENTITY = ("item_id", "text", "family_id", "price")
 
 
 def remember_last(
@@ -45,6 +44,9 @@ def remember_last(
 
 
 def items_fingerprint(items: ItemSet) -> str:
-    """Equal for equal items with equal prices, families and embeddings in equal order."""
-    embeddings = hashlib.sha256(np.ascontiguousarray(items.embeddings).data).hexdigest()
-    return fingerprint(*items.frame.select(_IDENTITY).rows(), embeddings)
+    """Equal for equal items, with all of their columns and embeddings, in equal order."""
+    rows, embeddings = (
+        hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+        for array in (items.frame.hash_rows(seed=0).to_numpy(), items.embeddings)
+    )
+    return fingerprint(items.frame.columns, rows, embeddings)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from pricing_platform.pricing.estimates import Floats
-from pricing_platform.pricing.target_encoding import TargetEncoding, encode_out_of_fold
+from pricing_platform.pricing.target_encoding import Encoded, TargetEncoding, encode_out_of_fold
 
 MOST_ATTRIBUTES = 96
 MOST_UNITS = 48
@@ -70,21 +70,21 @@ class StructuredFeatures:
         means = {f: float(log_price[folds != f].mean()) for f in np.unique(folds).tolist()}
         overall = np.array([means[f] for f in folds.tolist()])
 
-        def out_of_fold(name: str, prior: Floats) -> Floats:
+        def out_of_fold(name: str, prior: Floats) -> Encoded:
             return encode_out_of_fold(groups[name], log_price, prior, folds)
 
-        return fitted, fitted._table(frame, attributes, groups, overall, out_of_fold)
+        return fitted, fitted._table(frame, attributes, overall, out_of_fold)
 
     def transform(self, frame: pl.DataFrame) -> Table:
         """The rows of items that are not training items; NaN stands for what is not known."""
         attributes = attributes_of(frame)
         groups = _groups(frame, attributes, self.vocabulary)
 
-        def encoded(name: str, prior: Floats) -> Floats:
+        def encoded(name: str, prior: Floats) -> Encoded:
             return self.encodings[name].encode(groups[name], prior)
 
         overall = np.full(frame.height, self.mean)
-        return self._table(frame, attributes, groups, overall, encoded)
+        return self._table(frame, attributes, overall, encoded)
 
     @property
     def names(self) -> list[str]:
@@ -121,18 +121,18 @@ class StructuredFeatures:
         self,
         frame: pl.DataFrame,
         attributes: list[dict[str, str]],
-        groups: dict[str, list[str | None]],
         overall: Floats,
-        encode: Callable[[str, Floats], Floats],
+        encode: Callable[[str, Floats], Encoded],
     ) -> Table:
         """All columns; a group's prior is the encoding of what the group lies in."""
         known: dict[str, Floats] = {}
+        counts: list[Floats] = []
         for name in self.encodings:
-            known[name] = encode(name, known.get("category", known.get("source", overall)))
+            known[name], count = encode(name, known.get("category", known.get("source", overall)))
+            counts.append(np.log1p(count))
             if name in ("source", "category"):
                 prior = known.get("source", overall) if name == "category" else overall
                 known[name] = np.where(np.isnan(known[name]), prior, known[name])
-        counts = [np.log1p(self.encodings[name].counts(groups[name])) for name in self.encodings]
         return np.column_stack([*known.values(), *counts, *self._numbers(frame, attributes)])
 
     def _numbers(self, frame: pl.DataFrame, attributes: list[dict[str, str]]) -> Iterable[Table]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,13 @@ from pricing_platform.pricing.estimates import Floats
 Groups = Sequence[str | None]
 _PRIOR_ITEMS = 4.0
 """How many items at the parent's mean every group is thought to hold besides its own."""
+
+
+class Encoded(NamedTuple):
+    """The mean log price of each item's group, and of how many items it is; shape (items,)."""
+
+    mean: Floats
+    items: Floats
 
 
 @dataclass(frozen=True)
@@ -40,29 +47,22 @@ class TargetEncoding:
                 sums[group] = (total + value, count + 1)
         return cls(sums)
 
-    def encode(self, groups: Groups, prior: Floats) -> Floats:
-        """The groups' shrunk means (Micci-Barreca 2001); shape (items,).
+    def encode(self, groups: Groups, prior: Floats) -> Encoded:
+        """The groups' shrunk means (Micci-Barreca 2001), and how many items each is of.
 
         Args:
             groups: each item's group.
             prior: what is thought of the item without its group.
         """
-        return _shrunk(*self._of(groups), prior)
-
-    def counts(self, groups: Groups) -> Floats:
-        """How many training items each item's group holds."""
-        return self._of(groups)[1]
-
-    def _of(self, groups: Groups) -> tuple[Floats, Floats]:
         found = [(0.0, 0) if g is None else self.sums.get(g, (0.0, 0)) for g in groups]
         pairs = np.array(found, np.float64).reshape(-1, 2)
-        return pairs[:, 0], pairs[:, 1]
+        return _shrunk(pairs[:, 0], pairs[:, 1], prior)
 
 
 def encode_out_of_fold(
     groups: Groups, log_price: Floats, prior: Floats, folds: npt.NDArray[np.int64]
-) -> Floats:
-    """The training items' encodings, each from items of other folds only; shape (items,)."""
+) -> Encoded:
+    """The training items' encodings, each from items of other folds only."""
     ranks = pl.Series(groups, dtype=pl.String).rank("dense").fill_null(0)
     codes = ranks.to_numpy().astype(np.int64)
     total, count = np.zeros(len(codes)), np.zeros(len(codes))
@@ -75,6 +75,6 @@ def encode_out_of_fold(
     return _shrunk(total, np.where(codes > 0, count, 0.0), prior)
 
 
-def _shrunk(total: Floats, count: Floats, prior: Floats) -> Floats:
+def _shrunk(total: Floats, count: Floats, prior: Floats) -> Encoded:
     mean = (total + _PRIOR_ITEMS * prior) / (count + _PRIOR_ITEMS)
-    return np.where(count > 0, mean, np.nan)
+    return Encoded(np.where(count > 0, mean, np.nan), count)
