@@ -19,6 +19,9 @@ from pricing_platform.stores.warehouse import Warehouse
 
 _FIELDS = ("title", "description", "brand", "category")
 _PLACEHOLDER = 1.0
+UNKNOWN_CATEGORY = "unknown"
+"""What curation writes where a listing names no category."""
+
 _READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
     ".csv": lambda path: pl.read_csv(path, infer_schema=False),
     ".jsonl": pl.read_ndjson,
@@ -108,6 +111,37 @@ def as_items(products: pl.DataFrame) -> pl.DataFrame:
             ORDER BY row
             """
         )
+
+
+def place_in_catalogue(items: pl.DataFrame, comparables: pl.DataFrame) -> pl.DataFrame:
+    """The items under the source, and where they name none the category, of their comparables.
+
+    What a technique has learnt, it has learnt of sources and their categories: a product of no
+    known source would be priced without most of it. The comparables vote, each by its similarity;
+    a category that the product names itself stands, and then those under it vote on the source.
+
+    Args:
+        items: as :func:`as_items` gives them.
+        comparables: what ``find_comparables`` found for each of the items, in their order.
+    """
+    named = items.select(
+        query_index=pl.int_range(pl.len(), dtype=pl.Int64),
+        named=pl.when(pl.col("category") != UNKNOWN_CATEGORY).then(pl.col("category")),
+    )
+    place = (
+        comparables.join(named, on="query_index")
+        .with_columns(agrees=(pl.col("category") == pl.col("named")).fill_null(value=False))
+        .group_by("query_index", "agrees", "source", "category")
+        .agg(votes=pl.col("similarity").sum())
+        .sort("agrees", "votes", "source", "category", descending=[True, True, False, False])
+        .group_by("query_index", maintain_order=True)
+        .first()
+    )
+    placed = named.join(place, on="query_index", how="left", maintain_order="left")
+    return items.with_columns(
+        source=pl.coalesce(placed["source"], items["source"]),
+        category=pl.coalesce(placed["named"], placed["category"], items["category"]),
+    )
 
 
 def _stage_listings(warehouse: Warehouse, products: pl.DataFrame, path: Path) -> None:

@@ -20,6 +20,7 @@ from pricing_platform.evaluation.leaderboard import best_technique
 from pricing_platform.pricing.fitting import Fitting, load
 from pricing_platform.pricing.new_products import (
     as_items,
+    place_in_catalogue,
     read_products,
     require_known_kind,
     write_products,
@@ -126,26 +127,29 @@ class PricingService:
         items = as_items(products)
         estimates = self._fitted.price(self._item_set(items), progress=progress)
         named = estimates.select("item_id", "estimate", "low", "high", "failure")
-        by_row = items.select("row", "item_id").join(named, on="item_id", validate="1:1")
-        priced = (
-            products.drop("estimate", "low", "high", "failure", "technique", strict=False)
-            .with_row_index("row")
-            .join(by_row.with_columns(pl.col("row").cast(pl.UInt32)), on="row", how="left")
-            .sort("row")
-            .with_columns(
-                pl.when(pl.col("item_id").is_null())
+        answers = (
+            pl.DataFrame({"row": range(products.height)}, schema={"row": pl.Int32})
+            .join(items.select("row", "item_id"), on="row", how="left", maintain_order="left")
+            .join(named, on="item_id", how="left", maintain_order="left")
+            .select(
+                "estimate",
+                "low",
+                "high",
+                failure=pl.when(pl.col("item_id").is_null())
                 .then(pl.lit("no title"))
-                .otherwise(pl.col("failure"))
-                .alias("failure"),
-                pl.lit(self.technique).alias("technique"),
+                .otherwise(pl.col("failure")),
+                technique=pl.lit(self.technique),
             )
-            .drop("row", "item_id")
         )
+        # Side by side and not joined, so that no column of the user's can be taken for ours.
+        priced = products.drop(answers.columns, strict=False).hstack(answers)
         write_products(priced, target)
         return priced["estimate"].count()
 
     def _item_set(self, items: pl.DataFrame) -> ItemSet:
-        return ItemSet(items, self._encoder.embed(items["text"].to_list()).vectors)
+        vectors = self._encoder.embed(items["text"].to_list()).vectors
+        comparables = find_comparables(self._postgres, vectors, COMPARABLES_SHOWN)
+        return ItemSet(place_in_catalogue(items, comparables), vectors)
 
 
 def _currency(warehouse: Warehouse) -> str:

@@ -72,7 +72,8 @@ def test_every_technique_prices_a_text(built_home: BuiltHome, technique: str) ->
 def test_a_file_is_priced_row_by_row(built_home: BuiltHome, tmp_path: Path, suffix: str) -> None:
     products = pl.DataFrame(
         {
-            "sku": ["a", "b", "c"],
+            "item_id": ["a", "b", "c"],
+            "row": ["third", "second", "first"],
             "title": ["Steel bottle 1 l", "Oak desk", "Cotton towel, pack of 6"],
             "description": ["insulated", None, "soft"],
         }
@@ -84,7 +85,11 @@ def test_a_file_is_priced_row_by_row(built_home: BuiltHome, tmp_path: Path, suff
     ran = built_home.command("price", "--file", str(source), "--out", str(target))
     assert ran.returncode == 0, ran.stderr
     priced = pl.read_parquet(target)
-    assert priced["sku"].to_list() == ["a", "b", "c"]
+    assert priced.columns[:2] == ["item_id", "row"]
+    assert priced.select("item_id", "row", "title").equals(
+        products.select("item_id", "row", "title")
+    )
+    assert priced["failure"].null_count() == 3
     assert priced.filter(pl.col("estimate") > 0).height == 3
     assert (priced["low"] <= priced["high"]).all()
 
