@@ -6,6 +6,7 @@ of belongs to ``retrieval_network``.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import numpy as np
 from pricing_platform.pricing.estimates import Floats, from_log
 from pricing_platform.pricing.retrieval_network import Integers, RetrievalNetwork, Singles
 from pricing_platform.progress import Progress, silent
+from pricing_platform.stores.warehouse import fingerprint
 
 if TYPE_CHECKING:
     import torch
@@ -134,6 +136,9 @@ class _Training:
         import torch
 
         self.network = network
+        self.identity = fingerprint(
+            schedule, seed, *(hashlib.sha256(a.tobytes()).hexdigest() for a in (inputs, expected))
+        )
         self.inputs = torch.from_numpy(inputs)
         self.schedule = schedule
         self.seed = seed
@@ -172,7 +177,8 @@ class _Training:
             self._step(batch, neighbours[batch])
         network.remember(self.inputs)
         self.errors.append(validation.error(network))
-        if self.errors[-1] == min(self.errors):
+        # Not finite after steps too long: such an epoch is never the best, unless all are.
+        if len(self.errors) == 1 or self.errors[-1] == np.nanmin(self.errors):
             self.best = {k: v.clone() for k, v in network.parts.state_dict().items()}
 
     def _step(self, batch: torch.Tensor, neighbours: torch.Tensor) -> None:
@@ -200,16 +206,20 @@ class _Training:
             tensors |= {f"optimizer/{number}/{k}": v for k, v in state.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        save_file(tensors, partial)
+        save_file(tensors, partial, metadata={"training": self.identity})
         partial.replace(path)
 
     def resume(self, path: Path) -> None:
-        """Takes the state up again where :meth:`write` left it; does nothing without one."""
-        from safetensors.torch import load_file
+        """Takes the state of this very training up again; one damaged or of another is ignored."""
+        from safetensors import SafetensorError, safe_open
 
-        if not path.is_file():
+        try:
+            with safe_open(path, framework="pt") as file:
+                if (file.metadata() or {}).get("training") != self.identity:
+                    return
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (FileNotFoundError, SafetensorError):
             return
-        tensors = load_file(path)
         self.errors = tensors["errors"].tolist()
         self.best = _below("best/", tensors)
         self.network.parts.load_state_dict(_below("weights/", tensors))

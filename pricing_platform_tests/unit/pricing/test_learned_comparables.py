@@ -90,6 +90,31 @@ def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(
     )
 
 
+@pytest.mark.parametrize("found", [b"", b"cut off", "of another training"])
+def test_a_state_that_is_not_of_this_training_is_ignored(
+    train: ItemSet, validation: ItemSet, tmp_path: Path, found: bytes | str
+) -> None:
+    state = tmp_path / "training.safetensors"
+    if isinstance(found, bytes):
+        state.write_bytes(found)
+    else:
+        LearnedComparables.fit(
+            train, validation, seed=6, sizes=SMALL, schedule=SHORT, work_folder=tmp_path
+        )
+        assert state.is_file()
+    epochs: list[int] = []
+    LearnedComparables.fit(
+        train,
+        validation,
+        seed=5,
+        sizes=SMALL,
+        schedule=SHORT,
+        work_folder=tmp_path,
+        progress=lambda what, done, _: epochs.append(done) if "epochs" in what else None,
+    )
+    assert epochs == list(range(1, SHORT.most_epochs + 1))
+
+
 def test_the_best_epoch_is_kept(train: ItemSet, validation: ItemSet) -> None:
     diverging = Schedule(learning_rate=0.5, warm_up=1.0, fewest_epochs=4, most_epochs=4)
     fitted = LearnedComparables.fit(train, validation, seed=1, sizes=SMALL, schedule=diverging)
