@@ -12,6 +12,7 @@ enough different prices: 20 different prices are not hit within 1 % by accident.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -26,24 +27,44 @@ from pricing_platform.catalog.normalising import has_money
 from pricing_platform.catalog.records import STAGED_AS
 from pricing_platform.stores.warehouse import Warehouse
 
-PRICE_LEAKS_VERSION = "1"
+PRICE_LEAKS_VERSION = "2"
 """Raise it when the same rows would give other leaks."""
 
 TOLERANCE = 0.01
 """By how much, relatively, a price may differ from what a leak says."""
 
-SHARE_MINIMUM = 0.95
-"""On what share of the rows it may not differ by more."""
-
-ROWS_MINIMUM = 30
-DISTINCT_MINIMUM = 20
-"""Different prices, and different values of the expression, that a finding needs."""
-
-_SAMPLE = 2_000  # rows of a category, priced and unpriced each
 _CATEGORIES = 200  # of a source, the largest
 _FEATURES = 40  # of a category, the most frequent
+_SAMPLE = 2_000  # rows of a category, priced and unpriced each
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a finding needs.
+
+    ``share`` is the share of the rows on which the expression gives the price; ``distinct`` counts
+    different prices, and different values of the expression. Of a source, the ``categories``
+    largest are looked at; of a category, the ``features`` most frequent numbers.
+    """
+
+    share: float
+    rows: int
+    distinct: int
+    categories: int = _CATEGORIES
+    features: int = _FEATURES
+
+
+WITHHELD_ON = Evidence(share=0.85, rows=30, distinct=20)
+"""What withholds an attribute."""
+
+REFUSED_ON = Evidence(share=0.95, rows=45, distinct=30, categories=150, features=30)
+"""What refuses finished items: clearly more, so that what is refused had been withheld. Without
+this distance, an attribute just below the one in the listings could be above the other in the
+items, which are fewer and cleaned, and no later run would ever mend that."""
+
 _ROUNDING_LIMIT = 0.05
 _PREVIEW_ROWS = 200
+_PREVIEW_SLACK = 0.15
 
 LEAK_SCHEMA: dict[str, pl.DataType] = {
     "source": pl.String(),
@@ -54,6 +75,24 @@ LEAK_SCHEMA: dict[str, pl.DataType] = {
     "share_explained": pl.Float64(),
 }
 
+# The rows that curation would keep, as last observed, as the items are; and those without a price,
+# since what goes missing with the price carries it.
+_CANDIDATES = """
+SELECT source, listing_id, title, category, attributes, price
+FROM raw.listings
+SEMI JOIN (
+    SELECT
+        source,
+        unnest(max({
+            'observed_at': observed_at, 'snapshot': snapshot, 'row_number': row_number
+        }), recursive := true)
+    FROM raw.listings
+    WHERE unreadable IS NULL AND title IS NOT NULL AND observed_at IS NOT NULL
+        AND (price IS NULL OR price BETWEEN $price_minimum AND $price_maximum)
+    GROUP BY source, listing_id, price IS NULL
+) AS latest
+    USING (source, snapshot, row_number)
+"""
 # Rows are drawn by a hash, the same ones every time.
 _SAMPLED = """
 SELECT
@@ -163,27 +202,38 @@ class _Leak:
     share: float
 
 
-def find_price_leaks(warehouse: Warehouse) -> pl.DataFrame:
+def find_price_leaks(
+    warehouse: Warehouse, *, price_minimum: float = 0.0, price_maximum: float = math.inf
+) -> pl.DataFrame:
     """The expressions in ``raw.listings`` from which the price follows, with what to withhold.
 
-    Of a product or quotient of two, the attribute is withheld that carries the price: the one that
-    goes missing where the price is missing; else the one with more than twice as many different
-    values (a capacity has few, a price per capacity as many as there are prices); else both. Of
-    the expressions that withhold the same, the one with the most rows is told.
+    They are sought in every listing as last observed, where its price lies within the limits. Of a
+    product or quotient of two, the attribute is withheld that carries the price: the one that goes
+    missing where the price is missing; else the one with more than twice as many different values
+    (a capacity has few, a price per capacity as many as there are prices); else both. Of the
+    expressions that withhold the same, the one with the most rows is told.
+
+    Args:
+        warehouse: where the listings are.
+        price_minimum: of the prices that curation keeps; others say nothing.
+        price_maximum: likewise.
 
     Returns:
         The columns of ``curated.price_leaks``, sorted; no rows where nothing leaks.
     """
-    return _search(warehouse, "raw.listings")
+    limits = {"price_minimum": price_minimum, "price_maximum": price_maximum}
+    return _search(warehouse, f"({_CANDIDATES})", limits, WITHHELD_ON)
 
 
 def remaining_price_leaks(warehouse: Warehouse) -> pl.DataFrame:
     """What still gives the price away in ``curated.items``: as above, and amounts of money."""
     money = warehouse.frame(_MONEY_LEFT).cast(pl.Schema(LEAK_SCHEMA))
-    return pl.concat([_search(warehouse, "curated.items"), money])
+    return pl.concat([_search(warehouse, "curated.items", {}, REFUSED_ON), money])
 
 
-def _search(warehouse: Warehouse, relation: str) -> pl.DataFrame:
+def _search(
+    warehouse: Warehouse, relation: str, parameters: dict[str, float], evidence: Evidence
+) -> pl.DataFrame:
     rows: list[tuple[str, str | None, str, list[str], int, float]] = []
     with warehouse.staging_folder() as staging:
         sample = staging / "sample.parquet"
@@ -191,11 +241,11 @@ def _search(warehouse: Warehouse, relation: str) -> pl.DataFrame:
             query = _SAMPLED.format(relation=relation)
             connection.execute(
                 f"COPY ({query}) TO $file ({STAGED_AS})",
-                {"file": str(sample), "sample": _SAMPLE},
+                {"file": str(sample), "sample": _SAMPLE, **parameters},
             )
         with warehouse.scratch() as connection:
-            for source, category, numbers in _groups(connection, sample, staging):
-                for leak in _leaks(numbers):
+            for source, category, numbers in _groups(connection, sample, staging, evidence):
+                for leak in _leaks(numbers, evidence):
                     withheld = _withheld(numbers, leak)
                     found = leak.expression, withheld, leak.row_count, leak.share
                     rows.append((source, category, *found))
@@ -205,7 +255,7 @@ def _search(warehouse: Warehouse, relation: str) -> pl.DataFrame:
 
 
 def _groups(
-    connection: duckdb.DuckDBPyConnection, sample: Path, staging: Path
+    connection: duckdb.DuckDBPyConnection, sample: Path, staging: Path, evidence: Evidence
 ) -> Iterator[tuple[str, str | None, _Numbers]]:
     """Each large enough category, and each source as a whole, with the numbers of its sample."""
     connection.read_parquet(str(sample)).create_view("sampled")
@@ -223,7 +273,7 @@ def _groups(
         "  FROM sampled WHERE price IS NOT NULL AND in_category <= $sample"
         "  GROUP BY source, category HAVING count(*) >= $minimum)"
         " WHERE rank <= $categories ORDER BY source, category NULLS FIRST",
-        {"sample": _SAMPLE, "minimum": ROWS_MINIMUM, "categories": _CATEGORIES},
+        {"sample": _SAMPLE, "minimum": evidence.rows, "categories": evidence.categories},
     ).fetchall()
     for source, category in groups:
         where = "in_source <= $limit" if category is None else "category = $category"
@@ -236,10 +286,10 @@ def _groups(
             f" WHERE source = $source AND {where}",
             params=parameters,
         ).to_arrow_table()
-        yield source, category, _numbers(pl.DataFrame(pl.from_arrow(found)))
+        yield source, category, _numbers(pl.DataFrame(pl.from_arrow(found)), evidence)
 
 
-def _numbers(found: pl.DataFrame) -> _Numbers:
+def _numbers(found: pl.DataFrame, evidence: Evidence) -> _Numbers:
     """The most frequent numbers of the rows as a matrix."""
     labelled = found.with_columns(
         label=pl.when(pl.col("part") == 0)
@@ -253,9 +303,9 @@ def _numbers(found: pl.DataFrame) -> _Numbers:
             values=pl.col("value").n_unique(),
             places=pl.col("places").max(),
         )
-        .filter(pl.col("rows") >= ROWS_MINIMUM, pl.col("values") > 1)
+        .filter(pl.col("rows") >= evidence.rows, pl.col("values") > 1)
         .sort(["rows", "label"], descending=[True, False])
-        .head(_FEATURES)
+        .head(evidence.features)
         .with_row_index("column")
     )
     prices = found.select("row", "price").unique().sort("row").with_row_index("at")
@@ -285,12 +335,12 @@ def _numbers(found: pl.DataFrame) -> _Numbers:
     )
 
 
-def _leaks(numbers: _Numbers) -> list[_Leak]:
+def _leaks(numbers: _Numbers, evidence: Evidence) -> list[_Leak]:
     """The findings, best first; what an earlier one withholds is no part of a later one."""
     singles = [
         _Leak(numbers.names[i], (i,), (i,), *explained)
         for i, attribute in enumerate(numbers.attributes)
-        if attribute is not None and (explained := _explained(numbers, {i: 1}))
+        if attribute is not None and (explained := _explained(numbers, {i: 1}, evidence))
     ]
     found = _not_withheld_before(numbers, [], sorted(singles, key=_best_first))
     taken = {numbers.attributes[i] for leak in found for i in leak.carriers}
@@ -299,7 +349,7 @@ def _leaks(numbers: _Numbers) -> list[_Leak]:
         leak
         for i, j in combinations(free, 2)
         if numbers.attributes[i] != numbers.attributes[j]
-        for leak in _pair_leaks(numbers, i, j)
+        for leak in _pair_leaks(numbers, i, j, evidence)
     ]
     return _not_withheld_before(numbers, found, sorted(pairs, key=_best_first))
 
@@ -319,33 +369,36 @@ def _best_first(leak: _Leak) -> tuple[float, str]:
     return -leak.share * leak.row_count, leak.expression
 
 
-def _pair_leaks(numbers: _Numbers, i: int, j: int) -> Iterator[_Leak]:
+def _pair_leaks(numbers: _Numbers, i: int, j: int, evidence: Evidence) -> Iterator[_Leak]:
     i, j = sorted((i, j), key=lambda k: numbers.names[k])
     a, b = numbers.names[i], numbers.names[j]
     signs = {f"{a} * {b}": (1, 1), f"{a} / {b}": (1, -1), f"{b} / {a}": (-1, 1)}
     for expression, (sign_a, sign_b) in signs.items():
-        if explained := _explained(numbers, {i: sign_a, j: sign_b}):
+        if explained := _explained(numbers, {i: sign_a, j: sign_b}, evidence):
             carriers = _carriers(numbers, i, j)
             if carriers:
                 yield _Leak(expression, (i, j), carriers, *explained)
 
 
-def _explained(numbers: _Numbers, signs: dict[int, int]) -> tuple[int, float] | None:
+def _explained(
+    numbers: _Numbers, signs: dict[int, int], evidence: Evidence
+) -> tuple[int, float] | None:
     """On how many rows the expression can be computed, and on what share it gives the price."""
     columns, powers = list(signs), np.array(list(signs.values()), dtype=float)
     value = numbers.logs[:, columns] @ powers
     ratio = numbers.log_prices - value
     known = np.isfinite(ratio)
-    if known.sum() < ROWS_MINIMUM:
+    if known.sum() < evidence.rows:
         return None
     preview = ratio[known][:_PREVIEW_ROWS]
-    if np.mean(np.abs(preview - np.median(preview)) <= TOLERANCE + _ROUNDING_LIMIT) < 0.8:
+    near = np.abs(preview - np.median(preview)) <= TOLERANCE + _ROUNDING_LIMIT
+    if np.mean(near) < evidence.share - _PREVIEW_SLACK:
         return None
     tolerance = TOLERANCE + numbers.rounding[np.ix_(known, columns)].sum(axis=1)
     share = np.mean(np.abs(ratio[known] - np.median(ratio[known])) <= tolerance)
     prices = np.unique(np.round(numbers.log_prices[known], 2)).size
     values = np.unique(np.round(value[known], 2)).size
-    if share < SHARE_MINIMUM or min(prices, values) < DISTINCT_MINIMUM:
+    if share < evidence.share or min(prices, values) < evidence.distinct:
         return None
     return int(known.sum()), float(share)
 
@@ -356,7 +409,7 @@ def _carriers(numbers: _Numbers, i: int, j: int) -> tuple[int, ...]:
     if len(candidates) < 2:
         return candidates
     unpriced = np.isnan(numbers.log_prices)
-    if unpriced.sum() >= ROWS_MINIMUM:
+    if unpriced.sum() >= WITHHELD_ON.rows:
         there = np.isfinite(numbers.logs[:, [i, j]])
         kept = there[unpriced].mean(axis=0) / there[~unpriced].mean(axis=0)
         if abs(kept[0] - kept[1]) > 0.5:
