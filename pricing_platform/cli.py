@@ -20,7 +20,7 @@ from pricing_platform.console import (
     print_leaderboard,
 )
 from pricing_platform.errors import PlatformError
-from pricing_platform.settings import Settings
+from pricing_platform.settings import load_settings
 
 app = typer.Typer(
     name="pricing-platform",
@@ -53,7 +53,7 @@ def run(
     from pricing_platform.build import build_platform
     from pricing_platform.evaluation.leaderboard import leaderboard
 
-    settings = _settings()
+    settings = load_settings()
     summary = build_platform(settings, force=force)
     print_leaderboard(leaderboard(summary.warehouse))
     output.print(
@@ -71,7 +71,7 @@ def ui(
     """Open the Dagster UI on this machine, with its schedules."""
     from pricing_platform.instance import prepare_instance, require_free_port
 
-    settings = _settings()
+    settings = load_settings()
     require_free_port(port)
     os.environ["DAGSTER_HOME"] = str(prepare_instance(settings))
     output.print(f"Dagster UI: http://127.0.0.1:{port}  (Ctrl-C ends it)")
@@ -101,7 +101,7 @@ def price(
             "Give either a text or --file.",
             'As in: pricing-platform price "Steel water bottle, 1 litre" or --file new.csv.',
         )
-    with PricingService.open(_settings(), technique) as service:
+    with PricingService.open(load_settings(), technique) as service:
         if text is not None:
             _print_priced_text(service.price_text(text), as_json=as_json)
             return
@@ -127,7 +127,7 @@ def sql(
 
     parameters = dict(_name_and_value(text) for text in parameter or [])
     ask = query_postgres if postgres else query_warehouse
-    print_frame(ask(_settings(), _query_text(query), parameters), layout)
+    print_frame(ask(load_settings(), _query_text(query), parameters), layout)
 
 
 @app.command()
@@ -135,7 +135,7 @@ def doctor() -> None:
     """Show what is configured, which versions, what is reachable, what is stale."""
     from pricing_platform.diagnosis import diagnose
 
-    findings = diagnose(_settings())
+    findings = diagnose(load_settings())
     print_frame(findings)
     if "failed" in findings["status"].to_list():
         raise typer.Exit(1)
@@ -166,29 +166,13 @@ def clean(
     """Stop the embedded Postgres and delete all that runs have produced in the home."""
     from pricing_platform.instance import delete_home
 
-    settings = _settings()
+    settings = load_settings()
     home = settings.home_folder
     if yes or typer.confirm(f"Delete all that runs have produced in {home}?"):
         left = delete_home(settings)
         output.print(f"deleted {home}" if not left else f"cleaned {home}", soft_wrap=True)
         for path in left:
             output.print(f"left {path}, which the platform did not make", soft_wrap=True)
-
-
-def _settings() -> Settings:
-    from pydantic import ValidationError
-
-    try:
-        return Settings()
-    except ValidationError as error:
-        # The input itself is left out: it may be a secret.
-        lines = [
-            f"PRICING_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
-        ]
-        raise PlatformError(
-            "The configuration cannot be read.\n" + "\n".join(lines),
-            "Correct the environment variable or the .env file.",
-        ) from None
 
 
 def _query_text(query: str) -> str:
@@ -199,6 +183,8 @@ def _query_text(query: str) -> str:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise PlatformError(f"{path} cannot be read: {error.strerror}.", "") from None
+    except UnicodeDecodeError:
+        raise PlatformError(f"{path} is not UTF-8 text.", "Save it in that encoding.") from None
 
 
 def _name_and_value(text: str) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from pricing_platform.resources import (
     WatchedProgress,
 )
 from pricing_platform.schedules import schedules
-from pricing_platform.settings import Settings
+from pricing_platform.settings import Settings, load_settings
 
 _EXECUTORS: Mapping[str, dg.ExecutorDefinition] = {
     "in_process": dg.in_process_executor,
@@ -58,4 +58,4 @@ def build_defs(
 @dg.definitions
 def defs() -> dg.Definitions:
     """What the code location loads: the definitions for the settings of the environment."""
-    return build_defs(Settings())
+    return build_defs(load_settings())

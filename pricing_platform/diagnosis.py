@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import NamedTuple
 
+import duckdb
 import polars as pl
 
 from pricing_platform.catalog.configured_sources import configured_sources, uses_bundled_catalogue
@@ -46,11 +47,14 @@ def diagnose(settings: Settings) -> pl.DataFrame:
     ]
     findings: list[Finding] = []
     for part in parts:
+        name = part.__name__.lstrip("_")
         try:
             findings += part(settings)
         except PlatformError as error:
-            name = part.__name__.lstrip("_")
             findings.append(Finding(name, "failed", error.problem, error.remedy))
+        except (duckdb.CatalogException, duckdb.BinderException):
+            remedy = "Run `pricing-platform run`."
+            findings.append(Finding(name, "warning", "its tables are not built yet", remedy))
     return pl.DataFrame(findings, schema=list(Finding._fields), orient="row")
 
 

@@ -6,10 +6,13 @@ Here belong values and the folders derived from them. Opening what they point at
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pricing_platform.errors import PlatformError
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -24,7 +27,12 @@ class Settings(BaseSettings):
     """The platform's configuration: environment variables ``PRICING_*``, or a ``.env`` file."""
 
     model_config = SettingsConfigDict(
-        env_prefix="PRICING_", env_file=".env", extra="ignore", frozen=True
+        env_prefix="PRICING_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,  # it may be a secret
     )
 
     home: Path = Field(Path(".pricing"), description="The folder that holds all a run produces.")
@@ -46,16 +54,50 @@ class Settings(BaseSettings):
     )
     time_zone: str = Field("UTC", description="The time zone of the schedules.")
     memory_limit: str = Field("1GB", description="What DuckDB may hold in memory.")
-    threads: int | None = Field(None, description="DuckDB's threads; by default one per core.")
+    threads: int | None = Field(
+        None, ge=1, description="DuckDB's threads; by default one per core."
+    )
     lock_timeout_seconds: float = Field(
-        60.0, description="How long to wait for another process that holds the warehouse."
+        60.0, ge=0, description="How long to wait for another process that holds the warehouse."
     )
-    price_minimum: float = Field(0.5, description="Cheaper listings are quarantined.")
-    price_maximum: float = Field(999.49, description="Dearer listings are quarantined.")
+    price_minimum: float = Field(0.5, gt=0, description="Cheaper listings are quarantined.")
+    price_maximum: float = Field(999.49, gt=0, description="Dearer listings are quarantined.")
     deletion_share_limit: float = Field(
-        0.2, description="A reconciliation that would delete a larger share of the rows stops."
+        0.2,
+        ge=0,
+        le=1,
+        description="A reconciliation that would delete a larger share of the rows stops.",
     )
-    seed: int = 42
+    seed: int = Field(42, ge=0, description="What everything random is drawn from.")
+
+    @field_validator("memory_limit")
+    @classmethod
+    def _is_memory(cls, value: str) -> str:
+        """Asks DuckDB itself, which knows its units."""
+        import duckdb
+
+        try:
+            duckdb.connect(":memory:", config={"memory_limit": value}).close()
+        except duckdb.Error:
+            raise ValueError(f"{value!r} is no amount of memory; write it as in 2GB") from None
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_time_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            raise ValueError(
+                f"{value!r} is no time zone; write it as in Europe/Vienna or UTC"
+            ) from None
+        return value
+
+    @model_validator(mode="after")
+    def _leaves_prices(self) -> Self:
+        if self.price_minimum >= self.price_maximum:
+            raise ValueError("PRICING_PRICE_MINIMUM must be below PRICING_PRICE_MAXIMUM")
+        return self
 
     @property
     def home_folder(self) -> Path:
@@ -91,3 +133,26 @@ class Settings(BaseSettings):
     def dagster_folder(self) -> Path:
         """DAGSTER_HOME."""
         return self.home_folder / "dagster"
+
+
+def load_settings() -> Settings:
+    """The settings of the environment and of ``.env``.
+
+    Raises:
+        PlatformError: with what is wrong with each; never with a value that may be secret.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [_told(e["loc"], e["msg"]) for e in error.errors(include_input=False)]
+    except UnicodeDecodeError:
+        lines = ["The file .env is not UTF-8."]
+    raise PlatformError(
+        "The configuration cannot be read.\n" + "\n".join(lines),
+        "Correct the environment variable or the .env file.",
+    )
+
+
+def _told(location: tuple[int | str, ...], message: str) -> str:
+    name = "".join(f"PRICING_{part}: " for part in location[:1]).upper()
+    return name + message.removeprefix("Value error, ")

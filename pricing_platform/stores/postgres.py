@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -25,6 +24,7 @@ from psycopg import conninfo, postgres, sql
 from pricing_platform.errors import PlatformError
 from pricing_platform.settings import Settings
 from pricing_platform.stores.embedded_postgres import READER, EmbeddedPostgres
+from pricing_platform.stores.frames import unique_names
 from pricing_platform.stores.migrations import is_current, migrate
 
 PGVECTOR_MINIMUM = (0, 8, 4)
@@ -117,7 +117,7 @@ class Postgres:
             raise self._as_platform_error(error) from None
         except psycopg.Error as error:
             raise PlatformError(f"Postgres refused the query: {str(error).strip()}") from None
-        names = _unique([column.name for column in described])
+        names = unique_names(column.name for column in described)
         types = {n: _TYPES.get(c.type_code) for n, c in zip(names, described, strict=True)}
         plain = [[_plain(value) for value in row] for row in rows]
         return pl.DataFrame(plain, schema=types, orient="row", infer_schema_length=None)
@@ -300,16 +300,6 @@ def _extension_version(connection: psycopg.Connection[Any]) -> str | None:
 
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".") if part.isdigit())
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    """Column names as a frame needs them: SELECT may give two of one name."""
-    count: Counter[str] = Counter()
-    result = []
-    for name in names:
-        count[name] += 1
-        result.append(name if count[name] == 1 else f"{name}_{count[name]}")
-    return result
 
 
 def _plain(value: Any) -> Any:

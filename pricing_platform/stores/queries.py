@@ -12,6 +12,7 @@ import polars as pl
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.settings import Settings
+from pricing_platform.stores.frames import unique_names, with_types_of_frames
 from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.warehouse import Warehouse
 
@@ -39,7 +40,10 @@ def query_warehouse(settings: Settings, query: str, parameters: Mapping[str, str
             relation = connection.sql(query, params=dict(parameters) or None)
             if relation is None:
                 return pl.DataFrame()
-            return pl.DataFrame(pl.from_arrow(relation.to_arrow_table()))
+            table = with_types_of_frames(relation).to_arrow_table()
+            return pl.DataFrame(
+                pl.from_arrow(table.rename_columns(unique_names(table.column_names)))
+            )
         except duckdb.Error as error:
             raise PlatformError(f"DuckDB refused the query: {error}") from None
 

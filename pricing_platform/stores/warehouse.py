@@ -444,6 +444,11 @@ def _holder(message: str) -> str:
 def _told_for_people(path: Path) -> Iterator[None]:
     try:
         yield
+    except duckdb.OutOfMemoryException as error:
+        raise PlatformError(
+            f"DuckDB has too little memory: {str(error).splitlines()[0]}",
+            "Set PRICING_MEMORY_LIMIT to more, or PRICING_THREADS to fewer.",
+        ) from error
     except duckdb.IOException as error:
         raise _as_platform_error(path, error) from error
     except OSError as error:

@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from pricing_platform.settings import Settings
+from pricing_platform.errors import PlatformError
+from pricing_platform.settings import Settings, load_settings
 
 
 def test_tests_do_not_use_what_is_configured_where_they_run(
@@ -18,3 +20,42 @@ def test_tests_do_not_use_what_is_configured_where_they_run(
     assert Settings().postgres_url is None
     configured = [name for name in os.environ if name.upper().startswith("PRICING_")]
     assert all(name.startswith("PRICING_TEST_") for name in configured)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("PRICING_MEMORY_LIMIT", "abc", "no amount of memory"),
+        ("PRICING_THREADS", "0", "greater than or equal to 1"),
+        ("PRICING_TIME_ZONE", "Mars/X", "no time zone"),
+        ("PRICING_TIME_ZONE", "../etc", "no time zone"),
+        ("PRICING_DELETION_SHARE_LIMIT", "20", "less than or equal to 1"),
+        ("PRICING_SEED", "-1", "greater than or equal to 0"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(PlatformError, match=f"{name}: .*{told}"):
+        load_settings()
+
+
+def test_prices_between_which_nothing_lies_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRICING_PRICE_MINIMUM", "1000")
+    with pytest.raises(PlatformError, match="\nPRICING_PRICE_MINIMUM must be below"):
+        load_settings()
+
+
+def test_an_empty_value_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRICING_POSTGRES_URL", "")
+    monkeypatch.setenv("PRICING_TIME_ZONE", "Europe/Vienna")
+    assert load_settings().postgres_url is None
+    assert load_settings().time_zone == "Europe/Vienna"
+
+
+def test_no_value_is_told_since_it_may_be_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRICING_SEED", "hunter2")
+    with pytest.raises(ValidationError) as raised:
+        Settings()
+    assert "hunter2" not in str(raised.value)

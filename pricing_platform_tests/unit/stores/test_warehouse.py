@@ -290,3 +290,10 @@ def test_staging_folders_of_killed_processes_go_and_those_in_use_stay(warehouse:
         with warehouse.staging_folder() as second:
             assert {path.name for path in first.parent.iterdir()} == {first.name, second.name}
     assert list(first.parent.iterdir()) == []
+
+
+def test_too_little_memory_is_told(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb", memory_limit="1KB")
+    with pytest.raises(PlatformError, match="too little memory") as raised:
+        warehouse.create_schema()
+    assert "PRICING_MEMORY_LIMIT" in raised.value.remedy
