@@ -6,6 +6,7 @@ Here belongs the look of the terminal. What a command does belongs to `cli.py` a
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +40,7 @@ def print_frame(frame: pl.DataFrame, layout: Format = "table", title: str | None
         sys.stdout.write(_flat(frame).write_csv())
     elif layout == "json":
         for row in frame.iter_rows(named=True):
-            sys.stdout.write(json.dumps(row, default=str, ensure_ascii=False) + "\n")
+            sys.stdout.write(_json(row) + "\n")
     else:
         output.print(_table(frame, title))
 
@@ -89,12 +90,37 @@ def _cell(value: Any) -> str:
 
 
 def _flat(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with nested columns as JSON text, since CSV has no nesting."""
-    nested = [name for name, dtype in frame.schema.items() if dtype.is_nested()]
+    """The frame as CSV can hold it: JSON for what is nested, text for what has no other form."""
     return frame.with_columns(
-        pl.Series(name, [json.dumps(v, default=str, ensure_ascii=False) for v in frame[name]])
-        for name in nested
+        pl.Series(column.name, [_flat_cell(value) for value in column.to_list()], dtype=pl.String)
+        for column in frame
+        if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Duration, pl.Object)
     )
+
+
+def _flat_cell(value: Any) -> str | None:
+    if value is None:
+        return None
+    return _json(value) if isinstance(value, dict | list) else _plain(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(_finite(value), default=_plain, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for the numbers that JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return value
+
+
+def _plain(value: Any) -> str:
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
 
 
 class TerminalProgress:
