@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from alembic.script import Script
     from alembic.script.revision import RevisionMap
 
+_VERSION_TABLE = "pricing_platform_version"  # alembic_version may be that of the user's own Alembic
 _LOCK = 7_260_417_511  # any number, the same in every process
 _log = logging.getLogger(__name__)
 
@@ -33,10 +34,11 @@ def migration_files(folder: Path | None = None) -> list[Path]:
 
 def is_current(connection: psycopg.Connection[Any], folder: Path | None = None) -> bool:
     """Whether the newest migration has been applied; costs one query and no import of Alembic."""
-    found = connection.execute("SELECT to_regclass('public.alembic_version')").fetchone()
+    table = f"public.{_VERSION_TABLE}"
+    found = connection.execute("SELECT to_regclass(%s)", [table]).fetchone()
     if found is None or found[0] is None:
         return False
-    applied = connection.execute("SELECT version_num FROM public.alembic_version").fetchone()
+    applied = connection.execute(f"SELECT version_num FROM {table}").fetchone()
     return applied is not None and applied[0] == _revision(migration_files(folder)[-1])
 
 
@@ -67,10 +69,12 @@ def migrate(
     applied: list[str] = []
     with engine.begin() as connection:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+        _take_over_default_table(connection, migration_files(folder))
         context = MigrationContext.configure(
             connection,
             opts={
                 "fn": pending,
+                "version_table": _VERSION_TABLE,
                 "version_table_schema": "public",
                 "on_version_apply": (lambda step, **_: applied.append(step.up_revision_id),),
             },
@@ -86,6 +90,23 @@ def migrate(
     if applied:
         _log.info("Applied the Postgres migrations %s.", ", ".join(applied))
     return applied
+
+
+def _take_over_default_table(connection: sqlalchemy.Connection, files: list[Path]) -> None:
+    """Renames Alembic's default table where it is ours: one that names a revision of these files.
+
+    Anybody else's is left as it is.
+    """
+
+    def can_be_read(table: str) -> bool:
+        query = f"SELECT has_table_privilege(to_regclass('public.{table}'), 'SELECT')"
+        return bool(connection.exec_driver_sql(query).scalar())
+
+    if can_be_read(_VERSION_TABLE) or not can_be_read("alembic_version"):
+        return
+    applied = connection.exec_driver_sql("SELECT version_num FROM public.alembic_version").scalar()
+    if applied in [_revision(path) for path in files]:
+        connection.exec_driver_sql(f"ALTER TABLE public.alembic_version RENAME TO {_VERSION_TABLE}")
 
 
 def _revision_map(connection: sqlalchemy.Connection, files: list[Path]) -> RevisionMap:

@@ -75,6 +75,28 @@ def test_a_schema_from_the_future_is_refused(empty_database: str, folder: Path) 
         migrate(lambda: psycopg.connect(empty_database), folder)
 
 
+def test_the_users_own_alembic_is_left_alone(empty_database: str, folder: Path) -> None:
+    with psycopg.connect(empty_database) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+        connection.execute("INSERT INTO alembic_version VALUES ('1975ea83b712')")
+    assert migrate(lambda: psycopg.connect(empty_database), folder) == ["0001_first", "0002_second"]
+    with psycopg.connect(empty_database) as connection:
+        assert is_current(connection, folder)
+        assert connection.execute("SELECT * FROM alembic_version").fetchall() == [("1975ea83b712",)]
+
+
+def test_a_record_of_these_files_in_the_default_table_counts(
+    empty_database: str, folder: Path
+) -> None:
+    migrate(lambda: psycopg.connect(empty_database), folder)
+    with psycopg.connect(empty_database) as connection:
+        connection.execute("ALTER TABLE pricing_platform_version RENAME TO alembic_version")
+        assert not is_current(connection, folder)
+    assert migrate(lambda: psycopg.connect(empty_database), folder) == []
+    with psycopg.connect(empty_database) as connection:
+        assert is_current(connection, folder)
+
+
 def test_nothing_is_logged_where_nothing_is_applied(
     postgres: Postgres, caplog: pytest.LogCaptureFixture
 ) -> None:
