@@ -29,7 +29,7 @@ from pricing_platform.catalog.records import STAGED_AS
 from pricing_platform.errors import PlatformError
 from pricing_platform.stores.warehouse import Warehouse
 
-CURATION_VERSION = f"1.{TEXT_TEMPLATE_VERSION}"
+CURATION_VERSION = f"2.{TEXT_TEMPLATE_VERSION}"
 """Raise it when the same raw rows would be curated differently."""
 
 RAW_ROW_LIMIT = 2_000
@@ -71,6 +71,11 @@ RULES = (
         "NOT regexp_full_match(coalesce(currency, ''), '[A-Z]{3}')",
         "coalesce(currency, 'no currency')",
     ),
+    Rule(
+        "price_in_other_currency",
+        "NOT is_price_in(price_text, currency)",
+        "format('{} is not {}', left(price_text, 100), currency)",
+    ),
 )
 """The rules for single rows, in their order: the first that holds refuses the row."""
 
@@ -87,7 +92,7 @@ WITH titled AS (
     FROM raw_listings
 )
 SELECT
-    raw_id, source, snapshot, row_number, listing_id, trim(title) AS title,
+    raw_id, source, snapshot, row_number, listing_id, currency, trim(title) AS title,
     CASE {" ".join(f"WHEN {rule.condition} THEN '{rule.name}'" for rule in RULES)} END AS rule,
     CASE {" ".join(f"WHEN {rule.condition} THEN {rule.detail}" for rule in RULES)} END AS detail
 FROM ({cleaned("titled", "title")})
@@ -124,8 +129,8 @@ SELECT
     raw.source, raw.snapshot, raw.row_number, raw.listing_id, rule, detail,
     left(coalesce(raw_row, to_json({{
         'title': raw.title, 'description': left(description, 500), 'brand': brand,
-        'category': category, 'attributes': attributes, 'price': price_text, 'currency': currency,
-        'url': url
+        'category': category, 'attributes': attributes, 'price': price_text,
+        'currency': raw.currency, 'url': url
     }})::VARCHAR), {RAW_ROW_LIMIT}) AS raw_row
 FROM verdicts
 JOIN raw_listings AS raw USING (raw_id)
@@ -260,7 +265,8 @@ def curate_listings(
             kept, are refused.
 
     Raises:
-        PlatformError: when too little would be kept; both tables are then as they were.
+        PlatformError: when too little would be kept, or prices in several currencies; both tables
+            are then as they were.
     """
     with warehouse.staging_folder() as staging:
         with warehouse.read() as connection:
@@ -275,13 +281,14 @@ def curate_listings(
             prices = {"price_minimum": price_minimum, "price_maximum": price_maximum}
             connection.execute(_JUDGE, prices)
             connection.execute(_FIND_DUPLICATES)
+            _require_one_currency(connection)
+            if minimum_products:
+                _require_products(connection, minimum_products)
             connection.execute(_FIND_WITHHELD)
             _copy(connection, _KEPT, kept)
             _copy(connection, _REJECTED, rejected)
             counted = connection.execute("SELECT rule, count(*) FROM verdicts GROUP BY ALL")
             counts = dict(counted.fetchall())
-            if minimum_products:
-                _require_products(connection, minimum_products)
         warehouse.replace_all(
             {"curated.listings": kept, "curated.rejected_listings": rejected},
             fingerprint=fingerprint,
@@ -300,6 +307,21 @@ def unaccounted_rows(warehouse: Warehouse) -> pl.DataFrame:
         ``rejected`` and ``twice`` (rows that stand in both tables or in one of them repeatedly).
     """
     return warehouse.frame(_UNACCOUNTED)
+
+
+def _require_one_currency(connection: duckdb.DuckDBPyConnection) -> None:
+    """All prices are learnt from and compared as one pool, so they have to be in one currency."""
+    found = connection.execute(
+        "SELECT source, list_sort(list(DISTINCT currency)) FROM verdicts WHERE rule IS NULL"
+        " GROUP BY source ORDER BY source"
+    ).fetchall()
+    if len({currency for _, currencies in found for currency in currencies}) > 1:
+        told = ", ".join(f"{source} in {' and '.join(currencies)}" for source, currencies in found)
+        raise PlatformError(
+            f"The listings have prices in several currencies: {told}.",
+            "Keep the sources of one currency in sources.toml (its key `currency` says which one a"
+            " source has), and give each of the others a home of its own.",
+        )
 
 
 def _require_products(connection: duckdb.DuckDBPyConnection, minimum: int) -> None:

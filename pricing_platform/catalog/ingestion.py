@@ -23,7 +23,7 @@ from pricing_platform.settings import sql_folder
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform.stores.warehouse import fingerprint as fingerprint_of
 
-INGESTION_VERSION = "1"
+INGESTION_VERSION = "2"
 """Part of every source's fingerprint: raise it when the same files would be read differently."""
 
 RAW_ROW_LIMIT = 2_000

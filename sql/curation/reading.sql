@@ -34,17 +34,45 @@ CREATE OR REPLACE TEMP MACRO price_digits(published) AS
     );
 
 -- A price as published ('12.99', '$1,299.00', 'from 12.99', '12,99 €', '1.299,00 EUR') as a number;
--- null where the text holds no number, or more than one.
+-- null where the text holds no number, or more than one. Plain numbers are what they are. Of others,
+-- one separator before exactly three digits may part the thousands or the decimals: '$1,299' and
+-- '1,299' are thousands, since a price has no three decimals; '1.299 €', '$1.299' and '1,299 €' may
+-- be either and are no number. A factor of 1000 is worse than a row less.
 CREATE OR REPLACE TEMP MACRO price_number(published) AS
     CASE
         WHEN isfinite(TRY_CAST(published AS DOUBLE)) THEN TRY_CAST(published AS DOUBLE)
         WHEN TRY_CAST(published AS DOUBLE) IS NULL THEN TRY_CAST(
             CASE
-                WHEN regexp_matches(price_digits(published), '^-?\d+,\d{1,2}$|^-?\d{1,3}(\.\d{3})+,\d+$')
+                WHEN regexp_matches(price_digits(published), '^-?[1-9]\d{0,2}\.\d{3}$') THEN NULL
+                WHEN regexp_matches(price_digits(published), '^-?[1-9]\d{0,2},\d{3}$')
+                    AND regexp_matches(published, '(?i)(?:eur|€)\s*$') THEN NULL
+                WHEN regexp_matches(price_digits(published), '^-?\d+,\d{1,2}$|^-?0,\d+$|^-?\d{1,3}(\.\d{3})+,\d+$')
                     THEN replace(replace(price_digits(published), '.', ''), ',', '.')
-                ELSE replace(price_digits(published), ',', '')
+                WHEN regexp_matches(price_digits(published), '^-?\d{1,3}(\.\d{3}){2,}$')
+                    THEN replace(price_digits(published), '.', '')
+                WHEN regexp_matches(price_digits(published), '^-?\d{1,3}(,\d{2,3})*,\d{3}(\.\d*)?$')
+                    THEN replace(price_digits(published), ',', '')
+                WHEN NOT contains(price_digits(published), ',') THEN price_digits(published)
             END AS DOUBLE
         )
+    END;
+
+-- Whether the sign or code beside a price may stand for the currency; without either it may. A
+-- dollar sign stands for every currency that is a dollar or a peso, a code for itself only.
+CREATE OR REPLACE TEMP MACRO is_price_in(published, currency) AS
+    CASE
+        WHEN NOT regexp_matches(published, '[^\d\s.,-]') THEN true
+        WHEN regexp_matches(published, '(?i)usd|eur|gbp|cad|aud')
+            THEN contains(upper(published), currency)
+        WHEN contains(lower(published), 'us$') THEN currency = 'USD'
+        WHEN contains(published, '€') THEN currency = 'EUR'
+        WHEN contains(published, '£') THEN currency = 'GBP'
+        WHEN contains(published, '$') THEN currency IN (
+            'USD', 'CAD', 'AUD', 'NZD', 'SGD', 'HKD', 'TWD', 'MXN', 'ARS', 'CLP', 'COP', 'UYU', 'DOP',
+            'BBD', 'BMD', 'BND', 'BSD', 'BZD', 'FJD', 'GYD', 'JMD', 'KYD', 'LRD', 'NAD', 'SBD', 'SRD',
+            'TTD', 'XCD', 'BRL', 'NIO'
+        )
+        ELSE true
     END;
 
 -- A point in time as published: ISO 8601, or seconds or milliseconds since 1970.

@@ -14,6 +14,7 @@ from pricing_platform.catalog.curation import curate_listings, unaccounted_rows
 from pricing_platform.catalog.ingestion import ingest_source
 from pricing_platform.catalog.normalising import DESCRIPTION_LIMIT, has_money
 from pricing_platform.catalog.price_leaks import LEAK_SCHEMA
+from pricing_platform.errors import PlatformError
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform_tests.unit.catalog.published_rows import (
     amazon_row,
@@ -103,6 +104,35 @@ def test_a_time_that_cannot_be_read_and_an_odd_currency_are_refused(warehouse: W
     )
     assert refused(warehouse) == {2: "currency_unknown", 3: "observed_at_missing"}
     assert kept(warehouse)[0]["currency"] == "USD"
+
+
+def test_a_price_with_the_sign_of_another_currency_is_refused(warehouse: Warehouse) -> None:
+    prices = ["$12", "US$12", "12 USD", "12", "€12", "12,50 €", "£12", "12 EUR", "CAD 12"]
+    curate(warehouse, [amazon_row(n, price=price) for n, price in enumerate(prices)])
+    assert refused(warehouse) == dict.fromkeys(range(5, 10), "price_in_other_currency")
+    details = warehouse.frame("SELECT detail FROM curated.rejected_listings ORDER BY row_number")
+    assert details.item(0, 0) == "€12 is not USD"
+
+
+def test_a_dollar_sign_is_every_dollar(warehouse: Warehouse) -> None:
+    curate(warehouse, [amazon_row(1, price="$12"), amazon_row(2, price="US$12")], currency="CAD")
+    assert refused(warehouse) == {2: "price_in_other_currency"}
+
+
+def test_prices_in_several_currencies_are_refused_as_a_whole(warehouse: Warehouse) -> None:
+    curate(warehouse, [amazon_row(1)], name="shop_us")
+    with pytest.raises(PlatformError, match="shop_de in EUR, shop_us in USD"):
+        curate(warehouse, [amazon_row(2)], name="shop_de", currency="EUR")
+    assert [listing["source"] for listing in kept(warehouse)] == ["shop_us"]
+
+
+def test_a_source_in_several_currencies_is_named(warehouse: Warehouse) -> None:
+    columns = {"listing_id": "i", "title": "t", "price": "p", "currency": "c"}
+    rows: list[dict[str, Any] | bytes] = [
+        {"i": code, "t": "a", "p": 3, "c": code} for code in ("USD", "EUR")
+    ]
+    with pytest.raises(PlatformError, match="shop in EUR and USD"):
+        curate(warehouse, rows, format="generic", columns=columns)
 
 
 def test_the_price_range_is_given(warehouse: Warehouse) -> None:

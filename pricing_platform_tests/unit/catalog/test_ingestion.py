@@ -66,6 +66,23 @@ def test_prices_as_published_become_numbers(warehouse: Warehouse) -> None:
         "from 14.99": 14.99,
         "12,99 €": 12.99,
         "1.299,50 EUR": 1299.5,
+        "$1,299": 1299.0,
+        "1,299": 1299.0,
+        "1,299.00": 1299.0,
+        "€1,299": 1299.0,
+        "1.299": 1.299,
+        "1.299.000 €": 1_299_000.0,
+        "₹": None,
+        "0.299 €": 0.299,
+        "0,299 €": 0.299,
+        "1234.567 €": 1234.567,
+        "1.299 €": None,
+        "€ 2.500": None,
+        "$1.299": None,
+        "1,299 €": None,
+        "1234,567 €": None,
+        "1,2,3": None,
+        "1,29,900": 129_900.0,
         "-3": -3.0,
         "None": None,
         "—": None,
@@ -73,9 +90,9 @@ def test_prices_as_published_become_numbers(warehouse: Warehouse) -> None:
         "$12.99 - $15.99": None,
         "": None,
     }
-    ingest(warehouse, [amazon_row(price=price) for price in [*published, 12.5, None]])
+    ingest(warehouse, [amazon_row(price=price) for price in [*published, 12.5, 1.299, None]])
     numbers = [row["price"] for row in listings(warehouse)]
-    assert numbers == [*published.values(), 12.5, None]
+    assert numbers == [*published.values(), 12.5, 1.299, None]
 
 
 def test_wrong_types_are_unreadable_and_keep_the_row(warehouse: Warehouse) -> None:
