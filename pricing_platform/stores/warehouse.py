@@ -166,7 +166,8 @@ class Warehouse:
     def create_schema(self) -> None:
         """Creates every table of ``sql/warehouse`` that is new or whose definition changed.
 
-        A changed definition empties its table: all of them are recomputed from their inputs.
+        A changed definition empties its table, and one that is gone drops it: all of them are
+        recomputed from their inputs.
         """
         definitions = _definitions()
         if self.path.exists() and self._schema_is_current(definitions):
@@ -183,11 +184,13 @@ class Warehouse:
                 " row_count BIGINT, materialized_at TIMESTAMPTZ)"
             )
             known = dict(connection.execute("SELECT name, sha256 FROM meta.definitions").fetchall())
+            for name in known.keys() - definitions.keys():
+                _drop(connection, name)
+                _forget(connection, name)
             for name, (sha256, text) in definitions.items():
                 if known.get(name) != sha256:
                     connection.execute(text)
-                    connection.execute("DELETE FROM meta.table_states WHERE table_name = ?", [name])
-                    connection.execute("DELETE FROM meta.definitions WHERE name = ?", [name])
+                    _forget(connection, name)
                     connection.execute("INSERT INTO meta.definitions VALUES (?, ?)", [name, sha256])
 
     def replace(
@@ -359,6 +362,23 @@ def _definitions() -> dict[str, tuple[str, str]]:
         text = path.read_text(encoding="utf-8")
         found[name] = (hashlib.sha256(text.encode()).hexdigest(), text)
     return found
+
+
+def _drop(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Drops a table or a view; a statement names which of the two."""
+    found = connection.execute(
+        "SELECT table_type FROM information_schema.tables"
+        " WHERE table_schema = ? AND table_name = ?",
+        name.split("."),
+    ).fetchone()
+    if found is not None:
+        connection.execute(f"DROP {'VIEW' if found[0] == 'VIEW' else 'TABLE'} {name}")
+
+
+def _forget(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Removes what is known of a table: what it was made from, and how it was defined."""
+    connection.execute("DELETE FROM meta.table_states WHERE table_name = ?", [name])
+    connection.execute("DELETE FROM meta.definitions WHERE name = ?", [name])
 
 
 def _replace_rows(
