@@ -10,6 +10,7 @@ a line that they cannot parse, and do not number the others.
 from __future__ import annotations
 
 import csv
+import glob
 import gzip
 import json
 import zlib
@@ -115,7 +116,7 @@ def stage_records(connection: duckdb.DuckDBPyConnection, file: Path, staged: Pat
     kind = file_type(file)
     if kind == "parquet":
         try:
-            connection.execute(_STAGE_PARQUET, {"file": str(file), "staged": str(staged)})
+            connection.execute(_STAGE_PARQUET, {"file": literal(file), "staged": str(staged)})
         except duckdb.OperationalError:  # the disk or the memory, not the file
             raise
         except duckdb.Error as error:
@@ -127,9 +128,14 @@ def stage_records(connection: duckdb.DuckDBPyConnection, file: Path, staged: Pat
     connection.unregister("file_rows")
 
 
+def literal(file: Path) -> str:
+    """The file's path as DuckDB reads it: a bracket or an asterisk in it is no pattern."""
+    return glob.escape(str(file))
+
+
 def _count_parquet_rows(file: Path) -> int:
     try:
-        found = duckdb.execute("SELECT num_rows FROM parquet_file_metadata(?)", [str(file)])
+        found = duckdb.execute("SELECT num_rows FROM parquet_file_metadata(?)", [literal(file)])
         return int(found.fetchall()[0][0])
     except duckdb.Error as error:
         raise _not_parquet(file, error) from None

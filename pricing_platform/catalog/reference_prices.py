@@ -37,7 +37,7 @@ def read_reference_prices(sources: Sequence[Source]) -> pl.DataFrame:
 
 def _read(source: Source) -> pl.DataFrame:
     try:
-        frame = pl.read_parquet(str(source.reference_prices))
+        frame = pl.read_parquet(str(source.reference_prices), glob=False)
         frame = frame.filter(pl.col("source") == source.name) if "source" in frame else frame
         return frame.select(
             pl.lit(source.name).alias("source"),

@@ -214,12 +214,27 @@ def _source(path: Path, entry: dict[str, Any], position: int, data: Path | None)
         raise PlatformError(problem, "Correct that line.") from None
     return declared.model_copy(
         update={
-            "path": tuple(_absolute(path, label, part, data) for part in declared.path),
+            "path": tuple(_pattern(path, label, part, data) for part in declared.path),
             "format": _resolved_format(path, label, declared.format),
             "reference_prices": declared.reference_prices
             and Path(_absolute(path, label, str(declared.reference_prices), data)),
         }
     )
+
+
+def _pattern(toml: Path, label: str, text: str, data: Path | None) -> str:
+    """The glob that a path means: only what stands in the declaration itself is one.
+
+    The folder of the file and that of the data are taken as they are, and so is a path that is the
+    name of a file.
+    """
+    literal = Path(_absolute(toml, label, text, data))
+    if literal.is_file():
+        return glob.escape(str(literal))
+    folder = glob.escape(str(toml.resolve().parent))
+    if data is not None:
+        text = text.replace(DATA_VARIABLE, glob.escape(str(data.expanduser().resolve())))
+    return str(Path(folder) / Path(text).expanduser())
 
 
 def _absolute(toml: Path, label: str, text: str, data: Path | None) -> str:

@@ -118,6 +118,18 @@ def test_parquet_rows_are_numbered(tmp_path: Path) -> None:
     assert [record for _, record, *_ in staged(file)] == [{"i": i, "n": f"n{i}"} for i in range(3)]
 
 
+@pytest.mark.parametrize(("name", "other"), [("a[1]", "a1"), ("a*", "ab"), ("a?", "ab")])
+def test_a_name_is_no_pattern(tmp_path: Path, name: str, other: str) -> None:
+    for text in (name, other):
+        duckdb.execute(f"COPY (SELECT '{text}' AS n) TO '{tmp_path}/{text}.parquet'")
+    file = tmp_path / f"{name}.parquet"
+    assert count_rows(file) == 1
+    with duckdb.connect() as connection:
+        stage_records(connection, file, tmp_path / "staged.parquet")
+    ((record,),) = duckdb.execute(f"SELECT record FROM '{tmp_path}/staged.parquet'").fetchall()
+    assert json.loads(record) == {"n": name}
+
+
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [

@@ -30,6 +30,17 @@ def test_the_data_folder_and_lists_of_paths_are_resolved(tmp_path: Path) -> None
     assert source.path == (f"{tmp_path}/data/a/*.csv", f"{tmp_path}/b.csv")
 
 
+def test_only_the_declared_path_is_a_pattern(tmp_path: Path) -> None:
+    folder, data = tmp_path / "mine [1]", tmp_path / "data*"
+    for where in (folder, data):
+        where.mkdir()
+        for name in ("a[1].csv", "a1.csv", "b2.csv"):
+            (where / name).write_text("x")
+    text = MINIMAL.replace('"shop.jsonl"', '["a[1].csv", "b[12].csv", "${PRICING_DATA}/a?.csv"]')
+    (source,) = load_sources(declared(folder, text), data=data)
+    assert source.files() == (data / "a1.csv", folder / "a[1].csv", folder / "b2.csv")
+
+
 def test_a_format_may_be_a_file_beside_the_declaration(tmp_path: Path) -> None:
     (tmp_path / "mine.sql").write_text("SELECT 1")
     text = MINIMAL.replace("amazon_reviews_2023", "mine.sql")
