@@ -47,6 +47,7 @@ _STOP_SECONDS = 60
 _START_TOLERANCE_SECONDS = 3  # the kernel tells it from the boot, which it knows to the second
 _SOCKET_PATH_LIMIT = 107
 _PREFIX = "pricing-platform-"
+_ROOTS_DATA = Path("/var/lib/pricing-platform")  # unlike /var/tmp, nobody deletes what is old there
 _MEGABYTE = 1024 * 1024
 _OWN_URL = "Set PRICING_POSTGRES_URL to a server of your own instead"
 _log = logging.getLogger(__name__)
@@ -251,6 +252,7 @@ class EmbeddedPostgres:
         self._place_data(user)
         binaries = self._binaries(user)
         if not (self._data / "PG_VERSION").exists():
+            self._refuse_foreign_files()
             self._initialise(binaries, user)
         self._check_version()
         self._clear_away_a_dead_server()
@@ -315,8 +317,7 @@ class EmbeddedPostgres:
             if self._data.readlink().parent.is_dir():
                 return
             self._data.unlink()
-        elsewhere = Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/var/tmp"))
-        elsewhere.chmod(0o711)
+        elsewhere = _make_folder_for_root()
         self._data.symlink_to(elsewhere / "data")
         _log.warning(
             "The system user %s, as whom root's Postgres runs, cannot reach %s, so its data stand"
@@ -348,6 +349,16 @@ class EmbeddedPostgres:
                 f"Check that these folders allow programs to run (mount option noexec). {_OWN_URL}",
             )
         return binaries
+
+    def _refuse_foreign_files(self) -> None:
+        """What somebody put there, or data of which a part was deleted, are not ours to replace."""
+        if self._data.exists() and not (self._data.is_dir() and not any(self._data.iterdir())):
+            raise PlatformError(
+                f"{self._data.resolve()} is not empty, and its files are not those of a Postgres"
+                " server: PG_VERSION is missing.",
+                "Move it away and run again: the embeddings are computed anew. Or set PRICING_HOME"
+                " to another folder.",
+            )
 
     def _initialise(self, binaries: Path, user: pwd.struct_passwd) -> None:
         """Makes the data beside their place, then renames: there are whole data or none."""
@@ -559,6 +570,23 @@ def _program(server: psutil.Process) -> Path:
         return Path(server.exe())
     except psutil.AccessDenied:
         return Path(server.cmdline()[0])
+
+
+def _make_folder_for_root() -> Path:
+    """A new folder that every system user can pass through; only our own get permissions."""
+    try:
+        if not _ROOTS_DATA.is_dir():
+            make_folder(_ROOTS_DATA)
+            _ROOTS_DATA.chmod(0o711)
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_ROOTS_DATA))
+    except OSError as error:
+        raise PlatformError(
+            f"No folder for root's Postgres can be made in {_ROOTS_DATA}: {error.strerror}.",
+            f"Set PRICING_HOME to a folder that the system user {_ROOT_RUNS_AS} can reach."
+            f" {_OWN_URL}.",
+        ) from None
+    folder.chmod(0o711)
+    return folder
 
 
 def _make_socket_folder(user: pwd.struct_passwd) -> Path:

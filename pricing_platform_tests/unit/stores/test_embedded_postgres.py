@@ -362,6 +362,19 @@ def test_data_of_another_major_version_are_left_alone(folder: Path) -> None:
         server.conninfo()
 
 
+def test_a_data_folder_with_files_of_others_is_refused_by_name(open_folder: Path) -> None:
+    server = EmbeddedPostgres(open_folder / "postgres")
+    data = server.folder / "data"
+    data.mkdir(parents=True)
+    (data / "notes.txt").write_text("mine")
+    with pytest.raises(PlatformError, match=f"{data} is not empty"):
+        server.conninfo()
+    assert [path.name for path in data.iterdir()] == ["notes.txt"]
+    (data / "notes.txt").unlink()
+    assert answer(server) == 1
+    server.delete()
+
+
 def test_why_a_server_does_not_start_is_told(folder: Path) -> None:
     server = EmbeddedPostgres(folder)
     answer(server)
@@ -384,6 +397,7 @@ def test_root_works_in_a_folder_that_only_root_can_reach(tmp_path: Path) -> None
     assert answer(server) == 1
     assert {path: path.stat().st_mode for path in above} == before
     elsewhere = (folder / "data").readlink()
+    assert elsewhere.parents[1] == Path("/var/lib/pricing-platform")
     assert elsewhere.stat().st_mode & 0o777 == 0o700
     assert elsewhere.owner() == "pgserver"
     server.delete()
