@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence, Set
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -74,15 +74,19 @@ class Snapshot:
     file_bytes: int
     file_sha256: str
     row_count: int
+    file_present: bool = True
 
+    def supersedes(self, earlier: Snapshot) -> bool:
+        """Whether this file, read now, is what the earlier one was.
 
-@dataclass(frozen=True)
-class IngestionSummary:
-    """What a source's files gave: ``unreadable`` of ``row_count`` rows could not be read."""
-
-    snapshots: tuple[Snapshot, ...]
-    row_count: int
-    unreadable: int
+        It is where both were true at one time, or hold the same bytes; where a column says when
+        the rows were true, the path tells.
+        """
+        if self.file_sha256 == earlier.file_sha256:
+            return True
+        if self.observed_at is None or earlier.observed_at is None:
+            return self.path == earlier.path
+        return self.observed_at == earlier.observed_at
 
 
 def source_fingerprint(source: Source) -> str:
@@ -100,11 +104,13 @@ def source_fingerprint(source: Source) -> str:
     return fingerprint_of(*parts)
 
 
-def ingest_source(warehouse: Warehouse, source: Source, *, fingerprint: str) -> IngestionSummary:
-    """Replaces the source's rows in ``raw.snapshots`` and ``raw.listings`` by its files' rows.
+def ingest_source(warehouse: Warehouse, source: Source, *, fingerprint: str) -> None:
+    """Brings the source's rows in ``raw.snapshots`` and ``raw.listings`` up to its files.
 
     Every row of the files comes out; one that could not be read has ``unreadable`` (why) and
-    ``raw_row``. Memory stays at the warehouse's limit plus a batch of lines.
+    ``raw_row``. A snapshot whose file is gone, or was overwritten by what was true at another
+    time, stays as it was read, with ``file_present`` false: history is kept, and what is to be
+    forgotten leaves with its source. Memory stays at the warehouse's limit plus a batch of lines.
 
     Args:
         warehouse: where the rows go, in one transaction.
@@ -123,22 +129,63 @@ def ingest_source(warehouse: Warehouse, source: Source, *, fingerprint: str) -> 
             _stage(connection, source, snapshots, staging)
             readable = staging / "listings-readable.parquet"
             _apply_format(connection, source, readable)
-            rest = staging / "listings-rest.parquet"
-            unreadable = _keep_the_rest(connection, source, readable, rest)
+            _keep_the_rest(connection, source, readable, staging / "listings-rest.parquet")
+        history = _keep_history(warehouse, source, snapshots, staging / "listings-history.parquet")
         warehouse.replace_all(
             {
-                "raw.snapshots": _snapshot_frame(snapshots),
+                "raw.snapshots": _snapshot_frame([*snapshots, *history]),
                 "raw.listings": staging / "listings-*.parquet",
             },
             partition=("source", source.name),
             fingerprint=fingerprint,
         )
-    return IngestionSummary(snapshots, sum(s.row_count for s in snapshots), unreadable)
+
+
+def _keep_history(
+    warehouse: Warehouse, source: Source, present: Sequence[Snapshot], listings: Path
+) -> list[Snapshot]:
+    """Writes the listings of the earlier snapshots that no present file supersedes."""
+    warehouse.create_schema()
+    with warehouse.read() as connection:
+        columns = [field.name for field in fields(Snapshot)]
+        found = connection.execute(
+            f"SELECT {', '.join(columns)} FROM raw.snapshots WHERE source = ? ORDER BY snapshot",
+            [source.name],
+        ).fetchall()
+        earlier = [Snapshot(*row) for row in found]
+        taken = {snapshot.snapshot for snapshot in present}
+        history = {
+            snapshot.snapshot: _as_history(snapshot, taken)
+            for snapshot in earlier
+            if not any(read.supersedes(snapshot) for read in present)
+        }
+        connection.execute(
+            "COPY (SELECT * REPLACE ("
+            "  map($before::VARCHAR[], $now::VARCHAR[])[snapshot] AS snapshot) FROM raw.listings"
+            f" WHERE source = $source AND snapshot IN $before::VARCHAR[]) TO $file ({STAGED_AS})",
+            {
+                "before": list(history),
+                "now": [snapshot.snapshot for snapshot in history.values()],
+                "source": source.name,
+                "file": str(listings),
+            },
+        )
+    return list(history.values())
+
+
+def _as_history(snapshot: Snapshot, taken: Set[str]) -> Snapshot:
+    """The snapshot without its file, under a name of its own where a present file has the name."""
+    name = snapshot.snapshot
+    if name in taken:
+        name += f" of {snapshot.observed_at.isoformat() if snapshot.observed_at else 'earlier'}"
+    return replace(snapshot, snapshot=name, file_present=False)
 
 
 def _snapshot_frame(snapshots: Sequence[Snapshot]) -> pl.DataFrame:
     rows = [asdict(snapshot) for snapshot in snapshots]
-    return pl.DataFrame(rows).cast({"observed_at": pl.Datetime("us", "UTC")})
+    return pl.DataFrame(rows, infer_schema_length=None).cast(
+        {"observed_at": pl.Datetime("us", "UTC")}
+    )
 
 
 def _reading_macros() -> str:
@@ -281,8 +328,8 @@ def _apply_format(connection: duckdb.DuckDBPyConnection, source: Source, listing
 
 def _keep_the_rest(
     connection: duckdb.DuckDBPyConnection, source: Source, readable: Path, rest: Path
-) -> int:
-    """Writes the rows that the format was not given or left out; how many cannot be read in all."""
+) -> None:
+    """Writes the rows that the format was not given or left out."""
     connection.execute("SET VARIABLE readable = ?", [str(readable)])
     connection.execute(
         "CREATE TEMP VIEW rest AS SELECT snapshot, row_number, observed_at,"
@@ -293,11 +340,6 @@ def _keep_the_rest(
     )
     columns = {row[0] for row in connection.execute("DESCRIBE rest").fetchall()}
     _copy(connection, _listing_query("rest", columns), rest, source)
-    return _count(
-        connection,
-        "SELECT count(unreadable) FROM read_parquet(?)",
-        [[str(readable), str(rest)]],
-    )
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, target: Path, source: Source) -> None:
@@ -368,10 +410,6 @@ def _check_one_row_each(connection: duckdb.DuckDBPyConnection, file: Path, listi
                 f"The format {file} returns row {row_number} of snapshot {snapshot} {what}.",
                 "It has to pass snapshot and row_number through and return each record once.",
             )
-
-
-def _count(connection: duckdb.DuckDBPyConnection, query: str, parameters: list[object]) -> int:
-    return int(connection.execute(query, parameters).fetchall()[0][0])
 
 
 def _first_line(error: duckdb.Error) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pricing_platform.catalog.curation import curate_listings
-from pricing_platform.catalog.ingestion import IngestionSummary, ingest_source
+from pricing_platform.catalog.ingestion import ingest_source
 from pricing_platform.catalog.sources import Source
 from pricing_platform.stores.warehouse import Warehouse
 
@@ -43,14 +43,12 @@ def source_of(*files: Path, **declared: Any) -> Source:
     return Source(path=tuple(map(str, files)), **given)
 
 
-def ingest(
-    warehouse: Warehouse, rows: list[dict[str, Any] | bytes], **declared: Any
-) -> IngestionSummary:
+def ingest(warehouse: Warehouse, rows: list[dict[str, Any] | bytes], **declared: Any) -> None:
     """Ingests the rows from a file beside the warehouse."""
     warehouse.create_schema()
     name = declared.get("name", "shop")
     file = write_json_lines(warehouse.path.parent / f"{name}.jsonl", rows)
-    return ingest_source(warehouse, source_of(file, **declared), fingerprint="")
+    ingest_source(warehouse, source_of(file, **declared), fingerprint="")
 
 
 def curate(warehouse: Warehouse, rows: list[dict[str, Any] | bytes], **declared: Any) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -129,8 +130,7 @@ def test_every_row_of_a_dirty_file_comes_out(warehouse: Warehouse) -> None:
         amazon_row(2, description=["x" * 200_000]),
         b'{"a": 1, "a": 2}',
     ]
-    summary = ingest(warehouse, rows)
-    assert (summary.row_count, summary.unreadable) == (5, 2)
+    ingest(warehouse, rows)
     assert [row["row_number"] for row in listings(warehouse)] == [1, 2, 3, 4, 5]
     assert [row["unreadable"] for row in listings(warehouse)] == [
         None,
@@ -282,22 +282,80 @@ def test_rows_that_a_format_leaves_out_are_kept_as_unreadable(
         " record ->> 'price' AS price"
         " FROM records WHERE (record ->> 'price')::DOUBLE > 10"
     )
-    summary = ingest(warehouse, [amazon_row(1, price=5), amazon_row(2, price=50)],
-                     format=str(format_file))  # fmt: skip
-    assert summary.unreadable == 1
-    assert listings(warehouse)[0]["unreadable"] == "left out by the format"
+    ingest(warehouse, [amazon_row(1, price=5), amazon_row(2, price=50)], format=str(format_file))
+    unreadable = [row["unreadable"] for row in listings(warehouse)]
+    assert unreadable == ["left out by the format", None]
     assert json.loads(listings(warehouse)[0]["raw_row"])["price"] == 5
 
 
 def test_sources_are_replaced_one_by_one(warehouse: Warehouse) -> None:
-    ingest(warehouse, [amazon_row(1)], name="one")
+    seen = {"observed_at": "column", "observed_at_column": "seen"}
+    ingest(warehouse, [amazon_row(1, seen="2024-01-01")], name="one", **seen)
     ingest(warehouse, [amazon_row(2)], name="two")
-    ingest(warehouse, [amazon_row(3), amazon_row(4)], name="one")
+    rows = [amazon_row(n, seen="2024-01-02") for n in (3, 4)]
+    ingest(warehouse, [*rows], name="one", **seen)
     assert [(row["source"], row["listing_id"][-1]) for row in listings(warehouse)] == [
         ("one", "3"),
         ("one", "4"),
         ("two", "2"),
     ]
+
+
+def observed(warehouse: Warehouse) -> list[tuple[str, float, int, bool]]:
+    """Snapshot, price, day of the month, and whether the file is there, of every row."""
+    return warehouse.frame(
+        "SELECT snapshot, price, day(listings.observed_at), file_present"
+        " FROM raw.listings AS listings JOIN raw.snapshots USING (source, snapshot) ORDER BY 3, 2"
+    ).rows()
+
+
+def written_on(file: Path, day: int, price: float) -> Path:
+    """The file with one row, as if written on that day."""
+    write_json_lines(file, [amazon_row(1, price=price)])
+    moment = datetime(2024, 3, day, tzinfo=UTC).timestamp()
+    os.utime(file, (moment, moment))
+    return file
+
+
+def test_what_a_file_said_before_it_was_overwritten_is_kept(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    file = tmp_path / "latest.jsonl"
+    for day, price in ((1, 5.0), (2, 6.0), (3, 7.0)):
+        ingest_source(warehouse, source_of(written_on(file, day, price)), fingerprint="")
+    assert observed(warehouse) == [
+        ("latest.jsonl of 2024-03-01T00:00:00+00:00", 5.0, 1, False),
+        ("latest.jsonl of 2024-03-02T00:00:00+00:00", 6.0, 2, False),
+        ("latest.jsonl", 7.0, 3, True),
+    ]
+
+
+def test_what_is_read_again_is_replaced(warehouse: Warehouse, tmp_path: Path) -> None:
+    file = tmp_path / "latest.jsonl"
+    for day, price in ((1, 5.0), (1, 6.0), (2, 6.0)):  # corrected; then touched
+        ingest_source(warehouse, source_of(written_on(file, day, price)), fingerprint="")
+    assert observed(warehouse) == [("latest.jsonl", 6.0, 2, True)]
+
+
+def test_a_snapshot_whose_file_has_vanished_is_kept(warehouse: Warehouse, tmp_path: Path) -> None:
+    for mode in (
+        {"observed_at": "file_name"},
+        {"observed_at": "column", "observed_at_column": "d"},
+    ):
+        first, second = (
+            write_json_lines(
+                tmp_path / f"2024-03-0{day}.jsonl",
+                [amazon_row(1, price=day, d=f"2024-03-0{day}")],
+            )
+            for day in (1, 2)
+        )
+        source = source_of(first, second, name=mode["observed_at"], **mode)
+        ingest_source(warehouse, source, fingerprint="")
+        ingest_source(
+            warehouse, source.model_copy(update={"path": (str(second),)}), fingerprint="new"
+        )
+    kept = [("2024-03-01", 1.0, 1, False), ("2024-03-02", 2.0, 2, True)]
+    assert observed(warehouse) == sorted(kept * 2, key=lambda row: row[2])
 
 
 def changed_source(source: Source, **changes: Any) -> Source:

@@ -5,7 +5,8 @@ CREATE OR REPLACE TABLE raw.snapshots (
     observed_at TIMESTAMPTZ,
     file_bytes BIGINT,
     file_sha256 VARCHAR,
-    row_count BIGINT
+    row_count BIGINT,
+    file_present BOOLEAN
 );
 
 COMMENT ON TABLE raw.snapshots IS 'One row a file of a source, as it was read.';
@@ -16,3 +17,4 @@ COMMENT ON COLUMN raw.snapshots.observed_at IS 'When the source says its rows we
 COMMENT ON COLUMN raw.snapshots.file_bytes IS 'The file''s size in bytes.';
 COMMENT ON COLUMN raw.snapshots.file_sha256 IS 'sha256 of the file''s bytes.';
 COMMENT ON COLUMN raw.snapshots.row_count IS 'Rows in the file, counted apart from parsing it.';
+COMMENT ON COLUMN raw.snapshots.file_present IS 'Whether the file was there when the source was last read; where it is gone or overwritten, its rows stay as history.';
