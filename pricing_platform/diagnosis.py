@@ -1,6 +1,8 @@
 """What ``pricing-platform doctor`` finds: versions, configuration, what is reachable or stale.
 
-Here belongs looking. Each finding says what to do when it is not well; nothing is mended here.
+Here belongs looking. Each finding says what to do when it is not well. Nothing that is found is
+mended, but what is looked at is opened as by any other command: the embedded Postgres is started,
+and its schema brought up to date.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ def diagnose(settings: Settings) -> pl.DataFrame:
     """One row a finding; a part that can't be looked at is a finding itself."""
     parts: list[Callable[[Settings], Iterator[Finding]]] = [
         _versions,
+        _settings,
         _home,
         _sources,
         _warehouse,
@@ -61,6 +64,15 @@ def diagnose(settings: Settings) -> pl.DataFrame:
 def _versions(_settings: Settings) -> Iterator[Finding]:
     libraries = ", ".join(f"{name} {version(name)}" for name in _SHOWN_VERSIONS)
     yield Finding("versions", "ok", f"Python {platform.python_version()}, {libraries}")
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    """Every setting; a secret one shows itself as asterisks."""
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        shown = "not set" if value is None else str(value)
+        origin = " (default)" if value is not None and value == field.default else ""
+        yield Finding(f"PRICING_{name.upper()}", "ok", f"{shown}{origin}")
 
 
 def _home(settings: Settings) -> Iterator[Finding]:

@@ -68,7 +68,7 @@ class Settings(BaseSettings):
         le=1,
         description="A reconciliation that would delete a larger share of the rows stops.",
     )
-    seed: int = Field(42, ge=0, description="What everything random is drawn from.")
+    seed: int = Field(42, ge=0, description="What the evaluation resamples with.")
 
     @field_validator("memory_limit")
     @classmethod

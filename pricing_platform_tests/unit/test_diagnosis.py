@@ -30,3 +30,22 @@ def test_a_warehouse_without_tables_is_a_finding(tmp_path: Path) -> None:
     assert warnings["subject"].to_list() == ["warehouse", "evaluation"]
     assert set(warnings["found"]) == {"its tables are not built yet"}
     assert "failed" not in found["status"]
+
+
+@pytest.mark.usefixtures("without_services")
+def test_every_setting_is_shown_and_no_secret(tmp_path: Path) -> None:
+    url = "postgresql://me:hunter2@server/prices"
+    found = diagnosis.diagnose(Settings(home=tmp_path, postgres_url=url, threads=2))
+    shown = dict(found.select("subject", "found").iter_rows())
+    assert {f"PRICING_{name.upper()}" for name in Settings.model_fields} <= shown.keys()
+    assert shown["PRICING_THREADS"] == "2"
+    assert shown["PRICING_TIME_ZONE"] == "UTC (default)"
+    assert shown["PRICING_DATA"] == "not set"
+    assert set(shown["PRICING_POSTGRES_URL"]) == {"*"}
+    assert "hunter2" not in str(found.to_dicts())
+
+
+def test_the_readme_names_every_setting() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    missing = [n for n in Settings.model_fields if f"`PRICING_{n.upper()}`" not in readme]
+    assert missing == []
