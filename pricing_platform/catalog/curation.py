@@ -235,14 +235,6 @@ ORDER BY source, snapshot
 """
 
 
-@dataclass(frozen=True)
-class CurationSummary:
-    """How many raw rows were kept, and how many were refused by which rule."""
-
-    kept: int
-    rejected: dict[str, int]
-
-
 def curate_listings(
     warehouse: Warehouse,
     *,
@@ -250,7 +242,7 @@ def curate_listings(
     price_maximum: float,
     fingerprint: str,
     minimum_products: int = 0,
-) -> CurationSummary:
+) -> None:
     """Replaces ``curated.listings`` and ``curated.rejected_listings``, both in one transaction.
 
     Reads ``raw.listings`` and ``curated.price_leaks``. All of it is SQL, so memory stays at the
@@ -287,16 +279,10 @@ def curate_listings(
             connection.execute(_FIND_WITHHELD)
             _copy(connection, _KEPT, kept)
             _copy(connection, _REJECTED, rejected)
-            counted = connection.execute("SELECT rule, count(*) FROM verdicts GROUP BY ALL")
-            counts = dict(counted.fetchall())
         warehouse.replace_all(
             {"curated.listings": kept, "curated.rejected_listings": rejected},
             fingerprint=fingerprint,
         )
-    kept_count = counts.pop(None, 0)
-    order = {rule.name: place for place, rule in enumerate(RULES)}
-    ordered = sorted(counts.items(), key=lambda count: order.get(count[0], len(order)))
-    return CurationSummary(kept_count, dict(ordered))
 
 
 def unaccounted_rows(warehouse: Warehouse) -> pl.DataFrame:

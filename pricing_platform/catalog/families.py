@@ -6,7 +6,6 @@ links belongs to ``near_duplicates``, what a family is used for to ``splits``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -19,7 +18,7 @@ from pricing_platform.catalog.near_duplicates import Encode, link_titles
 from pricing_platform.catalog.splits import split_expression
 from pricing_platform.stores.warehouse import Warehouse
 
-FAMILIES_VERSION = "1"
+FAMILIES_VERSION = "2"
 """Raised when the same listings would be put into other families."""
 
 FAMILY_SHARE_LIMIT = 0.005
@@ -53,6 +52,22 @@ evidence AS (
         FROM kept_links
     )
     GROUP BY title
+),
+families AS (
+    SELECT *, {split_expression("family_id")} AS split FROM members
+),
+cut AS (
+    SELECT
+        one.first_item AS item_id,
+        count(*) AS links_cut,
+        count(*) FILTER (left_family.split <> right_family.split) AS links_cut_across_splits
+    FROM (SELECT DISTINCT left_title, right_title FROM cut_links)
+    JOIN titles AS one ON one.title = left_title
+    JOIN titles AS other ON other.title = right_title
+    JOIN families AS left_family ON left_family.item_id = one.first_item
+    JOIN families AS right_family ON right_family.item_id = other.first_item
+    WHERE left_family.family_id <> right_family.family_id
+    GROUP BY one.first_item
 )
 SELECT
     item_id,
@@ -63,34 +78,15 @@ SELECT
         WHEN item_count > 1 THEN 'same_title'
         ELSE evidence.evidence
     END AS evidence,
-    {split_expression("family_id")} AS split
-FROM members LEFT JOIN evidence USING (title)
+    split,
+    coalesce(links_cut, 0) AS links_cut,
+    coalesce(links_cut_across_splits, 0) AS links_cut_across_splits
+FROM families LEFT JOIN evidence USING (title) LEFT JOIN cut USING (item_id)
 ORDER BY item_id
 """
 
 
-@dataclass(frozen=True)
-class FamilySummary:
-    """How the families came about.
-
-    ``links`` counts the verified links between titles by evidence (the items of one title, which
-    need no link, are not in it), ``links_cut`` those given up because a family was too large.
-    """
-
-    items: int
-    titles: int
-    families: int
-    largest_family: int
-    links: dict[str, int]
-    links_cut: int
-
-
 def assign_families(warehouse: Warehouse, encode: Encode) -> pl.DataFrame:
-    """The rows of ``curated.item_families``; see :func:`find_families`."""
-    return find_families(warehouse, encode)[0]
-
-
-def find_families(warehouse: Warehouse, encode: Encode) -> tuple[pl.DataFrame, FamilySummary]:
     """Puts every item of ``curated.listings``, as last observed, into a family and a split.
 
     Items share a family when they have the same normalised title in one source and category, the
@@ -105,8 +101,7 @@ def find_families(warehouse: Warehouse, encode: Encode) -> tuple[pl.DataFrame, F
             items' own ``text``, so that a cache of embeddings serves both uses.
 
     Returns:
-        A frame with the columns of ``curated.item_families``, sorted by item_id, and how it came
-        about.
+        The rows of ``curated.item_families``, sorted by item_id.
     """
     with warehouse.staging_folder() as staging:
         products = staging / "products.parquet"
@@ -117,15 +112,27 @@ def find_families(warehouse: Warehouse, encode: Encode) -> tuple[pl.DataFrame, F
 
 def group_products(
     connection: duckdb.DuckDBPyConnection, products: Path, encode: Encode, folder: Path
-) -> tuple[pl.DataFrame, FamilySummary]:
-    """:func:`find_families` for products in a Parquet file, one row an item.
+) -> pl.DataFrame:
+    """:func:`assign_families` for products in a Parquet file, one row an item.
 
     The arguments are those of :func:`near_duplicates.link_titles`.
     """
     link_titles(connection, products, encode, folder)
-    links_cut = _join_titles(connection)
-    families = _frame(connection, _FAMILIES).sort("item_id")
-    return families, _summary(connection, families, links_cut)
+    _join_titles(connection)
+    return _frame(connection, _FAMILIES).sort("item_id")
+
+
+def cut_links(warehouse: Warehouse) -> dict[str, int]:
+    """What the limit on families costs.
+
+    Returns:
+        ``links_cut``: verified links between titles that were given up because the family was too
+        large; ``links_cut_across_splits``: those of them whose ends stand in different splits, so
+        that a near-duplicate of a tested item may be learnt from.
+    """
+    columns = ("links_cut", "links_cut_across_splits")
+    sums = ", ".join(f"coalesce(sum({name}), 0)::BIGINT AS {name}" for name in columns)
+    return warehouse.frame(f"SELECT {sums} FROM curated.item_families").row(0, named=True)
 
 
 def family_limit(items: int) -> int:
@@ -184,8 +191,8 @@ def _export_products(warehouse: Warehouse, products: Path) -> None:
         )
 
 
-def _join_titles(connection: duckdb.DuckDBPyConnection) -> int:
-    """Leaves the tables components and kept_links; returns how many links were cut."""
+def _join_titles(connection: duckdb.DuckDBPyConnection) -> None:
+    """Leaves the tables components, kept_links and cut_links."""
     sizes = connection.execute("SELECT item_count FROM titles ORDER BY title").fetchnumpy()
     links = _frame(connection, "SELECT * FROM links ORDER BY left_title, right_title, evidence")
     weights = np.asarray(sizes["item_count"], dtype=np.int64)
@@ -201,24 +208,7 @@ def _join_titles(connection: duckdb.DuckDBPyConnection) -> int:
     )
     connection.register("components", joined.to_arrow())
     connection.register("kept_links", links.filter(pl.Series(kept)).to_arrow())
-    return int((~kept).sum())
-
-
-def _summary(
-    connection: duckdb.DuckDBPyConnection, families: pl.DataFrame, links_cut: int
-) -> FamilySummary:
-    counted = connection.execute(
-        "SELECT evidence, count(*) FROM links GROUP BY evidence ORDER BY evidence"
-    ).fetchall()
-    titles = connection.execute("SELECT count(*) FROM titles").fetchall()
-    return FamilySummary(
-        items=families.height,
-        titles=titles[0][0],
-        families=families["family_id"].n_unique(),
-        largest_family=int(families["family_size"].max() or 0),  # type: ignore[arg-type]
-        links=dict(counted),
-        links_cut=links_cut,
-    )
+    connection.register("cut_links", links.filter(pl.Series(~kept)).to_arrow())
 
 
 def _frame(connection: duckdb.DuckDBPyConnection, query: str) -> pl.DataFrame:

@@ -11,7 +11,7 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -22,8 +22,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from pricing_platform.errors import PlatformError
-
-Progress = Callable[[str, int, int], None]
+from pricing_platform.progress import Progress, silent
 
 DATASET = "McAuley-Lab/Amazon-Reviews-2023"
 REVISION = "2b6d039ed471f2ba5fd2acb718bf33b0a7e5598e"
@@ -51,7 +50,7 @@ def fetch_amazon_reviews_2023(
     *,
     revision: str = REVISION,
     endpoint: str | None = None,
-    progress: Progress = lambda _description, _done, _total: None,
+    progress: Progress = silent,
 ) -> Path:
     """Downloads the metadata of one category, such as ``Appliances``, and returns the file.
 

@@ -7,7 +7,6 @@ listing belongs to ``curation``, finding its family to ``families``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -45,16 +44,7 @@ LAST_OBSERVED = """
 _TEXTS_PER_BATCH = 8_192
 
 
-@dataclass(frozen=True)
-class ItemsSummary:
-    """What :func:`build_items` wrote."""
-
-    items: int
-    distinct_texts: int
-    tokens: int
-
-
-def build_items(warehouse: Warehouse, count_tokens: TokenCounter, target: Path) -> ItemsSummary:
+def build_items(warehouse: Warehouse, count_tokens: TokenCounter, target: Path) -> None:
     """Writes the rows of ``curated.items`` to a Parquet file.
 
     Reads ``curated.listings`` and ``curated.item_families``. Tokens are counted once for each
@@ -68,7 +58,7 @@ def build_items(warehouse: Warehouse, count_tokens: TokenCounter, target: Path) 
             staging / f"{n}.parquet" for n in ("listings", "texts", "counts")
         )
         _export_last_observed(warehouse, listings, texts)
-        distinct_texts = _write_token_counts(texts, count_tokens, counts)
+        _write_token_counts(texts, count_tokens, counts)
         partial = target.with_suffix(".partial")
         with warehouse.scratch() as connection:
             connection.execute(
@@ -85,12 +75,7 @@ def build_items(warehouse: Warehouse, count_tokens: TokenCounter, target: Path) 
                 """,
                 {"listings": str(listings), "counts": str(counts), "partial": str(partial)},
             )
-            ((items, tokens),) = connection.execute(
-                "SELECT count(*), coalesce(sum(token_count), 0)::BIGINT FROM read_parquet(?)",
-                [str(partial)],
-            ).fetchall()
         partial.replace(target)
-    return ItemsSummary(items=items, distinct_texts=distinct_texts, tokens=tokens)
 
 
 def duplicate_items(warehouse: Warehouse) -> pl.DataFrame:
@@ -163,10 +148,9 @@ def _export_last_observed(warehouse: Warehouse, listings: Path, texts: Path) -> 
         )
 
 
-def _write_token_counts(texts: Path, count_tokens: TokenCounter, counts: Path) -> int:
-    """Writes content_hash and token_count; returns how many distinct texts were counted."""
+def _write_token_counts(texts: Path, count_tokens: TokenCounter, counts: Path) -> None:
+    """Writes content_hash and token_count of every distinct text."""
     schema = pa.schema([("content_hash", pa.string()), ("token_count", pa.int32())])
-    written = 0
     with pq.ParquetWriter(counts, schema) as writer:
         for batch in _batches(texts):
             tokens = count_tokens(batch["text"].to_list())
@@ -175,8 +159,6 @@ def _write_token_counts(texts: Path, count_tokens: TokenCounter, counts: Path) -
                     {"content_hash": batch["content_hash"].to_list(), "token_count": tokens}, schema
                 )
             )
-            written += batch.height
-    return written
 
 
 def _batches(texts: Path) -> Iterator[pl.DataFrame]:

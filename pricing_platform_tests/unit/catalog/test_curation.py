@@ -137,8 +137,9 @@ def test_a_source_in_several_currencies_is_named(warehouse: Warehouse) -> None:
 
 def test_the_price_range_is_given(warehouse: Warehouse) -> None:
     ingest(warehouse, [amazon_row(n, price=n) for n in (1, 5, 9)])
-    summary = curate_listings(warehouse, price_minimum=2, price_maximum=8, fingerprint="")
-    assert (summary.kept, summary.rejected) == (1, {"price_out_of_range": 2})
+    curate_listings(warehouse, price_minimum=2, price_maximum=8, fingerprint="")
+    assert [listing["price"] for listing in kept(warehouse)] == [5.0]
+    assert refused(warehouse) == {1: "price_out_of_range", 3: "price_out_of_range"}
 
 
 def test_texts_are_cleaned_wherever_they_stand(warehouse: Warehouse) -> None:
@@ -328,8 +329,8 @@ def test_identity_is_the_same_in_every_snapshot(warehouse: Warehouse, tmp_path: 
 
 def test_no_rows_are_no_error(warehouse: Warehouse) -> None:
     warehouse.create_schema()
-    summary = curate_listings(warehouse, price_minimum=0.5, price_maximum=999.49, fingerprint="")
-    assert (summary.kept, summary.rejected) == (0, {})
+    curate_listings(warehouse, price_minimum=0.5, price_maximum=999.49, fingerprint="")
+    assert (kept(warehouse), refused(warehouse)) == ([], {})
 
 
 def test_the_same_rows_are_curated_the_same(warehouse: Warehouse) -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pricing_platform.catalog.families import (
     assign_families,
     connect,
+    cut_links,
     family_limit,
-    find_families,
     group_products,
 )
 from pricing_platform.catalog.splits import split_of
@@ -48,7 +48,7 @@ def families_of(observations: list[Listing]) -> pl.DataFrame:
     with tempfile.TemporaryDirectory() as name, duckdb.connect() as connection:
         folder = Path(name)
         products = write_products(folder, observations)
-        return group_products(connection, products, hashed_words, folder)[0]
+        return group_products(connection, products, hashed_words, folder)
 
 
 @settings(max_examples=15, deadline=None)
@@ -156,7 +156,7 @@ def test_the_evidence_says_what_linked_an_item(tmp_path: Path) -> None:
             Listing("g", "Folding ladder", "two"),
         ],
     )
-    families, summary = find_families(warehouse, hashed_words)
+    families = assign_families(warehouse, hashed_words)
     assert families.select("item_id", "family_id", "family_size", "evidence").rows() == [
         ("a", "a", 2, "same_title"),
         ("b", "a", 2, "same_title"),
@@ -166,9 +166,7 @@ def test_the_evidence_says_what_linked_an_item(tmp_path: Path) -> None:
         ("f", "e", 2, "minhash"),
         ("g", "g", 1, "alone"),
     ]
-    assert (summary.items, summary.titles, summary.families, summary.largest_family) == (7, 6, 4, 2)
-    assert summary.links == {"minhash": 1, "model_number": 1}
-    assert summary.links_cut == 0
+    assert families["links_cut"].sum() == 0
 
 
 def test_only_the_last_observation_of_a_product_counts(tmp_path: Path) -> None:
@@ -193,9 +191,26 @@ def test_the_frame_is_what_the_table_takes(tmp_path: Path) -> None:
 def test_no_listings_are_no_families(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path / "warehouse.duckdb")
     warehouse.create_schema()
-    families, summary = find_families(warehouse, hashed_words)
+    families = assign_families(warehouse, hashed_words)
     assert families.is_empty()
-    assert summary.largest_family == 0
+    assert cut_links(warehouse) == {"links_cut": 0, "links_cut_across_splits": 0}
+
+
+def test_links_that_are_cut_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pricing_platform.catalog.families.FAMILY_SIZE_BOUNDS", (1, 1))
+    listings = [
+        Listing("c", "Toner high yield", "one", brand="Brother", model_number="TN-560"),
+        Listing("d", "Black cartridge", "two", brand="brother", model_number="TN 560"),
+        Listing("e", "Netgear universal wireless range extender white", "one"),
+        Listing("f", "Netgear universal wireless range extender white new", "two"),
+    ]
+    warehouse = warehouse_with(tmp_path, listings)
+    families = assign_families(warehouse, hashed_words)
+    warehouse.replace("curated.item_families", families)
+    split = dict(families.select("item_id", "split").iter_rows())
+    across = (split["c"] != split["d"]) + (split["e"] != split["f"])
+    assert families["family_size"].to_list() == [1, 1, 1, 1]
+    assert cut_links(warehouse) == {"links_cut": 2, "links_cut_across_splits": across}
 
 
 def test_nothing_is_left_in_staging_and_the_warehouse_is_free(tmp_path: Path) -> None:

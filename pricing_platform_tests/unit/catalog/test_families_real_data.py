@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from pricing_platform.catalog.curation import curate_listings
-from pricing_platform.catalog.families import FamilySummary, find_families
+from pricing_platform.catalog.families import assign_families
 from pricing_platform.catalog.ingestion import ingest_source, source_fingerprint
 from pricing_platform.catalog.items import build_items, items_without_one_family, unmatched_products
 from pricing_platform.catalog.sources import load_sources
@@ -26,7 +26,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Warehouse, FamilySummary]:
+def found(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     """Two stores, long texts and the last snapshot of the computer parts, grouped into families."""
     folder = tmp_path_factory.mktemp("families")
     warehouse = Warehouse(folder / "warehouse.duckdb")
@@ -35,16 +35,15 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Warehouse, FamilySu
         last = source.model_copy(update={"path": newest})
         ingest_source(warehouse, last, fingerprint=source_fingerprint(last))
     curate_listings(warehouse, price_minimum=0.5, price_maximum=999.49, fingerprint="")
-    families, summary = find_families(warehouse, hashed_words)
-    warehouse.replace("curated.item_families", families)
+    warehouse.replace("curated.item_families", assign_families(warehouse, hashed_words))
     items = folder / "items.parquet"
     build_items(warehouse, lambda texts: [len(text.split()) for text in texts], items)
     warehouse.replace("curated.items", items)
-    return warehouse, summary
+    return warehouse
 
 
-def test_three_in_four_known_pairs_share_a_family(found: tuple[Warehouse, FamilySummary]) -> None:
-    warehouse, _ = found
+def test_three_in_four_known_pairs_share_a_family(found: Warehouse) -> None:
+    warehouse = found
     matches = pl.read_csv(
         DATA / "walmart_amazon/matches.csv", separator="|", infer_schema=False
     ).unique()
@@ -56,14 +55,16 @@ def test_three_in_four_known_pairs_share_a_family(found: tuple[Warehouse, Family
     assert (pairs["family_id"] == pairs["family_id_right"]).mean() >= 0.75
 
 
-def test_no_family_holds_a_hundredth_of_the_items(found: tuple[Warehouse, FamilySummary]) -> None:
-    _, summary = found
-    assert summary.largest_family < 0.01 * summary.items
-    assert summary.families > 0.6 * summary.items
+def test_no_family_holds_a_hundredth_of_the_items(found: Warehouse) -> None:
+    items, families, largest = found.frame(
+        "SELECT count(*), count(DISTINCT family_id), max(family_size) FROM curated.item_families"
+    ).row(0)
+    assert largest < 0.01 * items
+    assert families > 0.6 * items
 
 
-def test_nothing_stands_on_two_sides(found: tuple[Warehouse, FamilySummary]) -> None:
-    warehouse, _ = found
+def test_nothing_stands_on_two_sides(found: Warehouse) -> None:
+    warehouse = found
     assert two_sided(warehouse).is_empty()
     assert split_shares(warehouse)["within"].all()
     assert items_without_one_family(warehouse).is_empty()
