@@ -18,7 +18,7 @@ import dagster as dg
 from pricing_platform.console import TerminalProgress, messages
 from pricing_platform.definitions import build_defs
 from pricing_platform.errors import PlatformError
-from pricing_platform.instance import open_instance
+from pricing_platform.instance import IN_PROCESS, only_build, open_instance
 from pricing_platform.jobs import STAGES
 from pricing_platform.partitions import all_partitions
 from pricing_platform.settings import Settings
@@ -51,7 +51,11 @@ def build_platform(
     """
     started = time.perf_counter()
     materializations: list[dg.AssetMaterialization] = []
-    with open_instance(settings) as instance, TerminalProgress().shown() as progress:
+    with (
+        open_instance(settings) as instance,
+        only_build(settings, instance),
+        TerminalProgress().shown() as progress,
+    ):
         definitions = build_defs(settings, progress=progress, loggers={"console": step_lines})
         for stage in stages:
             messages.print(f"[bold]{stage}[/]")
@@ -59,7 +63,7 @@ def build_platform(
             assert job.partitions_def is not None  # noqa: S101
             result = job.execute_in_process(
                 instance=instance,
-                tags=all_partitions(job.partitions_def),
+                tags=all_partitions(job.partitions_def) | IN_PROCESS,
                 run_config=_run_config(job, force=force),
                 raise_on_error=False,
             )
@@ -96,16 +100,19 @@ def _require_success(result: dg.ExecuteInProcessResult) -> None:
     for event in result.all_events:
         if event.is_failure and event.is_step_event:
             raise _first_cause(event.step_failure_data.error, str(event.step_key))
-    raise PlatformError(
-        "A blocking check failed, so nothing after it was built; what was there before stands.",
-        "See the check's line above, and its page in `pricing-platform ui`.",
-    )
+    raise PlatformError("The run failed before its first step; its page in the UI says why.")
 
 
 def _first_cause(error: Any, step: str) -> PlatformError:
     """The message for people at the bottom of the chain of causes, or the whole chain."""
     cause = error
     while cause is not None:
+        if cause.cls_name == "DagsterAssetCheckFailedError":
+            return PlatformError(
+                f"{step}: the check found what must not be, so nothing that follows was built; what"
+                " was there before stands.",
+                "The rows that it found stand on the check's page in `pricing-platform ui`.",
+            )
         if cause.cls_name == PlatformError.__name__:
             return PlatformError(f"{step}: " + cause.message.partition(": ")[2].strip())
         if cause.cls_name == "DagsterExecutionInterruptedError":
@@ -119,7 +126,7 @@ def _total(materializations: list[dg.AssetMaterialization], key: str) -> int:
 
 
 class StepLines(logging.Handler):
-    """Prints a line for every asset that a run has materialized, and why a step failed."""
+    """Prints a line for every asset that a run has materialized and every check that failed."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Prints the events that a person waits for; all others stay in Dagster's own log."""

@@ -5,7 +5,9 @@ Here belongs what lies around a run. What a run materializes does not.
 
 from __future__ import annotations
 
+import fcntl
 import filecmp
+import os
 import shutil
 import socket
 from collections.abc import Iterator
@@ -18,6 +20,10 @@ import dagster as dg
 from pricing_platform.errors import PlatformError
 from pricing_platform.settings import Settings
 from pricing_platform.stores.warehouse import make_folder
+
+BUILD_LOCK = "build.lock"
+IN_PROCESS = {"pricing/executed": "in process"}
+"""The tag of runs that live and die with the process that holds the home's lock."""
 
 
 def prepare_instance(settings: Settings) -> Path:
@@ -32,6 +38,43 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """The home's instance."""
     with dg.DagsterInstance.from_config(str(prepare_instance(settings))) as instance:
         yield instance
+
+
+@contextmanager
+def only_build(settings: Settings, instance: dg.DagsterInstance) -> Iterator[None]:
+    """Holds the home for one build, after ending the runs that a killed one left as started.
+
+    Such runs would count as going on for ever, and the UI would start no other beside them.
+
+    Raises:
+        PlatformError: when another build of this home goes on.
+    """
+    make_folder(settings.home_folder)
+    with (settings.home_folder / BUILD_LOCK).open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise PlatformError(
+                f"Another build of {settings.home_folder} goes on, as process {lock.read()}.",
+                "Wait until it has ended, or give this one a home of its own with PRICING_HOME.",
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        _end_abandoned_runs(instance)
+        yield
+
+
+def _end_abandoned_runs(instance: dg.DagsterInstance) -> None:
+    """Only the holder of the home's lock has runs in its own process that go on."""
+    unfinished = [
+        dg.DagsterRunStatus.STARTING,
+        dg.DagsterRunStatus.STARTED,
+        dg.DagsterRunStatus.CANCELING,
+    ]
+    for run in instance.get_runs(dg.RunsFilter(statuses=unfinished, tags=IN_PROCESS)):
+        instance.report_run_failed(run, "Its process was killed before the run had ended.")
 
 
 def require_free_port(port: int) -> None:
@@ -106,6 +149,7 @@ def _made_in_the_home(settings: Settings) -> list[Path]:
         settings.cache_folder,
         settings.reports_folder,
         settings.dagster_folder,
+        settings.home_folder / BUILD_LOCK,
     ]
 
 

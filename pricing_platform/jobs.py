@@ -5,7 +5,9 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from pricing_platform.instance import IN_PROCESS, only_build
 from pricing_platform.partitions import all_partitions
+from pricing_platform.resources import WarehouseResource
 
 INGESTION_GROUPS = ("ingestion", "curated", "embeddings")
 EVALUATION_GROUPS = ("training", "predictions", "evaluation")
@@ -30,25 +32,33 @@ class StagesConfig(dg.Config):
 
 
 @dg.op
-def run_stages(context: dg.OpExecutionContext, config: StagesConfig) -> None:
+def run_stages(
+    context: dg.OpExecutionContext, config: StagesConfig, warehouse: WarehouseResource
+) -> None:
     """Runs asset jobs over all of their partitions, each as a run of its own in this process.
 
     Raises:
         dagster.Failure: when a run did not succeed; its own page says why.
+        PlatformError: when another build of the home goes on.
     """
-    for stage in config.stages:
-        job = context.repository_def.get_job(stage)
-        assert job.partitions_def is not None  # noqa: S101
-        result = job.execute_in_process(
-            instance=context.instance,
-            tags=all_partitions(job.partitions_def),
-            raise_on_error=False,
+    with only_build(warehouse.settings(), context.instance):
+        for stage in config.stages:
+            _run_stage(context, stage)
+
+
+def _run_stage(context: dg.OpExecutionContext, stage: str) -> None:
+    job = context.repository_def.get_job(stage)
+    assert job.partitions_def is not None  # noqa: S101
+    result = job.execute_in_process(
+        instance=context.instance,
+        tags=all_partitions(job.partitions_def) | IN_PROCESS,
+        raise_on_error=False,
+    )
+    context.log.info(f"{stage}: run {result.run_id}")
+    if not result.success:
+        raise dg.Failure(
+            f"{stage} failed; see run {result.run_id}.", metadata={"run": result.run_id}
         )
-        context.log.info(f"{stage}: run {result.run_id}")
-        if not result.success:
-            raise dg.Failure(
-                f"{stage} failed; see run {result.run_id}.", metadata={"run": result.run_id}
-            )
 
 
 # Dagster gives a run partitions of one kind; sources and techniques are two, so all of it is two

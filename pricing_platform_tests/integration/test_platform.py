@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -168,8 +169,6 @@ def test_a_changed_snapshot_encodes_only_changed_texts(
     built_home: BuiltHome, tmp_path: Path
 ) -> None:
     """The new snapshot is a copy of the newest one in which two titles differ."""
-    import shutil
-
     copy = tmp_path / "copy"
     # Embeddings of unchanged texts come from the cache, wherever the database is.
     shutil.copytree(built_home.folder / "catalogue", copy / "catalogue")
@@ -196,6 +195,25 @@ def test_a_changed_snapshot_encodes_only_changed_texts(
 
     encoded = build_platform(home.settings, stages=["ingest_and_embed"]).encoded
     assert encoded == 2
+
+
+def test_a_failed_blocking_check_is_told_without_a_traceback(
+    built_home: BuiltHome, tmp_path: Path
+) -> None:
+    home = BuiltHome(tmp_path, built_home.sources)
+    built = built_home.settings
+    for folder in (built.cache_folder, built.checkpoints_folder):
+        shutil.copytree(folder, tmp_path / "home" / folder.name)
+    shutil.copy(built.warehouse_path, tmp_path / "home")
+    with Warehouse.from_settings(home.settings).write() as connection:
+        connection.execute(
+            "DELETE FROM evaluation.predictions WHERE technique = 'stack' AND item_id = ("
+            "SELECT min(item_id) FROM evaluation.predictions WHERE split = 'test')"
+        )
+    ran = home.command("run")
+    assert ran.returncode == 1
+    assert "items_are_priced" in ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 def test_a_port_in_use_is_told(built_home: BuiltHome) -> None:

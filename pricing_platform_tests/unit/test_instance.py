@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from pricing_platform.errors import PlatformError
-from pricing_platform.instance import delete_home, prepare_instance
+from pricing_platform.instance import (
+    IN_PROCESS,
+    delete_home,
+    only_build,
+    open_instance,
+    prepare_instance,
+)
 from pricing_platform.settings import Settings
 
 MADE = ("checkpoints", "cache", "reports", "dagster")
@@ -68,3 +76,36 @@ def test_a_home_in_which_only_dagster_was_prepared_is_deleted(tmp_path: Path) ->
     prepare_instance(settings)
     assert delete_home(settings) == []
     assert not settings.home_folder.exists()
+
+
+def test_a_home_has_one_build_at_a_time(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    with open_instance(settings) as instance:
+        with only_build(settings, instance):
+            with (
+                pytest.raises(PlatformError, match=f"goes on, as process {os.getpid()}"),
+                only_build(settings, instance),
+            ):
+                pass
+        with only_build(settings, instance):
+            pass
+
+
+def test_runs_of_a_killed_build_are_ended_and_no_others(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    with open_instance(settings) as instance:
+        started = dg.DagsterRunStatus.STARTED
+        abandoned = instance.create_run_for_job(_nothing, status=started, tags=IN_PROCESS)
+        another = instance.create_run_for_job(_nothing, status=started)
+        with only_build(settings, instance):
+            statuses = [
+                run.status
+                for made in (abandoned, another)
+                if (run := instance.get_run_by_id(made.run_id))
+            ]
+    assert statuses == [dg.DagsterRunStatus.FAILURE, started]
+
+
+@dg.job
+def _nothing() -> None:
+    pass
