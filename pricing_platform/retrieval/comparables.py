@@ -114,7 +114,7 @@ def find_comparables(
 
     Returns:
         ``query_index``, ``rank`` (from 1), ``item_id``, ``source``, ``category``, ``title``,
-        ``similarity`` (cosine), ``price``, ``currency``, ``price_observed_at``, ``age`` of the price.
+        ``similarity`` (cosine), ``price``, ``currency``, ``price_observed_at``, and its ``age``.
     """
     families = excluded_family_ids or [None] * len(vectors)
     filters: dict[str, Any] = {"category": category, "split": split, "excluded_family": None}

@@ -81,12 +81,12 @@ def test_a_home_in_which_only_dagster_was_prepared_is_deleted(tmp_path: Path) ->
 def test_a_home_has_one_build_at_a_time(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home")
     with open_instance(settings) as instance:
-        with only_build(settings, instance):
-            with (
-                pytest.raises(PlatformError, match=f"goes on, as process {os.getpid()}"),
-                only_build(settings, instance),
-            ):
-                pass
+        with (
+            only_build(settings, instance),
+            pytest.raises(PlatformError, match=f"goes on, as process {os.getpid()}"),
+            only_build(settings, instance),
+        ):
+            pass
         with only_build(settings, instance):
             pass
 

@@ -375,7 +375,7 @@ def test_another_encoders_embeddings_are_not_taken_for_this_ones(
     warehouse: Warehouse, postgres: Postgres, encoder: CachedEncoder
 ) -> None:
     run(warehouse, postgres, encoder)
-    with pytest.raises(PlatformError, match="60 of 60 items have no embedding .* by another"):
+    with pytest.raises(PlatformError, match=r"60 of 60 items have no embedding .* by another"):
         load_item_set(warehouse, postgres, "another:0123")
 
 
