@@ -181,9 +181,20 @@ SELECT
     string_split(parts[4], {_VALUE}) AS names,
     list_filter(
         list_zip(names, list_transform(string_split(parts[5], {_VALUE}), lambda v: trim(v))),
-        lambda e, place: e[2] <> '' AND NOT names_a_price(e[1])
-            AND list_position(names, e[1]) = place
-    ) AS entries
+        lambda e: e[2] <> ''
+    ) AS told,
+    CASE
+        WHEN may_name_a_price(parts[4])
+            THEN list_filter(told, lambda e: NOT names_a_price(e[1]))
+        ELSE told
+    END AS named,
+    CASE
+        WHEN len(list_distinct(names)) < len(names)
+            THEN list_filter(named, lambda e, place: place = list_position(
+                list_transform(named, lambda other: other[1]), e[1]
+            ))
+        ELSE named
+    END AS entries
 FROM ({cleaned("joined", "document")})
 """
 _KEPT = f"""

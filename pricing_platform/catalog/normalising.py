@@ -114,10 +114,13 @@ volume is multiplied by the pack count."""
 
 
 def has_money(column: str) -> str:
-    """SQL for whether a text holds an amount of money: whether taking amounts out changes it."""
+    """SQL for whether a text holds an amount of money: whether taking amounts out changes it.
+
+    A CASE, here and elsewhere, because AND and OR ask both sides of every row.
+    """
     return (
-        f"(regexp_matches({column}, '{MONEY_HINT}')"
-        rf" AND regexp_replace({column}, '{MONEY}', '\1', 'g') <> {column})"
+        f"CASE WHEN regexp_matches({column}, '{MONEY_HINT}')"
+        rf" THEN regexp_replace({column}, '{MONEY}', '\1', 'g') <> {column} ELSE false END"
     )
 
 
@@ -170,7 +173,11 @@ CREATE OR REPLACE TEMP MACRO without_money(text) AS
     )[1];
 CREATE OR REPLACE TEMP MACRO name_shown(name) AS trim(replace(name, '_', ' '));
 CREATE OR REPLACE TEMP MACRO names_a_price(name) AS
-    regexp_matches(name, '{PRICE_NAME}') OR has_money(name_shown(name));
+    CASE
+        WHEN regexp_matches(name, '{PRICE_NAME}') THEN true
+        ELSE has_money(name_shown(name))
+    END;
+CREATE OR REPLACE TEMP MACRO may_name_a_price(names) AS regexp_matches(names, '(?i){_MONEY_WORDS}');
 """
 """Taking an amount out may bring a sign beside a number ('$ $5 5'). Of such a text, which is rare,
 all signs and words of money are taken: a second pass could bring others together."""

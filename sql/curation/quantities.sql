@@ -54,8 +54,8 @@ CREATE OR REPLACE TEMP MACRO pack_count(text) AS
 -- The attributes that say how much a listing sells, as one text.
 CREATE OR REPLACE TEMP MACRO quantity_attributes(entries) AS
     array_to_string(list_transform(list_filter(entries, lambda e: regexp_matches(
-        e[1], '(?i)^(?:net |unit |package |pack |item )?(?:quantity|count|contents?|volume|capacity|size|weight)$|^number of (?:items|pieces)$|^amount$'
-    ) AND NOT regexp_matches(e[1], '(?i)^(?:item|package) weight$')), lambda e: CASE
+        e[1], '(?i)^(?:(?:net |unit |package |pack |item )?(?:quantity|count|contents?|volume|capacity|size)|(?:net |unit |pack )?weight|number of (?:items|pieces)|amount)$'
+    )), lambda e: CASE
         WHEN regexp_full_match(e[2], '\d+') AND regexp_matches(e[1], '(?i)count|quantity|number of')
             THEN e[2] || ' count'
         ELSE e[2]

@@ -303,8 +303,8 @@ def has_money_in(texts: list[str]) -> list[str]:
     return [text for (text,) in duckdb.execute(query, [texts]).fetchall()]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(PUBLISHED, min_size=50, max_size=200))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(PUBLISHED, min_size=20, max_size=60))
 @example([{"title": "save $ $5 5", "details": {"$ $5 5": "$ $5 5"}}])
 @example([{"description": ["x" * (DESCRIPTION_LIMIT - 4) + "5usdabc"]}])
 def test_no_text_holds_an_amount_of_money(
