@@ -20,7 +20,7 @@ from pgvector import HalfVector
 from pricing_platform.retrieval.encoder import Vectors
 from pricing_platform.stores.postgres import Postgres
 
-EF_SEARCH = 120
+EF_SEARCH = 240
 """How many candidates the index keeps: recall for time; see :func:`measure_recall`."""
 
 EXACT_ROWS = 2_000
