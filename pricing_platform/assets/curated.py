@@ -6,7 +6,7 @@ import dagster as dg
 
 from pricing_platform.assets.reporting import OWNERS, RefreshConfig, pictures, table_result
 from pricing_platform.catalog.curation import CURATION_VERSION, curate_listings
-from pricing_platform.catalog.families import FAMILIES_VERSION, assign_families
+from pricing_platform.catalog.families import FAMILIES_VERSION, assign_families, cut_links
 from pricing_platform.catalog.items import ITEMS_VERSION, build_items
 from pricing_platform.catalog.price_leaks import PRICE_LEAKS_VERSION, find_price_leaks
 from pricing_platform.catalog.profile import PROFILE_VERSION, draw_profile, profile_catalog
@@ -139,6 +139,7 @@ def item_families(
             "families": sizes["families"],
             "largest_family": sizes["largest"],
             "encoded": encoded,
+            **cut_links(store),
             "summary": f"{sizes['families']:,} families",
         },
     )

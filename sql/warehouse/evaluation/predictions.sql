@@ -31,7 +31,7 @@ COMMENT ON COLUMN evaluation.predictions.price IS 'The item''s price.';
 COMMENT ON COLUMN evaluation.predictions.tokens_in IS 'Tokens read.';
 COMMENT ON COLUMN evaluation.predictions.tokens_cached IS 'Of those, tokens whose computation was reused.';
 COMMENT ON COLUMN evaluation.predictions.tokens_out IS 'Tokens written.';
-COMMENT ON COLUMN evaluation.predictions.latency_ms IS 'Time for this item, in milliseconds (its share of a batch).';
+COMMENT ON COLUMN evaluation.predictions.latency_ms IS 'Time for this item, in milliseconds (its share of a batch); the embedding that the platform keeps of every item is not part of it.';
 COMMENT ON COLUMN evaluation.predictions.cost_usd IS 'What the item cost, in USD.';
 COMMENT ON COLUMN evaluation.predictions.failure IS 'Why there is no estimate; null where there is one.';
 COMMENT ON COLUMN evaluation.predictions.checkpoint IS 'The checkpoint that estimated; null for a technique without one.';
