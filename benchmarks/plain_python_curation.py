@@ -42,7 +42,9 @@ _SCALE = {
     "liters": ("ml", 1000.0), "inch": ("m", 0.0254), "inches": ("m", 0.0254), "cm": ("m", 0.01),
     "mm": ("m", 0.001), "m": ("m", 1.0), "feet": ("m", 0.3048), "ft": ("m", 0.3048),
 }  # fmt: skip
-_PRICE_NAMES = re.compile(r"(?i)\b(?:price|msrp|cost)\b")
+_PRICE_NAMES = re.compile(r"(?i)(?:\b|_)(?:price[ds]?|msrp|rrp)(?:\b|_)")
+_LEADING_WORDS = re.compile(r"(?i)^\s*(?:from|only|now)\b")
+_OTHER_CURRENCY = re.compile(r"(?i)[€£]|eur|gbp|cad|aud")
 
 
 def curate(paths: list[Path], target: Path) -> Counter[str]:
@@ -62,33 +64,26 @@ def curate(paths: list[Path], target: Path) -> Counter[str]:
 
 
 def _curated(line: bytes, seen: set[str]) -> tuple[str, dict[str, Any] | None]:
-    try:
-        record = json.loads(line)
-        details = record.get("details") or {}
-        details = json.loads(details) if isinstance(details, str) else details
-        title = record["title"]
-        if not isinstance(title, str | None) or not isinstance(details, dict):
-            return "unreadable", None
-    except (ValueError, KeyError, AttributeError):
+    record, details = _readable(line)
+    if record is None:
         return "unreadable", None
-    title = _clean(title or "")
-    if not _LETTER.search(title):
-        return "title_missing", None
+    identifier = str(record.get("parent_asin") or "").strip()
+    title = _clean(record.get("title") or "")
     price = _price(record.get("price"))
-    if price is None:
-        return "price_missing", None
-    if not 0.5 <= price <= 999.49:
-        return "price_out_of_range", None
-    identifier = str(record.get("parent_asin"))
+    if rule := _refused(record, identifier, title, price):
+        return rule, None
     if identifier in seen:
         return "duplicate_in_snapshot", None
     seen.add(identifier)
     parts = [*(record.get("description") or []), *(record.get("features") or [])]
-    description = _clean(" ".join(str(part) for part in parts)[:16_000])[:4_000]
+    description = _clean(" ".join(str(part) for part in parts)[:10_000])[:2_000]
     attributes = {
-        name: _clean(str(value)) for name, value in details.items() if not _PRICE_NAMES.search(name)
+        cleaned: _clean(str(value)[:300])
+        for name, value in details.items()
+        if not _PRICE_NAMES.search(cleaned := _clean(name))
     }
-    brand, category = record.get("store"), record.get("main_category") or "unknown"
+    brand = _clean(record.get("store") or "")
+    category = _clean(record.get("main_category") or "") or "unknown"
     lines = [title, f"Brand: {brand}", f"Category: {category}"]
     lines += [f"{name}: {value}" for name, value in attributes.items()]
     text = "\n".join([*lines, description])
@@ -110,6 +105,42 @@ def _curated(line: bytes, seen: set[str]) -> tuple[str, dict[str, Any] | None]:
     }
 
 
+def _readable(line: bytes) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """The record and its details; no record where a part of it is not what it should be."""
+    try:
+        record = json.loads(line)
+        details = record.get("details") or {}
+        details = json.loads(details) if isinstance(details, str) else details
+        title, price = record.get("title"), record.get("price")
+    except (ValueError, AttributeError):
+        return None, {}
+    if not isinstance(title, str | None) or not isinstance(details, dict):
+        return None, {}
+    if isinstance(price, dict | list | bool):
+        return None, {}
+    return record, details
+
+
+def _refused(
+    record: dict[str, Any], identifier: str, title: str, price: float | None
+) -> str | None:
+    """The first rule that refuses the record. Its time and its currency are the file's."""
+    if not identifier:
+        return "listing_id_missing"
+    if not _LETTER.search(title):
+        return "title_missing"
+    published = record.get("price")
+    if price is None:
+        return "price_missing" if published in (None, "", "None") else "price_not_a_number"
+    if price <= 0:
+        return "price_not_positive"
+    if not 0.5 <= price <= 999.49:
+        return "price_out_of_range"
+    if isinstance(published, str) and _OTHER_CURRENCY.search(published):
+        return "price_in_other_currency"
+    return None
+
+
 def _clean(text: str) -> str:
     if _ENTITY.search(text) or _MOJIBAKE.search(text):
         text = fix_encoding(html.unescape(text))
@@ -120,7 +151,7 @@ def _clean(text: str) -> str:
 
 def _price(value: object) -> float | None:
     try:
-        return float(str(value).replace("$", "").replace(",", ""))
+        return float(_LEADING_WORDS.sub("", str(value)).replace("$", "").replace(",", ""))
     except ValueError:
         return None
 
