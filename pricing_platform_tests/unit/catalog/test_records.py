@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pricing_platform.catalog.records import count_rows, file_type, stage_records
+from pricing_platform.catalog.records import _csv_batches, count_rows, file_type, stage_records
 from pricing_platform.errors import PlatformError
 
 Row = tuple[int, dict[str, str] | None, str | None, str | None]
@@ -84,6 +84,13 @@ def test_csv_rows_all_come_out(tmp_path: Path, name: str) -> None:
         "not 3 fields separated by ';'",
         "ok",
     ]
+
+
+def test_batches_are_bounded_by_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pricing_platform.catalog.records._BATCH_BYTES", 1_000)
+    lines = ["id,title", *(f"{n},{'x' * 400}" for n in range(10))]
+    batches = list(_csv_batches(written(tmp_path, "a.csv", "\n".join(lines).encode())))
+    assert [batch.num_rows for batch in batches] == [3, 3, 3, 1]
 
 
 def test_a_quote_that_is_never_closed_costs_its_own_row_only(tmp_path: Path) -> None:

@@ -16,5 +16,5 @@ COMMENT ON COLUMN raw.snapshots.path IS 'Where the file was read.';
 COMMENT ON COLUMN raw.snapshots.observed_at IS 'When the source says its rows were true; null where a column says it.';
 COMMENT ON COLUMN raw.snapshots.file_bytes IS 'The file''s size in bytes.';
 COMMENT ON COLUMN raw.snapshots.file_sha256 IS 'sha256 of the file''s bytes.';
-COMMENT ON COLUMN raw.snapshots.row_count IS 'Rows in the file, counted apart from parsing it.';
+COMMENT ON COLUMN raw.snapshots.row_count IS 'Rows in the file, counted in a pass of its own before it is read.';
 COMMENT ON COLUMN raw.snapshots.file_present IS 'Whether the file was there when the source was last read; where it is gone or overwritten, its rows stay as history.';
