@@ -27,12 +27,16 @@ LISTING_TABLES = ("curated.listings", "curated.rejected_listings")
 def price_leaks(config: RefreshConfig, warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
     """One row an attribute, or a product or quotient of two, that gives the price away."""
     started = time.perf_counter()
-    store = warehouse.open()
+    store, settings = warehouse.open(), warehouse.settings()
+    limits = {
+        "price_minimum": settings.price_minimum,
+        "price_maximum": settings.price_maximum,
+    }
     refreshed = refresh(
         store,
         ["curated.price_leaks"],
-        lambda _folder: {"curated.price_leaks": find_price_leaks(store)},
-        inputs=inputs_fingerprint(store, PRICE_LEAKS_VERSION, ["raw.listings"]),
+        lambda _folder: {"curated.price_leaks": find_price_leaks(store, **limits)},
+        inputs=inputs_fingerprint(store, PRICE_LEAKS_VERSION, ["raw.listings"], limits),
         force=config.force,
     )
     return table_result(

@@ -53,11 +53,23 @@ def ingestion_assets(source_names: Sequence[str]) -> list[dg.AssetsDefinition]:
                 },
                 partition_key=name,
             )
-        for table in RAW_TABLES:
-            store.drop_partitions(table, "source", keep=list(sources))
+        gone = {
+            name
+            for table in RAW_TABLES
+            for name in store.drop_partitions(table, "source", keep=list(sources))
+        }
+        if gone:
+            context.log.warning(
+                f"No longer configured, so deleted with all history: {', '.join(sorted(gone))}"
+            )
         return dg.MaterializeResult(
             data_version=dg.DataVersion(store.data_version("raw.listings")),
-            metadata=table_metadata(store, "raw.listings"),
+            metadata={
+                **table_metadata(store, "raw.listings"),
+                "snapshots_without_file": store.frame(
+                    "SELECT count(*) FROM raw.snapshots WHERE NOT file_present"
+                ).item(),
+            },
         )
 
     return [raw_listings]

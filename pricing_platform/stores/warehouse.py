@@ -166,8 +166,9 @@ class Warehouse:
     def create_schema(self) -> None:
         """Creates every table of ``sql/warehouse`` that is new or whose definition changed.
 
-        A changed definition empties its table, and one that is gone drops it: all of them are
-        recomputed from their inputs.
+        A changed definition empties its table, and one that is gone drops it, since they are
+        recomputed from their inputs. The raw tables keep their rows: of some of them the files are
+        gone. (So a column that is added to one must have a default or take null.)
         """
         definitions = _definitions()
         if self.path.exists() and self._schema_is_current(definitions):
@@ -189,7 +190,10 @@ class Warehouse:
                 _forget(connection, name)
             for name, (sha256, text) in definitions.items():
                 if known.get(name) != sha256:
-                    connection.execute(text)
+                    if name in known and name.startswith("raw."):
+                        _redefine(connection, name, text)
+                    else:
+                        connection.execute(text)
                     _forget(connection, name)
                     connection.execute("INSERT INTO meta.definitions VALUES (?, ?)", [name, sha256])
 
@@ -362,6 +366,19 @@ def _definitions() -> dict[str, tuple[str, str]]:
         text = path.read_text(encoding="utf-8")
         found[name] = (hashlib.sha256(text.encode()).hexdigest(), text)
     return found
+
+
+def _redefine(connection: duckdb.DuckDBPyConnection, table: str, definition: str) -> None:
+    """Gives a table another definition and keeps the columns that it still has."""
+    connection.execute(f"CREATE TEMP TABLE kept AS FROM {table}")
+    connection.execute(definition)
+    columns = {
+        source: [row[0] for row in connection.execute(f"DESCRIBE {source}").fetchall()]
+        for source in (table, "kept")
+    }
+    common = ", ".join(f'"{name}"' for name in columns[table] if name in columns["kept"])
+    connection.execute(f"INSERT INTO {table} BY NAME SELECT {common} FROM kept")
+    connection.execute("DROP TABLE kept")
 
 
 def _drop(connection: duckdb.DuckDBPyConnection, name: str) -> None:

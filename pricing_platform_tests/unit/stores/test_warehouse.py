@@ -94,6 +94,25 @@ def test_what_is_no_longer_defined_is_dropped_once(
     warehouse.create_schema()
 
 
+@pytest.mark.parametrize(("schema", "kept"), [("raw", [1]), ("curated", [])])
+def test_a_changed_definition_empties_what_is_recomputed_and_keeps_what_was_observed(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, schema: str, kept: list[int]
+) -> None:
+    table, definitions = f"{schema}.changed", warehouse_module._definitions()
+
+    def define(version: str, columns: str) -> None:
+        changed = {table: (version, f"CREATE OR REPLACE TABLE {table} ({columns})")}
+        monkeypatch.setattr(warehouse_module, "_definitions", lambda: definitions | changed)
+
+    define("1", "a INTEGER, b INTEGER")
+    warehouse.replace(table, pl.DataFrame({"a": [1], "b": [2]}))
+    define("2", "c VARCHAR, a INTEGER")
+    warehouse.create_schema()
+    assert warehouse.columns(table)[0].name == "c"
+    assert warehouse.frame(f"SELECT a FROM {table}")["a"].to_list() == kept
+    assert warehouse.state(table) is None
+
+
 def test_a_partition_is_replaced_alone(warehouse: Warehouse) -> None:
     rows = pl.DataFrame({"technique": ["x"], "item_id": ["1"]})
     warehouse.replace("evaluation.predictions", rows, partition=("technique", "x"))
