@@ -12,7 +12,7 @@ from pathlib import Path
 from pricing_platform.catalog.bundled import write_bundled_catalogue
 from pricing_platform.settings import Settings
 
-PRODUCTS = 400
+PRODUCTS = 240
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class BuiltHome:
         )
 
 
-def new_home(folder: Path, *, products: int = PRODUCTS) -> BuiltHome:
+def new_home(folder: Path) -> BuiltHome:
     """A home in which nothing has been built yet, with a small catalogue beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    return BuiltHome(folder, write_bundled_catalogue(folder / "catalogue", products=products))
+    return BuiltHome(folder, write_bundled_catalogue(folder / "catalogue", products=PRODUCTS))

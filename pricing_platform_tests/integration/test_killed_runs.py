@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from pricing_platform.finetuning.checkpoints import list_checkpoints
+from pricing_platform.instance import open_instance
 from pricing_platform.pricing.registry import technique_names
 from pricing_platform.settings import Settings
 from pricing_platform.stores.postgres import Postgres
@@ -96,17 +97,16 @@ def contents(settings: Settings) -> dict[str, object]:
 
 
 @pytest.mark.timeout(600)
-def test_killed_at_every_step_and_run_again_ends_like_an_undisturbed_run(tmp_path: Path) -> None:
-    undisturbed = new_home(tmp_path / "undisturbed", products=150)
-    ran = undisturbed.command("run")
-    assert ran.returncode == 0, ran.stderr
-    killed = new_home(tmp_path / "killed", products=150)
+def test_killed_at_every_step_and_run_again_ends_like_an_undisturbed_run(
+    built_home: BuiltHome, tmp_path: Path
+) -> None:
+    killed = new_home(tmp_path / "killed")
     moments = random.Random(0)
     for asset in KILLED_AFTER:
         kill_after(killed, asset, moments.uniform(0.0, 0.8))
     ran = killed.command("run")
     assert ran.returncode == 0, ran.stderr
-    expected, found = contents(undisturbed.settings), contents(killed.settings)
+    expected, found = contents(built_home.settings), contents(killed.settings)
     for name, value in expected.items():
         same = (
             value.equals(found[name]) if isinstance(value, pl.DataFrame) else value == found[name]
@@ -120,3 +120,6 @@ def test_killed_at_every_step_and_run_again_ends_like_an_undisturbed_run(tmp_pat
         or path.parent == killed.settings.cache_folder / "staging"
     ]
     assert leftovers == []
+    with open_instance(killed.settings) as instance:
+        unfinished = [run.run_id for run in instance.get_runs() if not run.is_finished]
+    assert unfinished == []
