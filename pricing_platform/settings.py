@@ -68,7 +68,12 @@ class Settings(BaseSettings):
         le=1,
         description="A reconciliation that would delete a larger share of the rows stops.",
     )
-    seed: int = Field(42, ge=0, description="What the evaluation resamples with.")
+    fine_tuning_tokens: int = Field(
+        3_200_000,
+        ge=1,
+        description="How many tokens a fine-tuning reads at most, all epochs together; its time.",
+    )
+    seed: int = Field(42, ge=0, description="Of all that is random in fitting and resampling.")
 
     @field_validator("memory_limit")
     @classmethod

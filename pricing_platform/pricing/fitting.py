@@ -29,6 +29,7 @@ from pricing_platform.finetuning.checkpoints import (
     unfinished_folder,
     write_checkpoint,
 )
+from pricing_platform.finetuning.training_loop import TrainingConfiguration
 from pricing_platform.pricing.ensemble import Ensemble
 from pricing_platform.pricing.registry import TECHNIQUES, technique_class
 from pricing_platform.pricing.technique import ESTIMATE_SCHEMA, Technique
@@ -38,6 +39,9 @@ from pricing_platform.stores.warehouse import Warehouse, fingerprint, make_folde
 
 FITTING_VERSION = "2"
 ENSEMBLE = Ensemble.name
+FINE_TUNED = ("encoder_finetuned",)
+"""The techniques that train a pretrained network, within a budget of tokens."""
+
 MEMBERS = tuple(name for name in TECHNIQUES if name != ENSEMBLE)
 MINIMUM_ITEMS = 100
 CHECKPOINTS_KEPT = 3
@@ -48,12 +52,14 @@ class Fitting:
     """What decides a technique's checkpoint, apart from its own code.
 
     ``items_version`` is the data version of ``curated.items``, ``encoder`` the identity of the
-    encoder that made the embeddings, ``checkpoints`` the folder of all checkpoints.
+    encoder that made the embeddings, ``fine_tuning_tokens`` what a fine-tuning reads at most,
+    ``checkpoints`` the folder of all checkpoints.
     """
 
     items_version: str
     encoder: str
     seed: int
+    fine_tuning_tokens: int
     checkpoints: Path
 
     @classmethod
@@ -63,6 +69,7 @@ class Fitting:
             warehouse.data_version("curated.items"),
             encoder,
             settings.seed,
+            settings.fine_tuning_tokens,
             settings.checkpoints_folder,
         )
 
@@ -77,8 +84,15 @@ class Fitting:
             self.items_version,
             self.encoder,
             self.seed,
+            self.options(technique),
             *members,
         )
+
+    def options(self, technique: str) -> dict[str, TrainingConfiguration]:
+        """What settings decide of this technique alone, as arguments of its ``fit``."""
+        if technique in FINE_TUNED:
+            return {"training": TrainingConfiguration(token_budget=self.fine_tuning_tokens)}
+        return {}
 
     def find(self, technique: str) -> Path | None:
         """The technique's checkpoint for these items, or None when it has to be fitted."""
@@ -133,6 +147,7 @@ def fit(
         seed=fitting.seed,
         work_folder=work_folder,
         progress=progress,
+        **fitting.options(technique),
     )
     manifest_metrics = {**fitted.metrics, "training_seconds": time.perf_counter() - started}
     return _written(fitted, fitting, train, validation, manifest_metrics), False

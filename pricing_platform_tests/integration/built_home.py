@@ -13,6 +13,8 @@ from pricing_platform.catalog.bundled import write_bundled_catalogue
 from pricing_platform.settings import Settings
 
 PRODUCTS = 240
+TOKENS = 25_000
+"""Enough for an epoch: the tests ask whether fine-tuning works, not how well."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class BuiltHome:
 
     @property
     def settings(self) -> Settings:
-        return Settings(home=self.folder / "home", sources=self.sources)
+        return Settings(home=self.folder / "home", sources=self.sources, fine_tuning_tokens=TOKENS)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -37,6 +39,7 @@ class BuiltHome:
             **inherited,
             "PRICING_HOME": str(self.folder / "home"),
             "PRICING_SOURCES": str(self.sources),
+            "PRICING_FINE_TUNING_TOKENS": str(TOKENS),
             "COLUMNS": "300",
         }
 
