@@ -1,10 +1,18 @@
 """The assets of the curated catalogue: what is kept, what is refused, families, items."""
 
 import time
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
-from pricing_platform.assets.reporting import OWNERS, RefreshConfig, pictures, table_result
+from pricing_platform.assets.reporting import (
+    OWNERS,
+    RefreshConfig,
+    pictures,
+    refreshed_table,
+    table_result,
+)
 from pricing_platform.catalog.curation import CURATION_VERSION, curate_listings
 from pricing_platform.catalog.families import FAMILIES_VERSION, assign_families, cut_links
 from pricing_platform.catalog.items import ITEMS_VERSION, build_items
@@ -12,7 +20,7 @@ from pricing_platform.catalog.price_leaks import PRICE_LEAKS_VERSION, find_price
 from pricing_platform.catalog.profile import PROFILE_VERSION, draw_profile, profile_catalog
 from pricing_platform.pricing.fitting import MINIMUM_ITEMS
 from pricing_platform.resources import LoggedProgress, ModelsResource, WarehouseResource
-from pricing_platform.stores.provenance import inputs_fingerprint, refresh, refresh_by
+from pricing_platform.stores.provenance import inputs_fingerprint, refresh_by
 
 LISTING_TABLES = ("curated.listings", "curated.rejected_listings")
 
@@ -26,21 +34,17 @@ LISTING_TABLES = ("curated.listings", "curated.rejected_listings")
 )
 def price_leaks(config: RefreshConfig, warehouse: WarehouseResource) -> dg.MaterializeResult[None]:
     """One row an attribute, or a product or quotient of two, that gives the price away."""
-    started = time.perf_counter()
     store, settings = warehouse.open(), warehouse.settings()
     limits = {
         "price_minimum": settings.price_minimum,
         "price_maximum": settings.price_maximum,
     }
-    refreshed = refresh(
+    return refreshed_table(
         store,
-        ["curated.price_leaks"],
-        lambda _folder: {"curated.price_leaks": find_price_leaks(store, **limits)},
+        "curated.price_leaks",
+        lambda _folder: find_price_leaks(store, **limits),
         inputs=inputs_fingerprint(store, PRICE_LEAKS_VERSION, ["raw.listings"], limits),
         force=config.force,
-    )
-    return table_result(
-        store, "curated.price_leaks", refreshed, seconds=time.perf_counter() - started
     )
 
 
@@ -112,7 +116,6 @@ def item_families(
     progress: dg.ResourceParam[LoggedProgress],
 ) -> dg.MaterializeResult[None]:
     """One row an item, with the family of near-duplicates it belongs to."""
-    started = time.perf_counter()
     store, encoder = warehouse.open(), models.cached_encoder()
     report = progress.of(context)
     encoded = 0
@@ -123,29 +126,21 @@ def item_families(
         encoded += newly_encoded
         return vectors
 
-    refreshed = refresh(
-        store,
-        ["curated.item_families"],
-        lambda _folder: {"curated.item_families": assign_families(store, embed)},
-        inputs=inputs_fingerprint(store, FAMILIES_VERSION, ["curated.listings"], encoder.identity),
-        force=config.force,
-    )
-    sizes = store.frame(
-        "SELECT count(DISTINCT family_id) AS families, coalesce(max(family_size), 0) AS largest"
-        " FROM curated.item_families"
-    ).row(0, named=True)
-    return table_result(
+    def told() -> dict[str, Any]:
+        sizes = store.frame(
+            "SELECT count(DISTINCT family_id) AS families,"
+            " coalesce(max(family_size), 0) AS largest_family FROM curated.item_families"
+        ).row(0, named=True)
+        summary = f"{sizes['families']:,} families"
+        return {**sizes, **cut_links(store), "encoded": encoded, "summary": summary}
+
+    return refreshed_table(
         store,
         "curated.item_families",
-        refreshed,
-        seconds=time.perf_counter() - started,
-        metadata={
-            "families": sizes["families"],
-            "largest_family": sizes["largest"],
-            "encoded": encoded,
-            **cut_links(store),
-            "summary": f"{sizes['families']:,} families",
-        },
+        lambda _folder: assign_families(store, embed),
+        inputs=inputs_fingerprint(store, FAMILIES_VERSION, ["curated.listings"], encoder.identity),
+        force=config.force,
+        metadata=told,
     )
 
 
@@ -160,16 +155,15 @@ def items(
     config: RefreshConfig, warehouse: WarehouseResource, models: ModelsResource
 ) -> dg.MaterializeResult[None]:
     """One row a product as last observed."""
-    started = time.perf_counter()
     store, encoder = warehouse.open(), models.encoder()
 
-    def build(folder):  # type: ignore[no-untyped-def]
+    def build(folder: Path) -> Path:
         build_items(store, encoder.count_tokens, folder / "items.parquet")
-        return {"curated.items": folder / "items.parquet"}
+        return folder / "items.parquet"
 
-    refreshed = refresh(
+    return refreshed_table(
         store,
-        ["curated.items"],
+        "curated.items",
         build,
         inputs=inputs_fingerprint(
             store,
@@ -179,7 +173,6 @@ def items(
         ),
         force=config.force,
     )
-    return table_result(store, "curated.items", refreshed, seconds=time.perf_counter() - started)
 
 
 @dg.asset(
@@ -193,22 +186,15 @@ def catalog_profile(
     config: RefreshConfig, warehouse: WarehouseResource
 ) -> dg.MaterializeResult[None]:
     """One row a statistic of the items, by source and category."""
-    started = time.perf_counter()
     store = warehouse.open()
     inputs = inputs_fingerprint(store, PROFILE_VERSION, ["curated.items"])
-    refreshed = refresh(
-        store,
-        ["curated.catalog_profile"],
-        lambda _folder: {"curated.catalog_profile": profile_catalog(store)},
-        inputs=inputs,
-        force=config.force,
-    )
-    return table_result(
+    return refreshed_table(
         store,
         "curated.catalog_profile",
-        refreshed,
-        seconds=time.perf_counter() - started,
-        metadata=pictures(
+        lambda _folder: profile_catalog(store),
+        inputs=inputs,
+        force=config.force,
+        metadata=lambda: pictures(
             warehouse.settings().cache_folder / "pictures" / "catalog_profile",
             inputs,
             lambda: draw_profile(store),

@@ -1,6 +1,7 @@
 """The assets that say what the predictions are worth."""
 
 import time
+from typing import Any
 
 import dagster as dg
 
@@ -9,7 +10,7 @@ from pricing_platform.assets.reporting import (
     RefreshConfig,
     markdown_table,
     pictures,
-    table_result,
+    refreshed_table,
 )
 from pricing_platform.assets.training import current_fitting
 from pricing_platform.evaluation.comparison import COMPARISON_VERSION, compare_techniques
@@ -19,8 +20,8 @@ from pricing_platform.evaluation.pictures import PICTURES_VERSION, draw_evaluati
 from pricing_platform.evaluation.report import REPORT_VERSION, is_report_of, write_report
 from pricing_platform.pricing.fitting import training_seconds
 from pricing_platform.resources import ModelsResource, WarehouseResource
-from pricing_platform.stores.provenance import inputs_fingerprint, refresh
-from pricing_platform.stores.warehouse import fingerprint
+from pricing_platform.stores.provenance import inputs_fingerprint
+from pricing_platform.stores.warehouse import Warehouse, fingerprint
 
 _HEADLINE = ("mae", "rmsle", "smape", "within_20_percent")
 
@@ -36,17 +37,12 @@ def technique_metrics(
     config: RefreshConfig, warehouse: WarehouseResource, models: ModelsResource
 ) -> dg.MaterializeResult[None]:
     """One row a technique, split, segment and metric, with its interval."""
-    started = time.perf_counter()
     store, seed = warehouse.open(), warehouse.settings().seed
     seconds = training_seconds(current_fitting(store, models))
-    refreshed = refresh(
+    return refreshed_table(
         store,
-        ["evaluation.technique_metrics"],
-        lambda _folder: {
-            "evaluation.technique_metrics": compute_technique_metrics(
-                store, seed=seed, training_seconds=seconds
-            )
-        },
+        "evaluation.technique_metrics",
+        lambda _folder: compute_technique_metrics(store, seed=seed, training_seconds=seconds),
         inputs=inputs_fingerprint(
             store,
             METRICS_VERSION,
@@ -55,26 +51,25 @@ def technique_metrics(
             sorted(seconds.items()),
         ),
         force=config.force,
+        metadata=lambda: _headline(store),
     )
-    board = leaderboard(store)
-    headline = {
+
+
+def _headline(store: Warehouse) -> dict[str, Any]:
+    """The leaderboard, and its numbers one by one, so that they plot over time."""
+    board, best = leaderboard(store), best_technique(store)
+    numbers = {
         f"{row['technique']}/{metric}": row[metric]
         for row in board.iter_rows(named=True)
         for metric in _HEADLINE
         if row[metric] is not None
     }
-    return table_result(
-        store,
-        "evaluation.technique_metrics",
-        refreshed,
-        seconds=time.perf_counter() - started,
-        metadata={
-            **headline,
-            "leaderboard": dg.MetadataValue.md(markdown_table(board)),
-            "best_technique": best_technique(store),
-            "summary": f"{best_technique(store)} leads on validation",
-        },
-    )
+    return {
+        **numbers,
+        "leaderboard": dg.MetadataValue.md(markdown_table(board)),
+        "best_technique": best,
+        "summary": f"{best} leads on validation",
+    }
 
 
 @dg.asset(
@@ -88,19 +83,15 @@ def technique_comparison(
     config: RefreshConfig, warehouse: WarehouseResource
 ) -> dg.MaterializeResult[None]:
     """One row a pair of techniques and split: how much better one is, and how surely."""
-    started = time.perf_counter()
     store, seed = warehouse.open(), warehouse.settings().seed
-    refreshed = refresh(
+    return refreshed_table(
         store,
-        ["evaluation.technique_comparison"],
-        lambda _folder: {"evaluation.technique_comparison": compare_techniques(store, seed=seed)},
+        "evaluation.technique_comparison",
+        lambda _folder: compare_techniques(store, seed=seed),
         inputs=inputs_fingerprint(
             store, COMPARISON_VERSION, ["evaluation.predictions", "curated.items"], seed
         ),
         force=config.force,
-    )
-    return table_result(
-        store, "evaluation.technique_comparison", refreshed, seconds=time.perf_counter() - started
     )
 
 

@@ -7,6 +7,7 @@ rows are made, do not.
 import base64
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from urllib.parse import quote, unquote
 import dagster as dg
 import polars as pl
 
-from pricing_platform.stores.provenance import Refreshed
+from pricing_platform.stores.provenance import Refreshed, refresh
 from pricing_platform.stores.warehouse import Warehouse, make_folder
 
 OWNERS = ["team:pricing"]
@@ -28,6 +29,33 @@ class RefreshConfig(dg.Config):
 
     force: bool = False
     """Recompute although nothing that it depends on has changed."""
+
+
+def refreshed_table(
+    warehouse: Warehouse,
+    table: str,
+    build: Callable[[Path], pl.DataFrame | Path],
+    *,
+    inputs: str,
+    force: bool,
+    metadata: Callable[[], Mapping[str, Any]] = dict,
+) -> dg.MaterializeResult[None]:
+    """Makes a table again, unless it stands as made from these inputs, and tells what came of it.
+
+    Args:
+        warehouse: where the table is.
+        table: its schema and name.
+        build: gives its rows; see :func:`refresh`.
+        inputs: the fingerprint of all that the rows follow from.
+        force: make it again in any case.
+        metadata: what else is told, asked for when the table stands.
+    """
+    started = time.perf_counter()
+    refreshed = refresh(
+        warehouse, [table], lambda folder: {table: build(folder)}, inputs=inputs, force=force
+    )
+    seconds = time.perf_counter() - started
+    return table_result(warehouse, table, refreshed, seconds=seconds, metadata=metadata())
 
 
 def table_result(

@@ -12,9 +12,9 @@ from pathlib import Path
 from pricing_platform.catalog.bundled import write_bundled_catalogue
 from pricing_platform.settings import Settings
 
-PRODUCTS = 240
+PRODUCTS = 400
 TOKENS = 25_000
-"""Enough for an epoch: the tests ask whether fine-tuning works, not how well."""
+"""Not even an epoch: the tests ask whether fine-tuning works, not how well."""
 
 
 @dataclass(frozen=True)
