@@ -38,9 +38,6 @@ def main() -> None:
     except PlatformError as error:
         print_error(error)
         sys.exit(1)
-    except KeyboardInterrupt:
-        messages.print("interrupted; run the same command again to go on")
-        sys.exit(130)
 
 
 @app.command()
@@ -54,7 +51,11 @@ def run(
     from pricing_platform.evaluation.leaderboard import leaderboard
 
     settings = load_settings()
-    summary = build_platform(settings, force=force)
+    try:
+        summary = build_platform(settings, force=force)
+    except KeyboardInterrupt:
+        messages.print("interrupted; what was done is kept: run the same command again to go on")
+        raise typer.Exit(130) from None
     print_leaderboard(leaderboard(summary.warehouse))
     output.print(
         f"{summary.encoded:,} texts encoded, {summary.trained} techniques trained,"

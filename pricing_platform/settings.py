@@ -36,9 +36,10 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(Path(".pricing"), description="The folder that holds all a run produces.")
-    sources: Path = Field(
-        Path("sources.toml"),
-        description="The catalogue's sources; without this file the bundled catalogue is used.",
+    sources: Path | None = Field(
+        None,
+        description="The catalogue's sources; by default sources.toml in the working folder, and"
+        " where there is none the bundled catalogue.",
     )
     data: Path | None = Field(None, description="The folder that ${PRICING_DATA} means in sources.")
     postgres_url: SecretStr | None = Field(

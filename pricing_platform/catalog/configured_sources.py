@@ -12,6 +12,7 @@ from pricing_platform.catalog.sources import Source, load_sources
 from pricing_platform.settings import Settings
 
 BUNDLED_FOLDER = "bundled_catalogue"
+_IN_WORKING_FOLDER = Path("sources.toml")
 
 
 def configured_sources(settings: Settings) -> tuple[Source, ...]:
@@ -28,7 +29,7 @@ def configured_sources(settings: Settings) -> tuple[Source, ...]:
 def sources_file(settings: Settings) -> Path:
     """The ``sources.toml`` in force."""
     if not uses_bundled_catalogue(settings):
-        return settings.sources
+        return settings.sources or _IN_WORKING_FOLDER
     from pricing_platform.catalog.bundled import write_bundled_catalogue
 
     return write_bundled_catalogue(settings.cache_folder / BUNDLED_FOLDER)
@@ -36,7 +37,7 @@ def sources_file(settings: Settings) -> Path:
 
 def uses_bundled_catalogue(settings: Settings) -> bool:
     """Whether no sources are named and no ``sources.toml`` lies in the working folder."""
-    return "sources" not in settings.model_fields_set and not settings.sources.exists()
+    return settings.sources is None and not _IN_WORKING_FOLDER.exists()
 
 
 def configured_source_names(settings: Settings) -> tuple[str, ...]:

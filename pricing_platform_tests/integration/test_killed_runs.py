@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -30,12 +31,23 @@ KILLED_AFTER = (
 )
 
 
-def kill_after(home: BuiltHome, asset: str, pause: float) -> None:
-    """Starts a run and kills it a moment after it has said that the asset is materialized."""
+RUN = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
+from pricing_platform.cli import main
+sys.argv = ["pricing-platform", "run"]
+main()
+"""
+
+
+def stop_after(
+    environment: Mapping[str, str], folder: Path, asset: str, pause: float, number: signal.Signals
+) -> tuple[int, str]:
+    """Starts a run and signals it a moment after it has said that the asset is materialized."""
     with subprocess.Popen(
-        [sys.executable, "-m", "pricing_platform.cli", "run"],
-        env=home.environment,
-        cwd=home.folder,
+        [sys.executable, "-c", RUN],
+        env=environment,
+        cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -46,9 +58,10 @@ def kill_after(home: BuiltHome, asset: str, pause: float) -> None:
             seen.append(line)
             if "✓" in line and line.split()[1].partition("[")[0] == asset:
                 time.sleep(pause)
-                process.send_signal(signal.SIGKILL)
+                process.send_signal(number)
                 break
-        assert process.wait(60) == -signal.SIGKILL, "".join(seen)
+        seen += process.stderr.readlines()
+        return process.wait(60), "".join(seen)
 
 
 def weights(files: dict[str, str]) -> dict[str, str]:
@@ -96,6 +109,18 @@ def contents(settings: Settings) -> dict[str, object]:
     }
 
 
+def test_the_first_run_of_all_reads_the_bundled_catalogue_and_can_be_interrupted(
+    built_home: BuiltHome, tmp_path: Path
+) -> None:
+    named = {"PRICING_SOURCES", "PRICING_HOME"}
+    environment = {k: v for k, v in built_home.environment.items() if k not in named}
+    status, told = stop_after(environment, tmp_path, "listings", 0.0, signal.SIGINT)
+    assert status == 130, told
+    assert "raw_listings[harbor_goods]" in told
+    assert "run the same command again" in told
+    assert "Traceback" not in told
+
+
 @pytest.mark.timeout(600)
 def test_killed_at_every_step_and_run_again_ends_like_an_undisturbed_run(
     built_home: BuiltHome, tmp_path: Path
@@ -103,7 +128,9 @@ def test_killed_at_every_step_and_run_again_ends_like_an_undisturbed_run(
     killed = new_home(tmp_path / "killed")
     moments = random.Random(0)
     for asset in KILLED_AFTER:
-        kill_after(killed, asset, moments.uniform(0.0, 0.8))
+        pause = moments.uniform(0.0, 0.8)
+        status, told = stop_after(killed.environment, killed.folder, asset, pause, signal.SIGKILL)
+        assert status == -signal.SIGKILL, told
     ran = killed.command("run")
     assert ran.returncode == 0, ran.stderr
     expected, found = contents(built_home.settings), contents(killed.settings)
