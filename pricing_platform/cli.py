@@ -48,7 +48,7 @@ def run(
 ) -> None:
     """Materialize everything, from listings to the leaderboard."""
     from pricing_platform.build import build_platform
-    from pricing_platform.evaluation.leaderboard import leaderboard
+    from pricing_platform.evaluation.leaderboard import best_technique, leaderboard
 
     settings = load_settings()
     try:
@@ -60,6 +60,9 @@ def run(
     output.print(
         f"{summary.encoded:,} texts encoded, {summary.trained} techniques trained,"
         f" {summary.seconds:.0f} s"
+    )
+    output.print(
+        f"Best on validation, and so what `price` uses: {best_technique(summary.warehouse)}"
     )
     output.print(f"Report: {summary.report}", soft_wrap=True)
     output.print("UI:     pricing-platform ui", soft_wrap=True)
@@ -203,6 +206,12 @@ def _print_priced_text(priced: Any, *, as_json: bool) -> None:
         f"[bold]{priced.estimate:,.2f} {priced.currency}[/]"
         f"  (80 % between {priced.low:,.2f} and {priced.high:,.2f}, by {priced.technique})"
     )
+    if priced.is_unlike_all:
+        messages.print(
+            "Nothing in the catalogue is much like this: the estimate is a guess, and the interval,"
+            " which was calibrated on the catalogue's products, is too narrow.",
+            style="yellow",
+        )
     print_frame(priced.comparables, title="Comparables")
 
 

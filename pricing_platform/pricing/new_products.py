@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import polars as pl
 
@@ -22,8 +23,8 @@ _PLACEHOLDER = 1.0
 UNKNOWN_CATEGORY = "unknown"
 """What curation writes where a listing names no category."""
 
-_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
-    ".csv": lambda path: pl.read_csv(path, infer_schema=False),
+_READERS: dict[str, Callable[[BinaryIO], pl.DataFrame]] = {
+    ".csv": lambda file: pl.read_csv(file, infer_schema=False),
     ".jsonl": pl.read_ndjson,
     ".ndjson": pl.read_ndjson,
     ".parquet": pl.read_parquet,
@@ -46,19 +47,30 @@ def read_products(path: Path) -> pl.DataFrame:
     if reader is None:
         raise _unknown_kind(path)
     try:
-        products = reader(path)
+        with path.open("rb") as file:  # a path would be a pattern to polars
+            products = reader(file)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise PlatformError(
             f"{path} cannot be read as {path.suffix}: {str(error).splitlines()[0]}.",
-            "Check that the file is there and is what its name says.",
+            "Check that the file is there, in UTF-8, and with commas where it is CSV.",
         ) from None
-    if "title" not in products.columns:
+    if "title" not in _known_fields(products):
         raise PlatformError(
             f"{path} has no column `title`; it has {', '.join(products.columns)}.",
             "Name the product's text `title`; `description`, `brand` and `category` are read too,"
             " and every other column as an attribute.",
         )
     return products
+
+
+def _known_fields(products: pl.DataFrame) -> dict[str, str]:
+    """Field -> the column that is it, whatever its case; one in lower case goes before others."""
+    found = {name.strip().casefold(): name for name in products.columns}
+    return {
+        field: field if field in products.columns else found[field]
+        for field in _FIELDS
+        if field in found
+    }
 
 
 def write_products(products: pl.DataFrame, path: Path) -> None:
@@ -146,6 +158,7 @@ def place_in_catalogue(items: pl.DataFrame, comparables: pl.DataFrame) -> pl.Dat
 
 def _stage_listings(warehouse: Warehouse, products: pl.DataFrame, path: Path) -> None:
     """The products as ``raw.listings``; a placeholder stands for the price that curation needs."""
+    products = products.rename({column: f for f, column in _known_fields(products).items()})
     known = [field for field in _FIELDS if field in products.columns]
     others = [column for column in products.columns if column not in _FIELDS]
     texts = products.select(

@@ -34,6 +34,8 @@ from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.warehouse import Warehouse
 
 COMPARABLES_SHOWN = 8
+UNLIKE = 0.5
+"""Of a hundred items of a catalogue hardly one has no comparable more similar than this."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,21 @@ class PricedText:
     technique: str
     comparables: pl.DataFrame
 
+    @property
+    def is_unlike_all(self) -> bool:
+        """Whether nothing in the catalogue is much like the text.
+
+        The interval is then too narrow: it was calibrated on products of the catalogue.
+        """
+        return not (self.comparables["similarity"] >= UNLIKE).any()
+
     def to_json(self) -> str:
         """One JSON object."""
-        fields = {**self.__dict__, "comparables": self.comparables.to_dicts()}
+        fields = {
+            **self.__dict__,
+            "unlike_all": self.is_unlike_all,
+            "comparables": self.comparables.to_dicts(),
+        }
         return json.dumps(fields, default=str, ensure_ascii=False)
 
 

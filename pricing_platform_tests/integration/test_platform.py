@@ -61,6 +61,14 @@ def test_a_text_is_priced_with_comparables(built_home: BuiltHome) -> None:
     assert {"title", "price", "age_days"} <= priced["comparables"][0].keys()
 
 
+def test_a_text_unlike_all_of_the_catalogue_is_priced_with_a_warning(
+    built_home: BuiltHome,
+) -> None:
+    ran = built_home.command("price", "Seventeenth century treaty of peace, signed by both kings")
+    assert ran.returncode == 0, ran.stderr
+    assert "Nothing in the catalogue is much like this" in ran.stderr
+
+
 @pytest.mark.parametrize("technique", technique_names())
 def test_every_technique_prices_a_text(built_home: BuiltHome, technique: str) -> None:
     with PricingService.open(built_home.settings, technique) as service:

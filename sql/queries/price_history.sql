@@ -5,7 +5,7 @@ SELECT
     snapshot,
     price,
     currency,
-    price - lag(price) OVER history AS change,
+    round(price - lag(price) OVER history, 2) AS change,
     round(100 * (price / lag(price) OVER history - 1), 1) AS percent_change,
     title
 FROM curated.listings

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 
-from pricing_platform.pricing.new_products import as_items, place_in_catalogue
+from pricing_platform.pricing.new_products import as_items, place_in_catalogue, read_products
 
 
 def comparables(*rows: tuple[int, str, str, float]) -> pl.DataFrame:
@@ -39,3 +41,20 @@ def test_each_product_has_comparables_of_its_own() -> None:
         ("south", "Desks"),
         ("new", "unknown"),
     ]
+
+
+@pytest.mark.parametrize("name", ["new [1].csv", "new*.jsonl", "new?.parquet"])
+def test_a_files_name_is_no_pattern_and_its_columns_have_any_case(
+    tmp_path: Path, name: str
+) -> None:
+    products = pl.DataFrame({"Title": ["Oak desk"], "BRAND": ["Woodwork"], "colour": ["brown"]})
+    writers = {".csv": "write_csv", ".jsonl": "write_ndjson", ".parquet": "write_parquet"}
+    path = tmp_path / name
+    with path.open("wb") as file:
+        getattr(products, writers[path.suffix])(file)
+    (tmp_path / "newer.jsonl").touch()
+    found = read_products(path)
+    assert found.equals(products)
+    items = as_items(found)
+    assert items.select("title", "brand").row(0) == ("Oak desk", "Woodwork")
+    assert items["attributes"].to_list() == [{"colour": "brown"}]
