@@ -16,7 +16,6 @@ import numpy.typing as npt
 from pricing_platform.pricing.stored import Arrays, read_arrays, read_json, write_arrays, write_json
 
 PENALTY = 1.5
-FOLDS = 4
 _WORD = r"(?u)\b\w[\w.\-]*\b"
 """A word keeps its inner points and hyphens, as model numbers and sizes have them."""
 

@@ -42,10 +42,6 @@ _LENGTH_LIMIT = 256
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}  # what stays in a CPU's cache, and what fills a GPU
 _REQUIRED_COSINE = 0.999
 _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-_SAMPLE = (
-    *("cordless", "drill", "750W", "with", "battery", "steel", "12-pack", "kitchen", "shelf"),
-    *("2TB", "drive", "cotton", "refurbished", "dishwasher", "valve", "black", "10 x 4 inches"),
-)
 _log = logging.getLogger(__name__)
 
 Vectors = npt.NDArray[np.float32]
@@ -56,7 +52,7 @@ class TextEncoder(Protocol):
 
     @property
     def identity(self) -> str:
-        """Equal identities give equal embeddings."""
+        """Equal identities give equal embeddings, but for the rounding of a number format."""
         ...
 
     @property
@@ -142,7 +138,7 @@ class Encoder:
 
     @property
     def identity(self) -> str:
-        """The model's name and its weights' sha256: equal identities give equal embeddings."""
+        """The model's name and its weights' sha256."""
         return f"{self.name}:{self.weights_sha256}"
 
     @functools.cached_property
