@@ -363,8 +363,7 @@ class EmbeddedPostgres:
     def _initialise(self, binaries: Path, user: pwd.struct_passwd) -> None:
         """Makes the data beside their place, then renames: there are whole data or none."""
         data = _link_target(self._data)
-        for left in data.parent.glob("data.new.*"):  # by somebody who was killed
-            shutil.rmtree(left, ignore_errors=True)
+        _delete_unfinished(data.parent)
         temporary = Path(tempfile.mkdtemp(prefix="data.new.", dir=data.parent))
         if os.geteuid() == 0:
             os.chown(temporary, user.pw_uid, user.pw_gid)
@@ -382,6 +381,8 @@ class EmbeddedPostgres:
             "".join(f'platform "{name}" {role}\n' for name in let_in for role in (_OWNER, READER))
         )
         temporary.rename(data)
+        # Once more: the initdb of somebody who was killed may have been at work until now.
+        _delete_unfinished(data.parent)
 
     def _check_version(self) -> None:
         found = (self._data / "PG_VERSION").read_text().strip()
@@ -587,6 +588,12 @@ def _make_folder_for_root() -> Path:
         ) from None
     folder.chmod(0o711)
     return folder
+
+
+def _delete_unfinished(folder: Path) -> None:
+    """Deletes what was left of data by somebody who was killed while they were made."""
+    for left in folder.glob("data.new.*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _make_socket_folder(user: pwd.struct_passwd) -> Path:
