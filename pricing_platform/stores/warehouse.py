@@ -89,6 +89,7 @@ class Warehouse:
         if threads is not None:
             self._configuration["threads"] = threads
         self._lock_timeout_seconds = lock_timeout_seconds
+        self._schema_was_created = False
         with _PROCESS_LOCKS_GUARD:
             self._process_lock = _PROCESS_LOCKS.setdefault(path.resolve(), threading.RLock())
 
@@ -166,13 +167,20 @@ class Warehouse:
     def create_schema(self) -> None:
         """Creates every table of ``sql/warehouse`` that is new or whose definition changed.
 
+        Looked at once by each object, since opening the file for it costs 30 ms.
+
         A changed definition empties its table, and one that is gone drops it, since they are
         recomputed from their inputs. The raw tables keep their rows: of some of them the files are
         gone. (So a column that is added to one must have a default or take null.)
         """
-        definitions = _definitions()
-        if self.path.exists() and self._schema_is_current(definitions):
+        if self._schema_was_created and self.path.exists():
             return
+        definitions = _definitions()
+        if not (self.path.exists() and self._schema_is_current(definitions)):
+            self._apply(definitions)
+        self._schema_was_created = True
+
+    def _apply(self, definitions: dict[str, tuple[str, str]]) -> None:
         with self.write() as connection:
             for schema in ("meta", "raw", "curated", "training", "evaluation"):
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")

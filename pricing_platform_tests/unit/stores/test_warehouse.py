@@ -82,7 +82,7 @@ def test_what_is_no_longer_defined_is_dropped_once(
     monkeypatch.setattr(warehouse_module, "_definitions", lambda: definitions | gone)
     warehouse.replace("curated.old", pl.DataFrame({"a": [1]}))
     monkeypatch.setattr(warehouse_module, "_definitions", lambda: definitions)
-    warehouse.create_schema()
+    Warehouse(warehouse.path).create_schema()
     tables = "SELECT table_name FROM information_schema.tables WHERE table_name = 'old'"
     assert warehouse.frame(tables).is_empty()
     assert warehouse.state("curated.old") is None
@@ -90,8 +90,9 @@ def test_what_is_no_longer_defined_is_dropped_once(
     def write() -> None:
         raise AssertionError("the schema is current, so nothing is to be written")
 
-    monkeypatch.setattr(warehouse, "write", write)
-    warehouse.create_schema()
+    again = Warehouse(warehouse.path)
+    monkeypatch.setattr(again, "write", write)
+    again.create_schema()
 
 
 @pytest.mark.parametrize(("schema", "kept"), [("raw", [1]), ("curated", [])])
@@ -107,7 +108,7 @@ def test_a_changed_definition_empties_what_is_recomputed_and_keeps_what_was_obse
     define("1", "a INTEGER, b INTEGER")
     warehouse.replace(table, pl.DataFrame({"a": [1], "b": [2]}))
     define("2", "c VARCHAR, a INTEGER")
-    warehouse.create_schema()
+    Warehouse(warehouse.path).create_schema()
     assert warehouse.columns(table)[0].name == "c"
     assert warehouse.frame(f"SELECT a FROM {table}")["a"].to_list() == kept
     assert warehouse.state(table) is None
