@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import glob
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,14 +20,20 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     model_validator,
 )
 
+from pricing_platform.catalog.declaration import (
+    EXAMPLE,
+    absolute_path,
+    declared_entries,
+    entry_label,
+    path_pattern,
+    validated,
+)
 from pricing_platform.errors import PlatformError
 from pricing_platform.settings import sql_folder
 
-DATA_VARIABLE = "${PRICING_DATA}"
 MAPPED_FIELDS = (
     "listing_id",
     "title",
@@ -44,7 +49,6 @@ MAPPED_FIELDS = (
 _DATE = re.compile(
     r"(?<!\d)((?:19|20)\d\d)[-_]?(0[1-9]|1[0-2])(?:[-_]?(0[1-9]|[12]\d|3[01]))?(?!\d)"
 )
-_PROTOCOL = re.compile(r"[a-z][a-z0-9+.-]*://")
 
 
 def _as_tuple(value: object) -> object:
@@ -130,9 +134,11 @@ def load_sources(path: Path, *, data: Path | None) -> tuple[Source, ...]:
     Raises:
         PlatformError: when the file or a source in it is wrong; the message names the key.
     """
-    declared = _parse(path)
+    entries = declared_entries(path, "source")
+    if not entries:
+        raise PlatformError(f"{path} declares no source.", EXAMPLE)
     sources = tuple(
-        _source(path, entry, position, data) for position, entry in enumerate(declared, 1)
+        _source(path, entry, position, data) for position, entry in enumerate(entries, 1)
     )
     repeated = [name for name, count in Counter(s.name for s in sources).items() if count > 1]
     if repeated:
@@ -170,87 +176,17 @@ def date_in_name(file: Path) -> datetime | None:
         return None
 
 
-def _parse(path: Path) -> list[dict[str, Any]]:
-    example = "See examples/real_data/sources.toml for one that works."
-    try:
-        parsed = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PlatformError(
-            f"There is no {path}.", f"Create it, or set PRICING_SOURCES. {example}"
-        ) from None
-    except OSError as error:
-        raise PlatformError(f"{path} cannot be read: {error.strerror}.", example) from None
-    except ValueError as error:  # not TOML, or not UTF-8
-        raise PlatformError(f"{path} is not valid TOML: {error}.", example) from None
-    unknown = sorted(parsed.keys() - {"source"})
-    if unknown:
-        raise PlatformError(
-            f"{path} has the unknown key {unknown[0]!r}.",
-            f"A source starts with the line [[source]]. {example}",
-        )
-    entries = parsed.get("source", [])
-    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-        raise PlatformError(
-            f"{path} has [source] where [[source]] is meant.", f"Double the brackets. {example}"
-        )
-    if not entries:
-        raise PlatformError(f"{path} declares no source.", example)
-    return entries
-
-
 def _source(path: Path, entry: dict[str, Any], position: int, data: Path | None) -> Source:
-    label = f"source {entry['name']!r}" if "name" in entry else f"source number {position}"
-    try:
-        declared = Source.model_validate(entry)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            message = f"unknown key; the keys are {', '.join(Source.model_fields)}"
-        elif first["type"] == "missing":
-            message = "this key is missing"
-        problem = f"{path}, {label}{f', {key}' if key else ''}: {message}."
-        raise PlatformError(problem, "Correct that line.") from None
+    label = entry_label("source", entry, position)
+    declared = validated(Source, path, label, entry)
     return declared.model_copy(
         update={
-            "path": tuple(_pattern(path, label, part, data) for part in declared.path),
+            "path": tuple(path_pattern(path, label, part, data) for part in declared.path),
             "format": _resolved_format(path, label, declared.format),
             "reference_prices": declared.reference_prices
-            and Path(_absolute(path, label, str(declared.reference_prices), data)),
+            and Path(absolute_path(path, label, str(declared.reference_prices), data)),
         }
     )
-
-
-def _pattern(toml: Path, label: str, text: str, data: Path | None) -> str:
-    """The glob that a path means: only what stands in the declaration itself is one.
-
-    The folder of the file and that of the data are taken as they are, and so is a path that is the
-    name of a file.
-    """
-    literal = Path(_absolute(toml, label, text, data))
-    if literal.is_file():
-        return glob.escape(str(literal))
-    folder = glob.escape(str(toml.resolve().parent))
-    if data is not None:
-        text = text.replace(DATA_VARIABLE, glob.escape(str(data.expanduser().resolve())))
-    return str(Path(folder) / Path(text).expanduser())
-
-
-def _absolute(toml: Path, label: str, text: str, data: Path | None) -> str:
-    if _PROTOCOL.match(text):
-        raise PlatformError(
-            f"{toml}, {label}: {text} is an address, and sources are read from files.",
-            "Download it first (`pricing-platform fetch` does that for published data sets).",
-        )
-    if DATA_VARIABLE in text:
-        if data is None:
-            raise PlatformError(
-                f"{toml}, {label}: its path starts from {DATA_VARIABLE}, which is not set.",
-                "Set PRICING_DATA to the folder that holds the data.",
-            )
-        text = text.replace(DATA_VARIABLE, str(data.expanduser().resolve()))
-    return str(toml.resolve().parent / Path(text).expanduser())
 
 
 def _resolved_format(toml: Path, label: str, name: str) -> str:
