@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +21,7 @@ import psycopg_pool
 from pgvector import HalfVector, Vector
 from pgvector.psycopg import register_vector
 from psycopg import conninfo, postgres, sql
+from psycopg.conninfo import make_conninfo
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.settings import Settings
@@ -132,6 +134,34 @@ class Postgres:
             if is_current(connection):
                 return []
         return migrate(lambda: self._connect(read_only=False))
+
+    @contextmanager
+    def scratch(self) -> Iterator[Postgres]:
+        """A migrated database of its own beside this one, dropped at the end.
+
+        Raises:
+            PlatformError: when we may not create a database on this server.
+        """
+        name = f"pricing_platform_scratch_{uuid.uuid4().hex}"
+        self._administer(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            with closing(Postgres(make_conninfo(self._conninfo(read_only=False), dbname=name))) as p:
+                p.migrate()
+                yield p
+        finally:
+            self._administer(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def _administer(self, statement: sql.Composed) -> None:
+        """Runs what cannot stand in a transaction."""
+        with self._told_for_people(), closing(self._connect(read_only=False)) as connection:
+            connection.autocommit = True
+            try:
+                connection.execute(statement)
+            except psycopg.errors.InsufficientPrivilege:
+                raise PlatformError(
+                    f"We may not create a database beside {self}.",
+                    f"{_ADMINISTRATOR} for CREATEDB; it is needed only to measure freshness.",
+                ) from None
 
     def versions(self) -> dict[str, str]:
         """The versions of the server and of pgvector."""

@@ -180,3 +180,11 @@ def test_the_settings_choose_the_server(tmp_path: pytest.TempPathFactory) -> Non
     assert str(Postgres.from_settings(named)) == "the Postgres at db.example:5432/prices"
     embedded = Postgres.from_settings(Settings(home=tmp_path))
     assert str(embedded).startswith("the embedded Postgres in ")
+
+
+def test_a_scratch_database_is_migrated_and_gone_at_the_end(postgres: Postgres) -> None:
+    databases = "SELECT datname::text AS name FROM pg_database WHERE datname LIKE '%%scratch%%'"
+    with postgres.scratch() as scratch:
+        assert scratch.frame("SELECT count(*) FROM knowledge.chunks").item() == 0
+        assert postgres.frame(databases, {}).height == 1
+    assert postgres.frame(databases, {}).is_empty()
