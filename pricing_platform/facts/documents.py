@@ -1,0 +1,199 @@
+"""Observes the documents: what each states now, and what it no longer states.
+
+Here belongs making observations of what documents say. Reading the text belongs to
+:mod:`pricing_platform.facts.extraction`, recording to :mod:`pricing_platform.facts.observations`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from pricing_platform.facts.extraction import extract
+from pricing_platform.facts.kinds import FactRules
+from pricing_platform.facts.observations import Observation, RecordSummary, record_in
+from pricing_platform.retrieval.documents import Document
+from pricing_platform.stores.postgres import Postgres
+
+CONNECTOR = "document_folder"
+"""The connector that is asked for what documents state."""
+
+_Connection = psycopg.Connection[Any]
+_Ids = list[str] | None
+_Key = tuple[str, str, str]
+"""A source, and the subject and attribute of what it states."""
+
+
+def observe_documents(
+    postgres: Postgres, rules: FactRules, *, document_ids: Sequence[str] | None = None
+) -> RecordSummary:
+    """Records what the documents state, each with its document as the source, in one transaction.
+
+    Observed at is when the document was last verified. What a document stated before and does not
+    any more gets an observation without values then; what a vanished one stated gets one now. What
+    holds since a date that the text names replaces all that the document said of later times.
+    Documents that were not verified again since the last call change nothing.
+
+    Args:
+        postgres: where ``knowledge.documents`` is; its chunks are named if they are there.
+        rules: kinds and cardinality of the attributes.
+        document_ids: the only documents to look at, vanished ones too; by default all.
+    """
+    ids = None if document_ids is None else list(document_ids)
+    with postgres.connection() as connection:
+        now = _now(connection)
+        documents = _documents(connection, ids)
+        chunks = _chunks(connection, ids)
+        stated = {
+            (at.source, at.subject, at.attribute): at
+            for document, verified_at in documents
+            for at in _stated(document, verified_at, chunks.get(document.document_id))
+        }
+        said = _said(connection, ids)
+        verified = {document.document_id: verified_at for document, verified_at in documents}
+        gone = {
+            key: _gone(key, verified.get(key[0], now))
+            for key, before in said.items()
+            if before.values and key not in stated
+        }
+        new = {**stated, **gone}
+        replacing = _replacing(connection, new, said)
+        return record_in(connection, [*new.values(), *replacing], rules)
+
+
+@dataclass(frozen=True)
+class _Chunks:
+    """The chunks of a document in the order of their beginnings."""
+
+    ids: list[str]
+    starts: list[int]
+    ends: list[int]
+
+    def at(self, character: int) -> str | None:
+        """The chunk in which the character stands."""
+        place = bisect_right(self.starts, character) - 1
+        return self.ids[place] if place >= 0 and character < self.ends[place] else None
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What a source said of the latest time of which it said something."""
+
+    series_id: int
+    valid_from: datetime
+    values: frozenset[str]
+
+
+def _stated(
+    document: Document, verified_at: datetime, chunks: _Chunks | None
+) -> Iterator[Observation]:
+    for statement in extract(document):
+        if statement.values:
+            yield Observation(
+                statement.subject,
+                statement.attribute,
+                document.document_id,
+                statement.values,
+                verified_at,
+                valid_from=statement.valid_from,
+                connector=CONNECTOR,
+                chunk_id=chunks.at(statement.start_character) if chunks else None,
+                start_character=statement.start_character,
+                end_character=statement.end_character,
+            )
+
+
+def _gone(key: _Key, observed_at: datetime) -> Observation:
+    source, subject, attribute = key
+    return Observation(subject, attribute, source, (), observed_at, connector=CONNECTOR)
+
+
+def _replacing(
+    connection: _Connection, new: Mapping[_Key, Observation], said: Mapping[_Key, _Said]
+) -> list[Observation]:
+    """The new observations once more, for each later time of which their source said otherwise."""
+    outdated = {
+        (before.series_id, key[0]): at
+        for key, at in new.items()
+        if (before := said.get(key)) and before.valid_from > (at.valid_from or at.observed_at)
+    }
+    rows = connection.execute(
+        _LATER,
+        {
+            "series": [series_id for series_id, _ in outdated],
+            "sources": [source for _, source in outdated],
+            "since": [at.valid_from or at.observed_at for at in outdated.values()],
+        },
+    ).fetchall()
+    return [
+        replace(outdated[series_id, source], valid_from=valid_from)
+        for series_id, source, valid_from, stated in rows
+        if set(stated) != set(outdated[series_id, source].values)
+    ]
+
+
+_DOCUMENTS = f"""
+SELECT {", ".join(column.name for column in fields(Document))}, verified_at
+FROM knowledge.documents
+WHERE %(ids)s::text[] IS NULL OR document_id = ANY(%(ids)s)
+ORDER BY document_id
+"""
+_CHUNKS = """
+SELECT
+    document_id, array_agg(chunk_id ORDER BY ordinal),
+    array_agg(start_character ORDER BY ordinal), array_agg(end_character ORDER BY ordinal)
+FROM knowledge.chunks
+WHERE %(ids)s::text[] IS NULL OR document_id = ANY(%(ids)s)
+GROUP BY document_id
+"""
+# A source is a document if it ever said something in the characters of a text. Of several
+# observations of one time the last one holds, as in knowledge.folded.
+_SAID = """
+SELECT DISTINCT ON (o.series_id, o.source)
+    o.source, s.subject, s.attribute, o.series_id, o.valid_from, o.stated
+FROM knowledge.observations AS o JOIN knowledge.fact_series AS s USING (series_id)
+WHERE (o.series_id, o.source) IN (
+    SELECT series_id, source FROM knowledge.observations
+    WHERE start_character IS NOT NULL AND (%(ids)s::text[] IS NULL OR source = ANY(%(ids)s))
+)
+ORDER BY o.series_id, o.source, o.valid_from DESC, o.observed_at DESC, o.stated DESC
+"""
+_LATER = """
+SELECT DISTINCT ON (o.series_id, o.source, o.valid_from)
+    o.series_id, o.source, o.valid_from, o.stated
+FROM unnest(%(series)s::bigint[], %(sources)s::text[], %(since)s::timestamptz[])
+    AS new (series_id, source, since)
+JOIN knowledge.observations AS o USING (series_id, source)
+WHERE o.valid_from > new.since
+ORDER BY o.series_id, o.source, o.valid_from, o.observed_at DESC, o.stated DESC
+"""
+
+
+def _now(connection: _Connection) -> datetime:
+    row = connection.execute("SELECT now()").fetchone()
+    assert row is not None  # noqa: S101
+    now: datetime = row[0]
+    return now
+
+
+def _documents(connection: _Connection, ids: _Ids) -> list[tuple[Document, datetime]]:
+    rows = connection.execute(_DOCUMENTS, {"ids": ids}).fetchall()
+    return [(Document(*columns), verified_at) for *columns, verified_at in rows]
+
+
+def _chunks(connection: _Connection, ids: _Ids) -> dict[str, _Chunks]:
+    rows = connection.execute(_CHUNKS, {"ids": ids}).fetchall()
+    return {document_id: _Chunks(*columns) for document_id, *columns in rows}
+
+
+def _said(connection: _Connection, ids: _Ids) -> dict[_Key, _Said]:
+    rows = connection.execute(_SAID, {"ids": ids}).fetchall()
+    return {
+        (source, subject, attribute): _Said(series_id, valid_from, frozenset(stated))
+        for source, subject, attribute, series_id, valid_from, stated in rows
+    }
