@@ -29,7 +29,7 @@ from pricing_platform.retrieval.document_text import (
     normalise_subject,
     read_text,
 )
-from pricing_platform.retrieval.reconciliation import copy_rows
+from pricing_platform.retrieval.reconciliation import copy_rows, hold
 from pricing_platform.stores.postgres import Postgres
 
 __all__ = [
@@ -44,7 +44,7 @@ _HTML = (".html", ".htm")
 _SUFFIXES = (".md", ".markdown", ".txt", *_HTML)
 _LARGEST_BYTES = 32 << 20
 _FEW = 5  # of fewer documents, one may always go as long as others stay
-_LOCK = "knowledge.documents"
+_EMBEDDINGS = "knowledge.chunk_embeddings"
 
 
 class DocumentFolder(pydantic.BaseModel):
@@ -119,8 +119,9 @@ def reconcile_documents(
         PlatformError: when more would be lost; nothing is changed then.
     """
     with postgres.connection() as connection:
-        # Before the files are read: what was read first is written first.
-        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [_LOCK])
+        # Before the files are read, so that what was read first is written first; and so that no
+        # document goes while its chunks are made.
+        hold(connection, _EMBEDDINGS)
         seen_at = now or datetime.now(UTC)
         found = _read_folders(folders, None if paths is None else frozenset(paths))
         _stage(connection, found, None if paths is None else list(paths))

@@ -161,7 +161,7 @@ class Encoder:
         import torch
 
         model = self._model
-        tokens = [found.ids for found in self._limited_tokenizer.encode_batch_fast(list(texts))]
+        tokens = [found.ids for found in self.tokenizer.encode_batch_fast(list(texts))]
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
         done = 0
         with torch.inference_mode():
@@ -182,7 +182,8 @@ class Encoder:
         return tokenizer
 
     @functools.cached_property
-    def _limited_tokenizer(self) -> Tokenizer:
+    def tokenizer(self) -> Tokenizer:
+        """What texts are read with, truncating to the length limit."""
         return self._tokenizer(self.length_limit)
 
     @property
@@ -218,7 +219,7 @@ class Encoder:
         path = None if self._cache_folder is None else self._cache_folder / f"bfloat16-{key}.json"
         if path is not None and path.exists():
             return bool(_read_json(path)["pays"])
-        measured = _measure_bfloat16(module, self._limited_tokenizer)
+        measured = _measure_bfloat16(module, self.tokenizer)
         _log.info("Encoding in bfloat16 on this CPU: %s", measured)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)

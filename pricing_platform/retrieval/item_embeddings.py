@@ -20,6 +20,7 @@ from pricing_platform.errors import PlatformError
 from pricing_platform.progress import Progress, silent
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.retrieval.reconciliation import (
+    DIMENSIONS,
     EmbeddedTable,
     ReconciliationSummary,
     reconcile,
@@ -29,7 +30,6 @@ from pricing_platform.stores.warehouse import Warehouse, fingerprint
 
 CHUNKER_VERSION = "whole text"  # an item is one chunk
 ITEM_EMBEDDINGS_VERSION = f"1.{TEXT_TEMPLATE_VERSION}"
-DIMENSIONS = 384
 
 _BATCH = 20_000
 _ITEMS = EmbeddedTable(
@@ -110,12 +110,6 @@ def reconcile_item_embeddings(
         PlatformError: when more items than the limit would be deleted, or the encoder's vectors
             do not fit the column.
     """
-    if encoder.dimensions != DIMENSIONS:
-        raise PlatformError(
-            f"The encoder {encoder.identity.split(':')[0]} gives {encoder.dimensions} dimensions,"
-            f" and catalog.item_embeddings holds {DIMENSIONS}.",
-            f"Set PRICING_ENCODER to an encoder with {DIMENSIONS} dimensions.",
-        )
     return reconcile(
         postgres,
         _ITEMS,

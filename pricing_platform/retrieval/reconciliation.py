@@ -27,6 +27,7 @@ from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.retrieval.encoder import Vectors
 from pricing_platform.stores.postgres import Postgres
 
+DIMENSIONS = 384
 HNSW_M = 24
 HNSW_EF_CONSTRUCTION = 64
 _CHUNK = 4096  # rows encoded and written together
@@ -39,7 +40,8 @@ class EmbeddedTable:
     """A Postgres table and the one that holds its rows' embeddings, joined by a text key.
 
     ``columns`` are those of ``rows`` besides the key, with their types; ``fingerprint`` is one of
-    them. ``index`` names the HNSW index; without one, search is exact.
+    them. ``index`` names the HNSW index; without one, search is exact. ``guarded`` names the column
+    whose values the guard counts, each of them gone with its last row; by default it counts rows.
     """
 
     rows: str
@@ -47,6 +49,7 @@ class EmbeddedTable:
     key: str
     columns: dict[str, str]
     index: str | None = None
+    guarded: str | None = None
 
 
 class DesiredRows(Protocol):
@@ -90,10 +93,11 @@ def reconcile(
     """Brings rows and embeddings to what is desired; a second call finds nothing to do.
 
     Raises:
-        PlatformError: when a larger share of the rows than the limit would be deleted; nothing is
-            changed then.
+        PlatformError: when a larger share of the rows than the limit would be deleted, or the
+            encoder's vectors do not fit the column; nothing is changed then.
     """
     start = time.perf_counter()
+    _require_dimensions(table, encoder)
     with postgres.connection() as connection:
         deleted = _follow(connection, table, desired.batches(), deletion_share_limit)
     with postgres.connection() as connection:
@@ -137,6 +141,15 @@ class _Written:
         )
 
 
+def _require_dimensions(table: EmbeddedTable, encoder: CachedEncoder) -> None:
+    if encoder.dimensions != DIMENSIONS:
+        raise PlatformError(
+            f"The encoder {encoder.identity.split(':')[0]} gives {encoder.dimensions} dimensions,"
+            f" and {table.embeddings} holds {DIMENSIONS}.",
+            f"Set PRICING_ENCODER to an encoder with {DIMENSIONS} dimensions.",
+        )
+
+
 def _follow(
     connection: psycopg.Connection[Any],
     table: EmbeddedTable,
@@ -166,13 +179,20 @@ def _follow(
     values = sql.SQL(", ").join(
         sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in table.columns
     )
+    # Column by column: a generated one is not computed in what is desired.
+    was, wanted = (
+        sql.SQL(", ").join(sql.Identifier(row, name) for name in table.columns)
+        for row in ("r", "excluded")
+    )
     connection.execute(
         _sql(
             "INSERT INTO {rows} AS r ({names}) SELECT {names} FROM desired ORDER BY {key}"
-            " ON CONFLICT ({key}) DO UPDATE SET {values} WHERE (r.*) IS DISTINCT FROM (excluded.*)",
+            " ON CONFLICT ({key}) DO UPDATE SET {values} WHERE ({was}) IS DISTINCT FROM ({wanted})",
             table,
             names=names,
             values=values,
+            was=was,
+            wanted=wanted,
         )
     )
     return deleted
@@ -183,18 +203,20 @@ def _guard(
 ) -> None:
     row = connection.execute(
         _sql(
-            "SELECT count(*), count(*) FILTER (WHERE d.{key} IS NULL)"
-            " FROM {rows} AS r LEFT JOIN desired AS d USING ({key})",
+            "SELECT count(*), count(*) FILTER (WHERE NOT stays) FROM ("
+            "SELECT bool_or(d.{key} IS NOT NULL) AS stays"
+            " FROM {rows} AS r LEFT JOIN desired AS d USING ({key}) GROUP BY r.{unit}) AS units",
             table,
+            unit=sql.Identifier(table.guarded or table.key),
         )
     ).fetchone()
     assert row is not None  # noqa: S101
     total, doomed = row
     if total and doomed / total > deletion_share_limit:
         raise PlatformError(
-            f"{doomed:,} of the {total:,} rows of {table.rows} ({doomed / total:.0%}) are no longer"
-            f" wanted, and at most {deletion_share_limit:.0%} may be deleted at once. Nothing was"
-            " changed.",
+            f"{doomed:,} of the {total:,} {table.guarded or 'row'}s of {table.rows}"
+            f" ({doomed / total:.0%}) are no longer wanted, and at most"
+            f" {deletion_share_limit:.0%} may be deleted at once. Nothing was changed.",
             "Look whether a source is missing or empty. If they are to go, run once with"
             f" PRICING_DELETION_SHARE_LIMIT={min(1.0, doomed / total + 0.005):.2f}.",
         )
@@ -333,9 +355,16 @@ def copy_embeddings(
         copy.write(b"".join([*parts, b"\xff\xff"]))
 
 
+def hold(connection: psycopg.Connection[Any], embeddings: str) -> None:
+    """One writer at a time of these embeddings and of what they follow from.
+
+    Until the end of the transaction; readers are not held up.
+    """
+    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [embeddings])
+
+
 def _lock(connection: psycopg.Connection[Any], table: EmbeddedTable) -> None:
-    """One writer at a time, until the end of the transaction; readers are not held up."""
-    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [table.embeddings])
+    hold(connection, table.embeddings)
 
 
 def _short(identity: str) -> str:

@@ -164,6 +164,6 @@ def test_bfloat16_is_used_only_where_it_pays_and_is_exact_enough(
 
 
 def test_the_measurement_compares_both_precisions(encoder: Encoder) -> None:
-    measured = encoder_module._measure_bfloat16(encoder._model.module, encoder._limited_tokenizer)
+    measured = encoder_module._measure_bfloat16(encoder._model.module, encoder.tokenizer)
     assert 0.99 < measured["smallest_cosine"] <= 1.0001
     assert measured["pays"] == (measured["speedup"] > 1.05 and measured["smallest_cosine"] >= 0.999)
