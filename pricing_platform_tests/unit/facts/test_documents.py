@@ -1,0 +1,271 @@
+"""What documents state becomes observations: added, changed, dropped, moved and brought back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pricing_platform.facts.documents import observe_documents
+from pricing_platform.facts.kinds import FactRules
+from pricing_platform.facts.observations import RecordSummary
+from pricing_platform.retrieval.documents import DocumentFolder, reconcile_documents
+from pricing_platform.stores.postgres import Postgres
+
+RULES = FactRules()
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+NOTHING = RecordSummary()
+IRONVALE = "# Ironvale\n\n- **CEO:** Anna Berg\n- **Headquarters:** Oslo\n"
+
+
+class Documents:
+    """A folder that is read and observed day after day."""
+
+    def __init__(self, postgres: Postgres, root: Path) -> None:
+        self.postgres, self.root, self.day = postgres, root, 0
+
+    def write(self, **contents: str | None) -> None:
+        for name, content in contents.items():
+            path = self.root / f"{name}.md"
+            path.unlink() if content is None else path.write_text(content, encoding="utf-8")
+
+    def time(self, day: int | None = None) -> datetime:
+        return BEGAN + timedelta(days=self.day if day is None else day)
+
+    def read(self) -> None:
+        self.day += 1
+        folder = DocumentFolder(name="docs", path=(str(self.root),), root=self.root)
+        reconcile_documents(self.postgres, [folder], deletion_share_limit=1, now=self.time())
+
+    def follow(self, **contents: str | None) -> RecordSummary:
+        """Writes files, reads the folder a day later and observes it."""
+        self.write(**contents)
+        self.read()
+        return self.observe()
+
+    def observe(self, *names: str) -> RecordSummary:
+        ids = [f"docs:{name}.md" for name in names] or None
+        return observe_documents(self.postgres, RULES, document_ids=ids)
+
+    def current(self, attribute: str, subject: str = "ironvale") -> list[str]:
+        frame = self.postgres.frame(
+            "SELECT value FROM knowledge.current_facts WHERE (subject, attribute) = (%s, %s)"
+            " ORDER BY value",
+            [subject, attribute],
+        )
+        return frame["value"].to_list()
+
+    def as_of(self, day: float, attribute: str = "ceo") -> list[str]:
+        at = BEGAN + timedelta(days=day)
+        frame = self.postgres.frame(
+            "SELECT value FROM knowledge.facts_as_of(%s, %s) WHERE attribute = %s",
+            [at, at, attribute],
+        )
+        return frame["value"].to_list()
+
+    def observed(self, attribute: str = "ceo") -> list[tuple[str, int, tuple[str, ...]]]:
+        """Source, day and values of each observation."""
+        rows = self.postgres.frame(
+            "SELECT source, observed_at, array_to_string(stated, '|') AS stated"
+            " FROM knowledge.observations JOIN knowledge.fact_series USING (series_id)"
+            " WHERE attribute = %s ORDER BY observed_at, source, valid_from",
+            [attribute],
+        ).rows()
+        return [
+            (source.removeprefix("docs:"), (at - BEGAN).days, tuple(filter(None, said.split("|"))))
+            for source, at, said in rows
+        ]
+
+
+@pytest.fixture
+def documents(postgres: Postgres, tmp_path: Path) -> Documents:
+    return Documents(postgres, tmp_path)
+
+
+def test_what_a_document_states_is_a_fact(documents: Documents) -> None:
+    summary = documents.follow(a=IRONVALE)
+    assert (summary.observations, summary.series, summary.versions) == (2, 2, 2)
+    assert documents.current("ceo") == ["Anna Berg"]
+    (row,) = documents.postgres.frame(
+        "SELECT source, kind, valid_since, verified_at, connector FROM knowledge.current_facts"
+        " WHERE attribute = 'ceo'"
+    ).rows()
+    assert row == (
+        "docs:a.md",
+        "office_holder",
+        documents.time(),
+        documents.time(),
+        "document_folder",
+    )
+
+
+def test_the_place_is_kept_with_the_chunk_that_holds_it(documents: Documents) -> None:
+    documents.write(a=IRONVALE)
+    documents.read()
+    with documents.postgres.connection() as connection:
+        for ordinal, (start, end) in enumerate([(0, 12), (12, 35), (35, len(IRONVALE))]):
+            connection.execute(
+                "INSERT INTO knowledge.chunks VALUES"
+                " (%s, 'docs:a.md', 'docs', 'docs', 'ironvale', %s, '', %s, %s, '', '', '')",
+                [f"docs:a.md#{ordinal}", ordinal, start, end],
+            )
+    documents.observe()
+    rows = documents.postgres.frame(
+        "SELECT chunk_id, start_character, end_character FROM knowledge.observations ORDER BY 2"
+    ).rows()
+    assert [(chunk, IRONVALE[start:end]) for chunk, start, end in rows] == [
+        ("docs:a.md#1", "Anna Berg"),
+        ("docs:a.md#2", "Oslo"),
+    ]
+
+
+def test_twice_is_as_once_and_verified_again_is_observed_again(documents: Documents) -> None:
+    documents.follow(a=IRONVALE)
+    assert documents.observe() == NOTHING
+    again = documents.follow()
+    assert (again.observations, again.series, again.versions) == (2, 0, 0)
+    (verified_at,) = documents.postgres.frame(
+        "SELECT DISTINCT verified_at FROM knowledge.fact_series"
+    ).row(0)
+    assert verified_at == documents.time(2)
+
+
+def test_a_changed_value_retires_the_old_one(documents: Documents) -> None:
+    documents.follow(a=IRONVALE)
+    documents.follow(a=IRONVALE.replace("Anna Berg", "Ben Ode"))
+    assert documents.current("ceo") == ["Ben Ode"]
+    assert documents.current("headquarters") == ["Oslo"]
+    assert documents.as_of(1.5) == ["Anna Berg"]
+
+
+def test_what_is_no_longer_stated_is_observed_once(documents: Documents) -> None:
+    documents.follow(a=IRONVALE)
+    without = IRONVALE.replace("- **CEO:** Anna Berg\n", "")
+    documents.follow(a=without)
+    documents.follow(a=without)
+    assert documents.current("ceo") == []
+    assert documents.current("headquarters") == ["Oslo"]
+    assert documents.observed() == [("a.md", 1, ("Anna Berg",)), ("a.md", 2, ())]
+
+
+def test_a_resignation_ends_what_the_document_said(documents: Documents) -> None:
+    documents.follow(a=IRONVALE)
+    documents.follow(a=f"{IRONVALE}\nAnna Berg resigned as CEO of Ironvale.\n")
+    assert documents.current("ceo") == []
+    assert documents.observe() == NOTHING
+
+
+def test_a_vanished_document_states_nothing_from_now_on(documents: Documents) -> None:
+    documents.follow(a=IRONVALE, b="# Other\n\n**CEO:** Cleo Das\n")
+    before = datetime.now(UTC)
+    documents.follow(a=None)
+    assert documents.current("ceo") == []
+    assert documents.current("ceo", "other") == ["Cleo Das"]
+    (gone,) = documents.postgres.frame(
+        "SELECT DISTINCT observed_at FROM knowledge.observations WHERE stated = '{}'"
+    ).row(0)
+    assert before - timedelta(seconds=5) < gone < datetime.now(UTC) + timedelta(seconds=5)
+    assert documents.observe() == NOTHING
+
+
+def test_a_restored_document_states_it_again(documents: Documents) -> None:
+    documents.follow(a=IRONVALE, b="# Other\n\n**CEO:** Cleo Das\n")
+    documents.follow(a=None)
+    documents.write(a=IRONVALE)
+    folder = DocumentFolder(name="docs", path=(str(documents.root),), root=documents.root)
+    reconcile_documents(documents.postgres, [folder], deletion_share_limit=1)
+    documents.observe()
+    assert documents.current("ceo") == ["Anna Berg"]
+    assert documents.current("headquarters") == ["Oslo"]
+
+
+def test_a_text_changed_and_changed_back_is_as_it_was(documents: Documents) -> None:
+    for content in (IRONVALE, IRONVALE.replace("Anna Berg", "Ben Ode"), IRONVALE):
+        documents.follow(a=content)
+    assert documents.current("ceo") == ["Anna Berg"]
+    assert [documents.as_of(day) for day in (1.5, 2.5, 3.5)] == [
+        ["Anna Berg"],
+        ["Ben Ode"],
+        ["Anna Berg"],
+    ]
+
+
+def test_a_moved_document_keeps_its_facts(documents: Documents) -> None:
+    documents.follow(a=IRONVALE)
+    documents.follow(a=None, b=IRONVALE)
+    assert documents.current("ceo") == ["Anna Berg"]
+    (since,) = documents.postgres.frame(
+        "SELECT valid_since FROM knowledge.current_facts WHERE attribute = 'ceo'"
+    ).row(0)
+    assert since == documents.time(1)
+    assert [(source, values) for source, _, values in documents.observed()] == [
+        ("a.md", ("Anna Berg",)),
+        ("b.md", ("Anna Berg",)),
+        ("a.md", ()),
+    ]
+
+
+def test_a_renamed_subject_leaves_nothing_behind(documents: Documents) -> None:
+    documents.follow(a=IRONVALE)
+    documents.follow(a=IRONVALE.replace("# Ironvale", "# Ironvale Works"))
+    assert documents.current("ceo") == []
+    assert documents.current("ceo", "ironvale works") == ["Anna Berg"]
+
+
+def test_what_two_documents_state_stays_until_neither_does(documents: Documents) -> None:
+    documents.follow(a=IRONVALE, b="# News\n\nAnna Berg is the CEO of Ironvale.\n")
+    assert documents.current("ceo") == ["Anna Berg"]
+    documents.follow(a="# Ironvale\n\nPots.\n")
+    assert documents.current("ceo") == ["Anna Berg"]
+    documents.follow(b="# News\n\nNone.\n")
+    assert documents.current("ceo") == []
+
+
+def test_a_date_in_the_text_is_since_when_it_holds(documents: Documents) -> None:
+    documents.follow(a="# News\n\nBen Ode was appointed CEO of Ironvale on 1 March 2025.\n")
+    (since,) = documents.postgres.frame("SELECT valid_since FROM knowledge.current_facts").row(0)
+    assert since == datetime(2025, 3, 1, tzinfo=UTC)
+
+
+def test_an_earlier_date_still_ends_what_the_document_said_before(documents: Documents) -> None:
+    documents.follow(a="# News\n\nAnna Berg is the CEO of Ironvale.\n")
+    documents.follow(a="# News\n\nBen Ode was appointed CEO of Ironvale on 1 March 2025.\n")
+    assert documents.current("ceo") == ["Ben Ode"]
+    assert documents.as_of(1.5) == ["Anna Berg"]
+    assert documents.observe() == NOTHING
+    documents.follow()
+    assert documents.current("ceo") == ["Ben Ode"]
+
+
+def test_what_was_to_hold_later_is_taken_back(documents: Documents) -> None:
+    documents.follow(a="# News\n\nBen Ode was appointed CEO of Ironvale on 1 March 2099.\n")
+    documents.follow(a="# News\n\nNone.\n")
+    later = datetime(2099, 6, 1, tzinfo=UTC)
+    frame = documents.postgres.frame("SELECT value FROM knowledge.facts_as_of(%s)", [later])
+    assert frame.is_empty()
+    assert documents.observe() == NOTHING
+
+
+def test_only_the_named_documents_are_observed(documents: Documents) -> None:
+    other = "# Other\n\n**CEO:** Cleo Das\n"
+    documents.follow(a=IRONVALE, b=other, c="# Third\n\n**CEO:** Dana Ek\n")
+    documents.write(a=IRONVALE.replace("Anna Berg", "Ben Ode"), b=None, c=None)
+    documents.read()
+    documents.observe("a", "b")
+    assert documents.current("ceo") == ["Ben Ode"]
+    assert documents.current("ceo", "other") == []
+    assert documents.current("ceo", "third") == ["Dana Ek"]
+    documents.observe()
+    assert documents.current("ceo", "third") == []
+
+
+def test_other_sources_are_left_alone(documents: Documents) -> None:
+    from pricing_platform.facts.observations import Observation, record
+
+    shop = Observation("ironvale", "ceo", "northwind", ("Eva Fry",), BEGAN)
+    record(documents.postgres, [shop], RULES)
+    documents.follow(a=IRONVALE)
+    documents.follow(a="# Ironvale\n\nPots.\n")
+    assert documents.current("ceo") == ["Eva Fry"]
+    assert [source for source, _, values in documents.observed() if not values] == ["a.md"]
