@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import re
+import string
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,10 +20,10 @@ from semantic_text_splitter import MarkdownSplitter
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-CHUNKER_VERSION = "1"
+CHUNKER_VERSION = "2"
 """To be raised with any change of what :func:`chunk` returns."""
 
-CHUNK_TOKENS = 160
+CHUNK_TOKENS = 256
 """Heading path included. Small passages are about one thing, and more of them fit a budget."""
 
 HEADING_PATH_SHARE = 0.5
@@ -35,6 +37,8 @@ MAX_HEADING_CHARACTERS = 400
 
 _LENGTH_LIMIT = 256
 _SEPARATOR = " > "
+_LINE_BREAKS = "\r\n"
+_RULES = string.whitespace + "-_*="
 _LINE = re.compile(r"\r\n?|\n")  # as markdown-it counts lines
 _BLOCKS = MarkdownIt("commonmark").enable("table").disable("inline")
 _INLINE = MarkdownIt("commonmark")
@@ -68,10 +72,10 @@ class _Heading:
 
 
 @dataclass(frozen=True)
-class _Section:
-    """Text below one heading and above the next, with the headings that it stands under."""
+class _Piece:
+    """What is not cut further; ``lead`` is where the headings directly above it begin."""
 
-    headings: tuple[str, ...]
+    lead: int
     start: int
     end: int
 
@@ -79,10 +83,11 @@ class _Section:
 def chunk(title: str, content: str, tokenizer: Tokenizer) -> list[Chunk]:
     """The passages of a document in Markdown, in the order of the text.
 
-    No chunk crosses a heading, and none has more tokens, heading path and special tokens included,
-    than the tokenizer truncates to (256 where it does not truncate). A heading is in the path of
-    the chunks below it and not in their text; one with nothing below it is text of the section
-    around it. Beyond headings, nothing but white space is in no chunk.
+    Each has at most as many tokens, heading path and special tokens included, as the tokenizer
+    truncates to (256 where it does not truncate). A section that is too long is cut along its
+    structure; neighbouring sections that fit together are one chunk. The headings that a whole
+    chunk stands under are in its path, those between its sections in its text. Beyond headings
+    that are in paths, nothing but white space and rules (``---``) is in no chunk.
 
     Method: semantic levels of Markdown by ``semantic-text-splitter``.
 
@@ -91,13 +96,83 @@ def chunk(title: str, content: str, tokenizer: Tokenizer) -> list[Chunk]:
         content: the document's text.
         tokenizer: the encoder's.
     """
+    outline = _Outline(title, content)
     sizer = _Sizer(tokenizer)
-    found: list[Chunk] = []
-    for section in _sections(content):
-        path = sizer.heading_path((title, *section.headings))
-        for start, end in sizer.split(content, section.start, section.end, path):
-            found.append(Chunk(len(found), path, start, end, content[start:end]))
-    return found
+    spans: list[tuple[int, int, str]] = []
+    lead = 0
+    for piece in _pieces(outline, sizer):
+        start = outline.below_headings(lead, piece.end)
+        path = sizer.heading_path(outline.headings_above(start))
+        if spans and sizer.fits(path, content[start : piece.end]):
+            spans[-1] = (start, piece.end, path)
+            continue
+        lead = piece.lead
+        path = sizer.heading_path(outline.headings_above(piece.start))
+        spans.append((piece.start, piece.end, path))
+    return [
+        Chunk(ordinal, path, start, end, content[start:end])
+        for ordinal, (start, end, path) in enumerate(spans)
+    ]
+
+
+class _Outline:
+    """Where a document's headings are, and what stands below which."""
+
+    def __init__(self, title: str, content: str) -> None:
+        self.content = content
+        self.headings = _headings(content)
+        self._starts = [heading.start for heading in self.headings]
+        self._paths: list[tuple[str, ...]] = []
+        self._reach = [len(content)] * len(self.headings)
+        self._title = title
+        above: list[int] = []
+        for place, heading in enumerate(self.headings):
+            while above and self.headings[above[-1]].level >= heading.level:
+                self._reach[above.pop()] = heading.start
+            above.append(place)
+            self._paths.append((title, *(self.headings[other].text for other in above)))
+
+    def headings_above(self, position: int) -> tuple[str, ...]:
+        """The title and the headings that a text at this position stands under."""
+        place = bisect_left(self._starts, position)
+        if self._starts[place : place + 1] == [position]:
+            return self._paths[place][:-1]
+        return self._paths[place - 1] if place else (self._title,)
+
+    def below_headings(self, start: int, end: int) -> int:
+        """Where the text begins, after the leading headings that all of it stands under."""
+        place = bisect_left(self._starts, start)
+        while place < len(self.headings) and self.headings[place].start == start:
+            text = self.content[self.headings[place].end : end]
+            if self._reach[place] < end or not _says_something(text):
+                break
+            start = end - len(text.lstrip(_LINE_BREAKS))
+            place += 1
+        return start
+
+    def is_above_the_next(self, place: int) -> bool:
+        """Whether the next heading stands under this one."""
+        following = self.headings[place + 1 : place + 2]
+        return bool(following) and following[0].level > self.headings[place].level
+
+
+def _pieces(outline: _Outline, sizer: _Sizer) -> Iterator[_Piece]:
+    """The texts between the headings, cut to size; a heading with nothing below it is text too."""
+    content, headings = outline.content, outline.headings
+    starts = [0, *(heading.end for heading in headings)]
+    ends = [*(heading.start for heading in headings), len(content)]
+    lead: int | None = None
+    for place, (start, end) in enumerate(zip(starts, ends, strict=True), -1):
+        if place >= 0:
+            lead = headings[place].start if lead is None else lead
+        if not _says_something(content[start:end]):
+            if place < 0 or outline.is_above_the_next(place):
+                continue
+            start = lead = headings[place].start
+        path = sizer.heading_path(outline.headings_above(start))
+        for first, last in sizer.split(content, start, end, path):
+            yield _Piece(first if lead is None else lead, first, last)
+            lead = None
 
 
 class _Sizer:
@@ -120,6 +195,12 @@ class _Sizer:
             path = path[: len(path) * 7 // 8].rstrip()
         return path
 
+    def fits(self, path: str, text: str) -> bool:
+        """Whether a chunk may be as long as this."""
+        if len(text) > MAX_CHARACTERS:
+            return False
+        return self._count(f"{path}\n{text}") <= self._wanted
+
     def split(self, content: str, start: int, end: int, path: str) -> Iterator[tuple[int, int]]:
         """Where the chunks of ``content[start:end]`` begin and end."""
         size = max(1, self._wanted - self._count(path))
@@ -133,7 +214,7 @@ class _Sizer:
             if size > 1 and self._count(f"{path}\n{piece}") > self._limit:
                 # Path and text may have more tokens together than each has alone.
                 yield from self._cut(piece, first, path, size // 2)
-            elif piece.strip():
+            elif _says_something(piece):
                 yield first, first + len(piece)
 
     def _size(self, limit: int, text: str) -> int:
@@ -147,24 +228,8 @@ class _Sizer:
         return len(encoded.ids) + sum(len(part.ids) for part in encoded.overflowing)
 
 
-def _sections(content: str) -> list[_Section]:
-    """The texts between the headings; a heading with nothing below it is text itself."""
-    headings = _headings(content)
-    ends = [*(heading.start for heading in headings[1:]), len(content)][: len(headings)]
-    found = [_Section((), 0, headings[0].start if headings else len(content))]
-    above: list[_Heading] = []
-    for place, (heading, end) in enumerate(zip(headings, ends, strict=True)):
-        above = [other for other in above if other.level < heading.level]
-        names = tuple(other.text for other in above)
-        following = headings[place + 1] if place + 1 < len(headings) else None
-        barren = following is None or following.level <= heading.level
-        if content[heading.end : end].strip() or not barren:
-            found.append(_Section((*names, heading.text), heading.end, end))
-        elif place or len(headings) == 1 or following is None:
-            found.append(_Section(names, heading.start, end))
-        # The first heading, directly above another of its rank, is a banner over the title.
-        above.append(heading)
-    return found
+def _says_something(text: str) -> bool:
+    return bool(text.strip(_RULES))
 
 
 def _headings(content: str) -> list[_Heading]:

