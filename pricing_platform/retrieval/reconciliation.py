@@ -290,7 +290,7 @@ def _swap(
             " WHERE e.fingerprint <> excluded.fingerprint RETURNING xmax = 0",
             table,
         ),
-        [_short(model)],
+        [short_identity(model)],
     ).fetchall()
     inserted = sum(row[0] for row in new)
     return _Written(texts.height, inserted, len(new) - inserted, encoded)
@@ -367,7 +367,7 @@ def _lock(connection: psycopg.Connection[Any], table: EmbeddedTable) -> None:
     hold(connection, table.embeddings)
 
 
-def _short(identity: str) -> str:
+def short_identity(identity: str) -> str:
     """A model's identity as people read it: the name and the beginning of the sha256."""
     name, _, sha256 = identity.rpartition(":")
     return f"{name}:{sha256[:12]}"
