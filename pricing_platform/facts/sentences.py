@@ -30,7 +30,6 @@ SENTENCE_TEMPLATE_VERSION = "1"
 SENTENCES_VERSION = f"1.{SENTENCE_TEMPLATE_VERSION}"
 
 _BATCH = 5_000
-_LONGEST_VALUE = 1_000  # characters; an encoder reads fewer
 _WORD = re.compile(r"[^\s\-/]+")
 _SMALL = frozenset(
     ["a", "an", "and", "as", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to", "with"]
@@ -126,9 +125,8 @@ def reconcile_fact_sentences(
 
 def sentence(subject: str, attribute: str, value: str) -> str:
     """A fact in words: "Insurellm: CEO is Avery Lancaster"."""
-    shown = value if len(value) <= _LONGEST_VALUE else f"{value[: _LONGEST_VALUE - 1]}…"
     words = " ".join(_acronym(word) for word in attribute.split())
-    return f"{name_of(subject)}: {words} is {shown}"
+    return f"{name_of(subject)}: {words} is {value}"
 
 
 def name_of(subject: str) -> str:
