@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Annotated, Any, NoReturn, Self
 from urllib.parse import quote, urlsplit
 
@@ -47,6 +47,7 @@ _REDIRECTS = 5
 _REDIRECTING = (301, 302, 303, 307, 308)
 _VALUES = 100  # that one response may state
 _VALIDATOR_LIMIT = 1_000  # characters
+_LOOKING_UP_SECONDS = 0.2
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _OURS = frozenset(
     (
@@ -202,7 +203,7 @@ class HttpConnector:
         answers: SimpleQueue[Answer | None] = SimpleQueue()
         with start_blocking_portal() as portal:
             asking = portal.start_task_soon(self._ask_all, due, answers)
-            while (answer := answers.get()) is not None:
+            while (answer := _next(answers)) is not None:
                 yield answer
             asking.result()
 
@@ -381,6 +382,13 @@ class HttpConnector:
                 f"The response states {len(values):,} values; {_VALUES} are allowed."
             )
         return values
+
+
+def _next(answers: SimpleQueue[Answer | None]) -> Answer | None:
+    """The next answer; looks up now and then, since a wait without an end can't be interrupted."""
+    while True:
+        with suppress(Empty):
+            return answers.get(timeout=_LOOKING_UP_SECONDS)
 
 
 class _RequestError(Exception):
