@@ -16,6 +16,7 @@ import psycopg
 from pricing_platform.errors import PlatformError
 from pricing_platform.progress import Progress, silent
 from pricing_platform.retrieval import chunking
+from pricing_platform.retrieval.chunk_cache import CachedChunker
 from pricing_platform.retrieval.chunking import Chunk
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.retrieval.encoder import Encoder
@@ -25,7 +26,7 @@ from pricing_platform.retrieval.reconciliation import (
     reconcile,
 )
 from pricing_platform.stores.postgres import Postgres
-from pricing_platform.stores.warehouse import fingerprint
+from pricing_platform.stores.warehouse import fingerprint, make_folder
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -35,7 +36,7 @@ CHUNK_TEMPLATE_VERSION = "1"
 
 CHUNK_EMBEDDINGS_VERSION = f"1.{CHUNK_TEMPLATE_VERSION}.{chunking.CHUNKER_VERSION}"
 
-_BATCH = 1_000  # documents read together
+_BATCH = 200  # documents read together
 _CHUNKS = EmbeddedTable(
     rows="knowledge.chunks",
     embeddings="knowledge.chunk_embeddings",
@@ -60,9 +61,9 @@ _CHUNKS = EmbeddedTable(
 class _DocumentChunks:
     """The chunks that the documents have now."""
 
-    def __init__(self, postgres: Postgres, tokenizer: Tokenizer, identity: str) -> None:
+    def __init__(self, postgres: Postgres, chunker: CachedChunker, identity: str) -> None:
         self._postgres = postgres
-        self._tokenizer = tokenizer
+        self._chunker = chunker
         self._identity = identity
 
     def batches(self) -> Iterator[pl.DataFrame]:
@@ -77,7 +78,14 @@ class _DocumentChunks:
             with cursor:
                 cursor.execute(query)
                 while documents := cursor.fetchmany(_BATCH):
-                    rows = [row for document in documents for row in self._rows(*document)]
+                    found = self._chunker.chunk([document[-2:] for document in documents])
+                    rows = [
+                        row
+                        for (document_id, source, kind, subject, *_), chunks in zip(
+                            documents, found, strict=True
+                        )
+                        for row in self._rows(document_id, source, kind, subject, chunks)
+                    ]
                     yield pl.DataFrame(rows, schema=columns, orient="row")
 
     def texts(self, keys: Sequence[str]) -> pl.DataFrame:
@@ -99,9 +107,9 @@ class _DocumentChunks:
         )
 
     def _rows(
-        self, document_id: str, source: str, kind: str, subject: str, title: str, content: str
+        self, document_id: str, source: str, kind: str, subject: str, chunks: Sequence[Chunk]
     ) -> Iterator[tuple[str | int, ...]]:
-        for found in chunking.chunk(title, content, self._tokenizer):
+        for found in chunks:
             content_hash = _hash(found.embedded_text)
             yield (
                 f"{document_id}#{found.ordinal:04}",
@@ -146,7 +154,11 @@ def reconcile_chunk_embeddings(
         PlatformError: when more documents than the limit would be left without chunks, the
             encoder's vectors do not fit the column, or there is no tokenizer.
     """
-    desired = _DocumentChunks(postgres, tokenizer or _tokenizer(encoder), encoder.identity)
+    make_folder(encoder.path.parent)
+    chunker = CachedChunker(
+        tokenizer or _tokenizer(encoder), encoder.identity, encoder.path.with_name("chunks.sqlite")
+    )
+    desired = _DocumentChunks(postgres, chunker, encoder.identity)
     return reconcile(
         postgres,
         _CHUNKS,

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.progress import Progress, silent
@@ -21,6 +22,7 @@ from pricing_platform.retrieval.chunk_embeddings import (
     orphaned_embeddings,
     reconcile_chunk_embeddings,
 )
+from pricing_platform.retrieval.chunking import Chunk
 from pricing_platform.retrieval.documents import DocumentFolder, reconcile_documents
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.retrieval.encoder import Vectors
@@ -87,6 +89,7 @@ class Wiki:
         with self.postgres.connection() as connection:
             connection.execute("DELETE FROM knowledge.documents")
         assert self.state() == ([], [], [], [(0, 0)])
+        self.encoder.path.with_name("chunks.sqlite").unlink(missing_ok=True)
         self.follow()
         return self.state()
 
@@ -192,6 +195,7 @@ def test_documents_that_yield_no_chunks_any_more_are_guarded(
     wiki.write(FILES)
     wiki.follow()
     before = wiki.state()
+    monkeypatch.setattr(chunking, "CHUNKER_VERSION", "next")
     monkeypatch.setattr(chunking, "chunk", lambda *_arguments: [])
     with pytest.raises(PlatformError, match=r"4 of the 4 document_ids of knowledge.chunks"):
         wiki.follow()
@@ -315,6 +319,34 @@ def test_two_encoders_at_the_same_time_never_mix(
     assert counts(wiki.embed(other)) == {"inserted": 4, "encoded": 4}
 
 
+def test_what_did_not_change_is_not_cut_again(wiki: Wiki, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut: list[str] = []
+    chunk = chunking.chunk
+
+    def counted(title: str, content: str, tokenizer: Tokenizer) -> list[Chunk]:
+        cut.append(title)
+        return chunk(title, content, tokenizer)
+
+    monkeypatch.setattr(chunking, "chunk", counted)
+    wiki.write(FILES)
+    wiki.follow()
+    wiki.write({"a.md": "# Lamp\n\nDim."})
+    wiki.follow()
+    assert sorted(cut) == ["Chair", "Lamp", "Lamp", "Table", "c"]
+    monkeypatch.setattr(chunking, "CHUNK_TOKENS", 99)
+    wiki.follow()
+    assert len(cut) == 9
+
+
+def test_a_damaged_cache_of_cuts_costs_only_time(wiki: Wiki) -> None:
+    wiki.write(FILES)
+    wiki.follow()
+    state = wiki.state()
+    wiki.encoder.path.with_name("chunks.sqlite").write_bytes(b"damaged" * 1000)
+    assert counts(wiki.follow()).keys() == {"unchanged"}
+    assert wiki.state() == state
+
+
 NAMES = st.sampled_from(["a.md", "b.md", "products/c.md", "products/d.txt", "old/c.md"])
 CHANGES = st.one_of(
     st.tuples(st.just("write"), NAMES, st.sampled_from(TEXTS)),
@@ -369,6 +401,7 @@ from pathlib import Path
 import psycopg
 from pricing_platform.retrieval import reconciliation
 from pricing_platform.retrieval.chunk_embeddings import reconcile_chunk_embeddings
+from pricing_platform.retrieval.chunking import Chunk
 from pricing_platform.retrieval.documents import DocumentFolder, reconcile_documents
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.stores.postgres import Postgres
