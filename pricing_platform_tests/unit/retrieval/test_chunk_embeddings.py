@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -345,6 +346,26 @@ def test_a_damaged_cache_of_cuts_costs_only_time(wiki: Wiki) -> None:
     wiki.encoder.path.with_name("chunks.sqlite").write_bytes(b"damaged" * 1000)
     assert counts(wiki.follow()).keys() == {"unchanged"}
     assert wiki.state() == state
+
+
+def test_several_at_once_end_like_a_clean_build(wiki: Wiki) -> None:
+    """Documents come and go while others make chunks of them."""
+
+    def work(worker: int) -> None:
+        for turn in range(6):
+            name = f"{(worker + turn) % 3}.md"
+            if turn % 3 == 2:
+                (wiki.folder.root / name).unlink(missing_ok=True)
+            else:
+                wiki.write({name: f"# Lamp {name}\n\nSeen by {worker} in turn {turn}."})
+            wiki.follow()
+
+    wiki.write(FILES)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    wiki.follow()
+    wiki.assert_counted()
+    assert wiki.state() == wiki.clean_state()
 
 
 NAMES = st.sampled_from(["a.md", "b.md", "products/c.md", "products/d.txt", "old/c.md"])
