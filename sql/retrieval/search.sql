@@ -18,6 +18,7 @@ question AS MATERIALIZED (
         string_agg(
             '''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''', ' | '
         )::tsquery AS query,
+        array_agg(lexeme) AS lexemes,
         coalesce(nullif(sum(idf), 0), 1) AS idf
     FROM asked
 ),
@@ -32,8 +33,8 @@ chunks AS NOT MATERIALIZED (
         AND (%(sources)s::text[] IS NULL OR source = ANY(%(sources)s))
         AND (%(subjects)s::text[] IS NULL OR subject = ANY(%(subjects)s))
 ),
-facts AS NOT MATERIALIZED (
-    SELECT * FROM knowledge.fact_sentences AS f
+facts AS MATERIALIZED (
+    SELECT fact_id, fingerprint, lexemes FROM knowledge.fact_sentences AS f
     WHERE
         %(facts)s
         AND (%(kinds)s::text[] IS NULL OR kind = ANY(%(kinds)s))
@@ -71,17 +72,22 @@ lexical AS MATERIALIZED (
     SELECT t.origin, t.passage_id, s.bm25
     FROM texts AS t
     CROSS JOIN corpus
+    CROSS JOIN question AS q
+    CROSS JOIN LATERAL (
+        SELECT sum(cardinality(u.positions)) AS length FROM unnest(t.lexemes) AS u
+    ) AS w
     CROSS JOIN LATERAL (
         SELECT sum(
-            a.idf * (%(k1)s + 1) * n.times
-            / (n.times + %(k1)s * (1 - %(b)s + %(b)s * n.length / corpus.length))
+            a.idf * (%(k1)s + 1) * cardinality(u.positions)
+            / (
+                cardinality(u.positions)
+                + %(k1)s * (1 - %(b)s + %(b)s * w.length / corpus.length)
+            )
         ) AS bm25
-        FROM (
-            SELECT
-                u.lexeme, cardinality(u.positions) AS times,
-                sum(cardinality(u.positions)) OVER () AS length
-            FROM unnest(t.lexemes) AS u
-        ) AS n
+        -- Less those that are left when the question's are deleted: only the question's.
+        FROM unnest(
+            ts_delete(t.lexemes, tsvector_to_array(ts_delete(t.lexemes, q.lexemes)))
+        ) AS u
         JOIN asked AS a USING (lexeme)
     ) AS s
 ),
@@ -142,20 +148,20 @@ SELECT
     bm25, cosine, fusion
 FROM described
 CROSS JOIN question
-CROSS JOIN corpus
 CROSS JOIN LATERAL (
     -- Of what the document or the fact is about, how much the question names.
     SELECT coalesce(
-        sum(n.idf) FILTER (WHERE n.asked) / nullif(sum(n.idf), 0), 0
+        sum(n.idf) FILTER (WHERE n.lexeme = ANY(question.lexemes)) / nullif(sum(n.idf), 0), 0
     ) AS share
     FROM (
-        SELECT
-            EXISTS (SELECT FROM asked AS a WHERE a.lexeme = t.lexeme) AS asked,
-            ln(1 + (c.chunks - coalesce(l.chunks, 0) + 0.5) / (coalesce(l.chunks, 0) + 0.5))::float8
-            AS idf
+        SELECT t.lexeme, ln(1 + (c.chunks - l.chunks + 0.5) / (l.chunks + 0.5))::float8 AS idf
         FROM unnest(to_tsvector('pg_catalog.english', described.title)) AS t
         CROSS JOIN knowledge.corpus AS c
-        LEFT JOIN knowledge.lexemes AS l USING (lexeme)
+        CROSS JOIN LATERAL (
+            SELECT coalesce(
+                (SELECT k.chunks FROM knowledge.lexemes AS k WHERE k.lexeme = t.lexeme), 0
+            ) AS chunks
+        ) AS l
     ) AS n
 ) AS titled
 ORDER BY score DESC, origin DESC, passage_id
