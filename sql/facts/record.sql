@@ -17,7 +17,7 @@ WITH new AS (
     ON CONFLICT (subject, attribute) DO NOTHING
     RETURNING series_id
 )
-INSERT INTO pg_temp.outcome (series) SELECT count(*) FROM new;
+INSERT INTO pg_temp.outcome (series, new) SELECT count(*), array_agg(series_id) FROM new;
 
 INSERT INTO pg_temp.locked
 SELECT s.series_id, s.subject, s.attribute, s.cardinality <> w.cardinality
@@ -49,13 +49,8 @@ WITH new AS (
 INSERT INTO pg_temp.added SELECT * FROM new;
 
 -- A repetition of what its source said before, known before, changes no version: folded leaves it out.
-INSERT INTO pg_temp.folding
-SELECT c.series_id, array(
-    SELECT v.value FROM knowledge.fact_versions AS v
-    WHERE v.series_id = c.series_id AND upper_inf(v.recorded) AND v.valid @> now()
-    ORDER BY v.value
-)
-FROM (
+INSERT INTO pg_temp.folding (series_id, held)
+WITH telling AS (
     SELECT a.series_id
     FROM pg_temp.added AS a
     LEFT JOIN LATERAL (
@@ -68,22 +63,70 @@ FROM (
     WHERE before.stated IS DISTINCT FROM a.stated OR before.observed_at > a.observed_at
     UNION
     SELECT series_id FROM pg_temp.locked WHERE changed
-) AS c;
+)
+SELECT t.series_id, coalesce(array_agg(v.value ORDER BY v.value) FILTER (WHERE v.value IS NOT NULL), '{}')
+FROM telling AS t LEFT JOIN knowledge.fact_versions AS v
+    ON v.series_id = t.series_id AND upper_inf(v.recorded)
+    AND lower(v.valid) <= now() AND coalesce(upper(v.valid) > now(), true)
+GROUP BY t.series_id;
 
-UPDATE pg_temp.outcome SET versions = coalesce((
-    SELECT knowledge.fold(array_agg(series_id ORDER BY series_id)) FROM pg_temp.folding
-    HAVING count(*) > 0
+-- What the fold of a new series is that one source tells in order, each value since it was observed:
+-- a value holds from then on until the next is known, and is known to have held until then.
+WITH simple AS (
+    SELECT a.series_id
+    FROM pg_temp.added AS a
+    JOIN pg_temp.locked AS l USING (series_id)
+    JOIN pg_temp.wanted AS w USING (subject, attribute)
+    WHERE a.series_id IN (SELECT unnest(new) FROM pg_temp.outcome) AND w.cardinality = 'single'
+    GROUP BY a.series_id
+    HAVING min(a.source) = max(a.source) AND bool_and(a.valid_from = a.observed_at)
+        AND count(*) = count(DISTINCT a.observed_at)
+),
+told AS (
+    SELECT series_id, source, observed_at, stated[1] AS value, lag(stated[1]) OVER (
+        PARTITION BY series_id ORDER BY observed_at
+    ) AS before
+    FROM pg_temp.added JOIN simple USING (series_id)
+),
+spans AS (
+    SELECT series_id, source, value, observed_at AS since, lead(observed_at) OVER (
+        PARTITION BY series_id ORDER BY observed_at
+    ) AS until
+    FROM told WHERE value IS DISTINCT FROM before
+),
+written AS (
+    INSERT INTO knowledge.fact_versions (series_id, slot, value, source, valid, recorded)
+    SELECT series_id, 0, value, source, tstzrange(since, valid_until), tstzrange(known, known_until)
+    FROM spans
+    CROSS JOIN LATERAL (
+        VALUES (NULL::timestamptz, since, until), (until, until, NULL::timestamptz)
+    ) AS v (valid_until, known, known_until)
+    WHERE value IS NOT NULL AND known IS NOT NULL
+    ORDER BY series_id, known
+    RETURNING series_id
+),
+done AS (
+    UPDATE pg_temp.folding AS f SET simple = true FROM simple AS s WHERE s.series_id = f.series_id
+)
+UPDATE pg_temp.outcome SET versions = (SELECT count(*) FROM written);
+
+UPDATE pg_temp.outcome SET versions = versions + coalesce((
+    SELECT knowledge.fold(array_agg(series_id ORDER BY series_id))
+    FROM pg_temp.folding WHERE NOT simple HAVING count(*) > 0
 ), 0);
 
 -- A series is verified by the newest statement of a value that is current. A late statement does not
 -- take that back; a fold that ends in other values does, for nobody has stated these since.
-WITH current AS (
-    SELECT l.series_id, f.series_id IS NOT NULL AS folded, f.held, array(
-        SELECT v.value FROM knowledge.fact_versions AS v
-        WHERE v.series_id = l.series_id AND upper_inf(v.recorded) AND v.valid @> now()
-        ORDER BY v.value
-    ) AS holds
-    FROM pg_temp.locked AS l LEFT JOIN pg_temp.folding AS f USING (series_id)
+WITH current AS MATERIALIZED (
+    SELECT
+        l.series_id, f.series_id IS NOT NULL AS folded, f.held,
+        coalesce(array_agg(v.value ORDER BY v.value) FILTER (WHERE v.value IS NOT NULL), '{}') AS holds
+    FROM pg_temp.locked AS l
+    LEFT JOIN pg_temp.folding AS f USING (series_id)
+    LEFT JOIN knowledge.fact_versions AS v
+        ON v.series_id = l.series_id AND upper_inf(v.recorded)
+        AND lower(v.valid) <= now() AND coalesce(upper(v.valid) > now(), true)
+    GROUP BY l.series_id, f.series_id, f.held
 ),
 said AS (
     SELECT l.series_id, o.stated, o.observed_at

@@ -178,10 +178,10 @@ COMMENT ON COLUMN knowledge.fact_series.last_failure IS 'Why the last check fail
 
 CREATE TABLE knowledge.observations (
     series_id bigint NOT NULL REFERENCES knowledge.fact_series,
-    source text NOT NULL,
+    source text COLLATE "C" NOT NULL,
     valid_from timestamptz NOT NULL,
     observed_at timestamptz NOT NULL,
-    stated text[] NOT NULL,
+    stated text[] COLLATE "C" NOT NULL,
     chunk_id text,
     start_character integer,
     end_character integer,
@@ -198,6 +198,20 @@ COMMENT ON COLUMN knowledge.observations.chunk_id IS 'The passage that says it.'
 COMMENT ON COLUMN knowledge.observations.start_character IS 'Where in the document''s content it is said.';
 COMMENT ON COLUMN knowledge.observations.end_character IS 'Where that ends, exclusive.';
 
+-- A range of times at a key, as a box whose sides are closed, in microseconds. A number holds
+-- these exactly until the year 2255; after it the side is drawn in by the number's own precision.
+CREATE FUNCTION knowledge.extent(key double precision, times tstzrange) RETURNS box
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+SELECT box(
+    point(key, coalesce(date_part('epoch', lower(times) - timestamptz '1970-01-01 00:00:00+00') * 1e6, '-Infinity')),
+    point(key, coalesce(
+        date_part('epoch', upper(times) - timestamptz '1970-01-01 00:00:00+00') * 1e6
+        - greatest(0.5, abs(date_part('epoch', upper(times) - timestamptz '1970-01-01 00:00:00+00')) * 2.3e-10),
+        'Infinity'
+    ))
+)
+$$;
+
 CREATE TABLE knowledge.fact_versions (
     series_id bigint NOT NULL REFERENCES knowledge.fact_series,
     slot bigint NOT NULL,
@@ -205,12 +219,11 @@ CREATE TABLE knowledge.fact_versions (
     source text NOT NULL,
     valid tstzrange NOT NULL CHECK (NOT isempty(valid)),
     recorded tstzrange NOT NULL CHECK (NOT isempty(recorded)),
-    -- btree_gist is not everywhere: a number is a range of one.
+    -- Boxes, because their index takes rows four times as fast as one of ranges, and btree_gist is
+    -- not everywhere. Slots are compared by their first 53 bits.
     CONSTRAINT one_value_at_a_time EXCLUDE USING gist (
-        int8range(series_id, series_id, '[]') WITH &&,
-        int8range(slot, slot, '[]') WITH &&,
-        valid WITH &&,
-        recorded WITH &&
+        knowledge.extent(series_id, valid) WITH &&,
+        knowledge.extent(slot >> 11, recorded) WITH &&
     )
 );
 
