@@ -20,10 +20,11 @@ from filelock import FileLock
 
 from pricing_platform.catalog.bundled import dirt
 from pricing_platform.catalog.bundled.hedonics import LISTING_SIGMA, SNAPSHOT_SIGMA, seeded_random
+from pricing_platform.catalog.bundled.knowledge import write_bundled_knowledge
 from pricing_platform.catalog.bundled.shops import SHOPS, SNAPSHOTS, Listing, Shop, listings
 from pricing_platform.errors import PlatformError
 
-VERSION = 1
+VERSION = 2
 """Raised with every change of what is written, so that catalogues on disk are written anew."""
 
 REFERENCE_PRICES = "reference_prices.parquet"
@@ -38,6 +39,16 @@ observed_at = "file_name"
 currency = "USD"
 ttl_days = 45
 reference_prices = "{reference_prices}"
+"""
+
+
+_KNOWLEDGE = """
+[[documents]]
+name = "knowledge"
+path = "knowledge"
+
+[retrieval]
+questions = "knowledge/questions.jsonl"
 """
 
 
@@ -124,6 +135,7 @@ def _build(folder: Path, asked: dict[str, int]) -> None:
         for month in range(len(SNAPSHOTS))
     ]
     _write_reference_prices(folder / REFERENCE_PRICES, everything)
+    write_bundled_knowledge(folder / "knowledge")
     _write_sources(folder / SOURCES)
     written = sorted(path for path in folder.rglob("*") if path.is_file())
     manifest = {
@@ -192,7 +204,7 @@ def _write_reference_prices(path: Path, everything: Iterable[Listing]) -> None:
 
 def _write_sources(path: Path) -> None:
     entries = [_SOURCE.format(name=shop.name, reference_prices=REFERENCE_PRICES) for shop in SHOPS]
-    path.write_text("\n".join(entries), encoding="utf-8")
+    path.write_text("\n".join(entries) + _KNOWLEDGE, encoding="utf-8")
 
 
 def _duplicate_counts(everything: list[Listing]) -> dict[str, int]:
