@@ -135,9 +135,10 @@ def _build(folder: Path, asked: dict[str, int]) -> None:
         for month in range(len(SNAPSHOTS))
     ]
     _write_reference_prices(folder / REFERENCE_PRICES, everything)
-    write_bundled_knowledge(folder / "knowledge")
     _write_sources(folder / SOURCES)
     written = sorted(path for path in folder.rglob("*") if path.is_file())
+    # Not among the files that must stay as they are: documents are there to be edited.
+    write_bundled_knowledge(folder / "knowledge")
     manifest = {
         **asked,
         "noise": {"listing_sigma": LISTING_SIGMA, "snapshot_sigma": SNAPSHOT_SIGMA},
