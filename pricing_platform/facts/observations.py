@@ -27,6 +27,9 @@ from pricing_platform.retrieval.reconciliation import copy_rows
 from pricing_platform.settings import sql_folder
 from pricing_platform.stores.postgres import Postgres
 
+OBSERVATIONS_VERSION = "1"
+"""Raise it when the same observations would be recorded differently."""
+
 VALUE_LIMIT = 500
 """Characters that a value may have."""
 
@@ -54,7 +57,8 @@ _COPY = sql.SQL("COPY observed ({}) FROM STDIN (FORMAT BINARY)").format(
 )
 
 
-_Row = tuple[Any, ...]
+Row = tuple[Any, ...]
+"""An observation as ``sql/facts/observed.sql`` has it: names and values normalised."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def record(
     summary, done = RecordSummary(), 0
     for batch in _batches(rows):
         with postgres.connection() as connection:
-            summary += _record_rows(connection, batch)
+            summary += record_rows(connection, batch)
         done += len(batch)
         progress("Recording observations", done, len(rows))
     return summary
@@ -138,10 +142,11 @@ def record_in(
             empty, a time without a zone, or that was observed in the future. Nothing is written.
     """
     rows = _rows(observations, rules)
-    return _record_rows(connection, rows) if rows else RecordSummary()
+    return record_rows(connection, rows) if rows else RecordSummary()
 
 
-def _record_rows(connection: psycopg.Connection[Any], rows: Sequence[_Row]) -> RecordSummary:
+def record_rows(connection: psycopg.Connection[Any], rows: Sequence[Row]) -> RecordSummary:
+    """As :func:`record_in`, of rows that are known to be valid and normalised."""
     connection.execute(_statements("observed"))
     copy_rows(connection, _COPY, list(_COLUMNS.values()), rows)
     cursor = connection.execute(_statements("record"))
@@ -152,12 +157,12 @@ def _record_rows(connection: psycopg.Connection[Any], rows: Sequence[_Row]) -> R
     return RecordSummary(*map(int, counts))
 
 
-def _batches(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+def _batches(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
     for start in range(0, len(rows), _BATCH):
         yield rows[start : start + _BATCH]
 
 
-def _rows(observations: Iterable[Observation], rules: FactRules) -> list[_Row]:
+def _rows(observations: Iterable[Observation], rules: FactRules) -> list[Row]:
     latest = datetime.now(UTC) + CLOCK_TOLERANCE
     of_attribute = cache(lambda attribute: _of_attribute(attribute, rules))
     time_to_live = cache(rules.time_to_live_of)

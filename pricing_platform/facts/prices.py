@@ -1,0 +1,199 @@
+"""Prices of listings as facts, recorded in bulk.
+
+A product's price is a series whose only source is its catalogue, told in order. So of the prices
+that were seen, those are recorded that differ from the one before: the fold leaves a repetition out
+(the CTE ``telling`` of ``knowledge.folded``). That is right whatever comes in what order, because
+
+- it is decided over all that was ever seen, here and in Postgres, at each call anew; and
+- a repetition follows an equal price with none between, and so it does in any part of the rows that
+  has at least those that differ: they alone make the versions.
+
+When a snapshot is found later that lies between two equal prices, the second of them differs from
+what is now before it, and is recorded then. A repetition that is the newest verifies its series.
+
+Here belongs what is recorded of listings; how, belongs to
+:mod:`pricing_platform.facts.observations`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import polars as pl
+from psycopg import sql
+
+from pricing_platform.errors import PlatformError
+from pricing_platform.facts.kinds import FactRules
+from pricing_platform.facts.observations import (
+    CLOCK_TOLERANCE,
+    RecordSummary,
+    Row,
+    record_rows,
+)
+from pricing_platform.progress import Progress, silent
+from pricing_platform.retrieval.reconciliation import copy_rows
+from pricing_platform.settings import sql_folder
+from pricing_platform.stores.postgres import Postgres
+from pricing_platform.stores.warehouse import Warehouse
+
+ATTRIBUTE = KIND = "price"
+CONNECTOR = "snapshot_folder"
+
+_BATCH = 20_000
+_SEEN = ["subject", "source", "observed_at", "value"]
+_MOMENT = ["source", "observed_at"]
+_COPY = sql.SQL("COPY confirmed (subject, value, observed_at) FROM STDIN (FORMAT BINARY)").format()
+_CREATE = (
+    "CREATE TEMP TABLE confirmed (subject text, value text, observed_at timestamptz) ON COMMIT DROP"
+)
+_STANDING = """
+SELECT s.subject, o.source, o.observed_at, o.stated[1] AS value
+FROM unnest(%s::text[], %s::timestamptz[]) AS m (source, observed_at)
+JOIN knowledge.observations AS o USING (source, observed_at)
+JOIN knowledge.fact_series AS s USING (series_id)
+WHERE s.attribute = 'price' AND o.valid_from = o.observed_at AND o.stated <> '{}'
+"""
+
+
+def record_listing_prices(
+    warehouse: Warehouse,
+    postgres: Postgres,
+    rules: FactRules,
+    *,
+    progress: Progress = silent,
+) -> RecordSummary:
+    """Records the prices of ``curated.listings`` that are news, and verifies those that are not.
+
+    A product is a subject by its ``item_id``; its value is as ``12.50 USD``, since the listing was
+    observed. What stands already is known by a sum over each source and time, so that a second
+    call reads little and writes nothing.
+
+    Raises:
+        PlatformError: when a listing was observed in the future; nothing is recorded then.
+    """
+    seen = warehouse.frame(_text("listed_prices"))
+    if seen.is_empty():
+        return RecordSummary()
+    _refuse_the_future(seen)
+    news = _news(postgres, seen)
+    of_rules = (rules.cardinality_of(ATTRIBUTE), rules.time_to_live_of(KIND))
+    summary = RecordSummary()
+    for start in range(0, news.height, _BATCH):
+        with postgres.connection() as connection:
+            rows = [_row(*row, *of_rules) for row in news[start : start + _BATCH].iter_rows()]
+            summary += record_rows(connection, rows)
+        progress("Recording prices", min(start + _BATCH, news.height), news.height)
+    _confirm(postgres, seen)
+    return summary
+
+
+def prices_moved(
+    postgres: Postgres, since: datetime, until: datetime, *, share: float = 0.1
+) -> pl.DataFrame:
+    """Prices that differ by more than the share between two times, the largest moves first.
+
+    Returns:
+        ``subject``, ``source``, ``value_before``, ``value`` and ``percent_change``.
+    """
+    path = sql_folder() / "queries" / "price_moves_between.postgres.sql"
+    parameters = {"since": since, "until": until, "share": share}
+    return postgres.frame(path.read_text(encoding="utf-8").rstrip().rstrip(";"), parameters)
+
+
+def _news(postgres: Postgres, seen: pl.DataFrame) -> pl.DataFrame:
+    """The prices to record: those that differ from the one before and do not stand yet."""
+    told = _told(seen)
+    digests = told.group_by(_MOMENT).agg(pl.len().alias("rows"), pl.col("hash").sum())
+    standing = _frame(
+        postgres,
+        _text("price_digests"),
+        {"sources": seen["source"].unique().sort().to_list()},
+        {"source": pl.String, "observed_at": _TIME, "rows": pl.Int64, "hash": pl.Int64},
+    )
+    equal = digests.with_columns(pl.col("rows").cast(pl.Int64)).join(
+        standing, on=[*_MOMENT, "rows", "hash"], how="semi"
+    )
+    changed = standing.join(equal, on=_MOMENT, how="anti")
+    known = _frame(
+        postgres,
+        _STANDING,
+        [changed["source"].to_list(), changed["observed_at"].to_list()],
+        {"subject": pl.String, "source": pl.String, "observed_at": _TIME, "value": pl.String},
+    )
+    gone = known.join(seen, on=_SEEN, how="anti")  # seen once, and no longer in the warehouse
+    if gone.height:
+        told = _told(pl.concat([seen.select(_SEEN), gone]).sort("subject", "observed_at", "value"))
+    else:
+        told = told.join(equal, on=_MOMENT, how="anti")
+    return told.select(_SEEN).join(known, on=_SEEN, how="anti").sort("subject", "observed_at")
+
+
+def _told(seen: pl.DataFrame) -> pl.DataFrame:
+    """The rows whose price differs from the one of the same product before it."""
+    same = (pl.col("subject") == pl.col("subject").shift()) & (
+        pl.col("value") == pl.col("value").shift()
+    )
+    return seen.filter(~same.fill_null(value=False))
+
+
+def _confirm(postgres: Postgres, seen: pl.DataFrame) -> None:
+    """Verifies the series whose newest price is what is current."""
+    newest = seen.unique("subject", keep="last", maintain_order=True)
+    digests = newest.group_by("observed_at").agg(
+        pl.len().cast(pl.Int64).alias("rows"), pl.col("subject_hash").sum()
+    )
+    standing = _frame(
+        postgres,
+        _text("price_verifications"),
+        {"connector": CONNECTOR},
+        {"observed_at": _TIME, "rows": pl.Int64, "subject_hash": pl.Int64},
+    )
+    verified = digests.join(standing, on=digests.columns, how="semi")
+    unverified = newest.join(verified, on="observed_at", how="anti")
+    if unverified.is_empty():
+        return
+    with postgres.connection() as connection:
+        connection.execute(_CREATE)
+        rows = unverified.select("subject", "value", "observed_at").iter_rows()
+        copy_rows(connection, _COPY, ["text", "text", "timestamptz"], rows)
+        connection.execute("ANALYZE confirmed")
+        connection.execute(_text("price_confirmations").encode())
+
+
+def _row(
+    subject: str, source: str, observed_at: datetime, value: str, cardinality: str, ttl: Any
+) -> Row:
+    names = (subject, ATTRIBUTE, KIND, cardinality, ttl, CONNECTOR, source)
+    return (*names, observed_at, observed_at, [value], None, None, None)
+
+
+def _refuse_the_future(seen: pl.DataFrame) -> None:
+    newest = seen.row(seen["observed_at"].arg_max() or 0, named=True)
+    if newest["observed_at"] > datetime.now(UTC) + CLOCK_TOLERANCE:
+        raise PlatformError(
+            f"The listing {newest['subject']} of {newest['source']!r} was observed at"
+            f" {newest['observed_at'].isoformat()}, which is in the future.",
+            "Set the clock of this machine, the file's time or the date in its name right.",
+        )
+
+
+_TIME = pl.Datetime("us", "UTC")
+
+
+def _frame(
+    postgres: Postgres,
+    query: str,
+    parameters: dict[str, Any] | Sequence[Any],
+    schema: dict[str, Any],
+) -> pl.DataFrame:
+    with postgres.connection() as connection:
+        rows = connection.execute(query.encode(), parameters).fetchall()
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+@cache
+def _text(name: str) -> str:
+    return (sql_folder() / "facts" / f"{name}.sql").read_text(encoding="utf-8")
