@@ -159,11 +159,6 @@ class HttpFacts(pydantic.BaseModel, frozen=True, extra="forbid"):
             raise ValueError(f"the URL needs {_SUBJECT}, for there are several subjects")
         return self
 
-    def request(self, subject: str) -> str:
-        """The address to ask for a subject, which is written there as it was declared."""
-        written = {normalise_subject(declared): declared for declared in self.subjects}
-        return self.url.replace(_SUBJECT, quote(written.get(subject, subject), safe=""))
-
 
 def ensure_series(postgres: Postgres, declared: Iterable[HttpFacts], rules: FactRules) -> int:
     """Has the series that are declared, due at once where they are new; returns how many are.
@@ -197,6 +192,7 @@ class HttpConnector:
         self.facts = facts
         self.name = facts.connector
         self._secrets = secrets or {}
+        self._written = {normalise_subject(subject): subject for subject in facts.subjects}
 
     def ask(self, due: Sequence[DueSeries]) -> Iterator[Answer]:
         """One answer a series, as they come. The requests end when the iterator is closed."""
@@ -260,7 +256,7 @@ class HttpConnector:
         )
 
     async def _found(self, client: httpx2.AsyncClient, series: DueSeries) -> _Found:
-        url = self.facts.request(series.subject)
+        url = self._url(series.subject)
         request = self._identity(url)
         known = series.validators
         if known is not None and known.request != request:
@@ -277,6 +273,11 @@ class HttpConnector:
             )
         values = tuple(dict.fromkeys(_plain(value) for value in self._values(response)))
         return _Found(values, _validators(request, response.headers))
+
+    def _url(self, subject: str) -> str:
+        """The address to ask for a subject, which is written there as it was declared."""
+        written = self._written.get(subject, subject)
+        return self.facts.url.replace(_SUBJECT, quote(written, safe=""))
 
     def _headers(self, known: Validators | None) -> dict[str, str]:
         headers = {"User-Agent": "pricing-platform", "Accept-Encoding": "identity"}
