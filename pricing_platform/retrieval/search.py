@@ -22,6 +22,9 @@ from pricing_platform.retrieval.reconciliation import short_identity
 from pricing_platform.settings import sql_folder
 from pricing_platform.stores.postgres import Postgres
 
+SEARCH_VERSION = "1"
+"""To be raised with any change of what :func:`search` finds."""
+
 K1 = 0.9
 B = 0.4
 """BM25's saturation and length normalisation: Anserini's defaults, for passages of like length."""
@@ -34,8 +37,8 @@ LEXICAL_WEIGHT = 2.0
 DEPTH = 100
 """Ranks of each list that are fused."""
 
-FUSED = 100
-"""Passages that are put in order."""
+FUSED = 50
+"""Passages that are put in order; more where more are asked for."""
 
 COSINE_WEIGHT = 0.5
 """Beside the share of the highest BM25 that the question allows, which is between 0 and 1."""
@@ -152,12 +155,12 @@ def search_many(
         cursor = connection.cursor(row_factory=dict_row)
         return [
             _within(cursor.execute(_statement(), asked, prepare=True), k, max_characters)
-            for asked in _asked(read, _embed(encoder, read), filters)
+            for asked in _asked(read, _embed(encoder, read), filters, k)
         ]
 
 
 def _asked(
-    questions: Sequence[str], vectors: Vectors, filters: dict[str, Any]
+    questions: Sequence[str], vectors: Vectors, filters: dict[str, Any], k: int
 ) -> Iterable[dict[str, Any]]:
     for question, vector in zip(questions, vectors, strict=True):
         yield {
@@ -166,13 +169,13 @@ def _asked(
             "vector": HalfVector(vector),
             "k1": K1,
             "b": B,
-            "depth": DEPTH,
+            "depth": max(DEPTH, 2 * k),
             "constant": RANK_CONSTANT,
             "dense_weight": DENSE_WEIGHT,
             "lexical_weight": LEXICAL_WEIGHT,
             "cosine_weight": COSINE_WEIGHT,
             "title_weight": TITLE_WEIGHT,
-            "fused": FUSED,
+            "fused": max(FUSED, 2 * k),
         }
 
 

@@ -34,7 +34,7 @@ chunks AS NOT MATERIALIZED (
         AND (%(subjects)s::text[] IS NULL OR subject = ANY(%(subjects)s))
 ),
 facts AS MATERIALIZED (
-    SELECT fact_id, fingerprint, lexemes FROM knowledge.fact_sentences AS f
+    SELECT fact_id, fingerprint, lexemes, length FROM knowledge.fact_sentences AS f
     WHERE
         %(facts)s
         AND (%(kinds)s::text[] IS NULL OR kind = ANY(%(kinds)s))
@@ -61,10 +61,10 @@ dense AS MATERIALIZED (
     WHERE e.model = %(model)s
 ),
 texts AS MATERIALIZED (
-    SELECT 'chunk' AS origin, chunk_id AS passage_id, lexemes
+    SELECT 'chunk' AS origin, chunk_id AS passage_id, lexemes, length
     FROM chunks WHERE lexemes @@ (SELECT query FROM question)
     UNION ALL
-    SELECT 'fact', fact_id, lexemes
+    SELECT 'fact', fact_id, lexemes, length
     FROM facts WHERE lexemes @@ (SELECT query FROM question)
 ),
 -- BM25: Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009.
@@ -74,14 +74,11 @@ lexical AS MATERIALIZED (
     CROSS JOIN corpus
     CROSS JOIN question AS q
     CROSS JOIN LATERAL (
-        SELECT sum(cardinality(u.positions)) AS length FROM unnest(t.lexemes) AS u
-    ) AS w
-    CROSS JOIN LATERAL (
         SELECT sum(
             a.idf * (%(k1)s + 1) * cardinality(u.positions)
             / (
                 cardinality(u.positions)
-                + %(k1)s * (1 - %(b)s + %(b)s * w.length / corpus.length)
+                + %(k1)s * (1 - %(b)s + %(b)s * t.length / corpus.length)
             )
         ) AS bm25
         -- Less those that are left when the question's are deleted: only the question's.

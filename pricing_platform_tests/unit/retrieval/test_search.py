@@ -101,7 +101,7 @@ def scores(postgres: Postgres, question: str) -> dict[str, dict[str, Any]]:
     """The rows of the statement, with what the score is made of."""
     filters = dict.fromkeys(("kinds", "sources", "subjects", "time_to_live"))
     more = {"model": short_identity(ENCODER.identity), "chunks": True, "facts": True}
-    (asked,) = searching._asked([question], ENCODER.encode([question]), {**filters, **more})
+    (asked,) = searching._asked([question], ENCODER.encode([question]), {**filters, **more}, 10)
     with postgres.connection(read_only=True) as connection:
         rows = connection.cursor(row_factory=dict_row).execute(searching._statement(), asked)
         return {row["passage_id"]: row for row in rows}
@@ -238,6 +238,11 @@ def test_the_budget_is_kept_and_what_does_not_fit_is_passed_over(postgres: Postg
                 left -= len(passage.text)
         assert ids(found) == ids(expected)
     assert len(search(postgres, ENCODER, "oak lamp", k=2)) == 2
+
+
+def test_as_many_are_found_as_are_asked_for(postgres: Postgres) -> None:
+    put(postgres, [("Oak", f"lamp {number}") for number in range(130)])
+    assert len(search(postgres, ENCODER, "oak lamp", k=120)) == 120
 
 
 @pytest.mark.parametrize(
