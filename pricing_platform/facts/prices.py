@@ -18,7 +18,7 @@ Here belongs what is recorded of listings; how, belongs to
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -43,6 +43,8 @@ ATTRIBUTE = KIND = "price"
 CONNECTOR = "snapshot_folder"
 
 _BATCH = 20_000
+_MANY = 5_000
+_ANALYZE = "ANALYZE knowledge.fact_series, knowledge.observations, knowledge.fact_versions"
 _SEEN = ["subject", "source", "observed_at", "value"]
 _MOMENT = ["source", "observed_at"]
 _COPY = sql.SQL("COPY confirmed (subject, value, observed_at) FROM STDIN (FORMAT BINARY)").format()
@@ -83,9 +85,12 @@ def record_listing_prices(
     summary = RecordSummary()
     for start in range(0, news.height, _BATCH):
         with postgres.connection() as connection:
-            rows = [_row(*row, *of_rules) for row in news[start : start + _BATCH].iter_rows()]
+            rows = [_row(row, *of_rules) for row in news[start : start + _BATCH].iter_rows()]
             summary += record_rows(connection, rows)
         progress("Recording prices", min(start + _BATCH, news.height), news.height)
+    if summary.versions > _MANY:
+        with postgres.connection() as connection:
+            connection.execute(_ANALYZE)
     _confirm(postgres, seen)
     return summary
 
@@ -163,10 +168,9 @@ def _confirm(postgres: Postgres, seen: pl.DataFrame) -> None:
         connection.execute(_text("price_confirmations").encode())
 
 
-def _row(
-    subject: str, source: str, observed_at: datetime, value: str, cardinality: str, ttl: Any
-) -> Row:
-    names = (subject, ATTRIBUTE, KIND, cardinality, ttl, CONNECTOR, source)
+def _row(seen: tuple[Any, ...], cardinality: str, time_to_live: timedelta | None) -> Row:
+    subject, source, observed_at, value = seen
+    names = (subject, ATTRIBUTE, KIND, cardinality, time_to_live, CONNECTOR, source)
     return (*names, observed_at, observed_at, [value], None, None, None)
 
 
