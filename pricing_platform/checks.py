@@ -4,6 +4,7 @@ Here belongs which check watches which asset. What is checked belongs to the dom
 """
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -18,8 +19,14 @@ from pricing_platform.catalog.items import (
 )
 from pricing_platform.catalog.price_leaks import remaining_price_leaks
 from pricing_platform.catalog.splits import split_shares, two_sided
+from pricing_platform.facts.reading import facts_past_time_to_live, oldest_observation
+from pricing_platform.facts.refresh import failed_checks
 from pricing_platform.pricing.fitting import unpriced_items
 from pricing_platform.resources import PostgresResource, WarehouseResource
+from pricing_platform.retrieval.chunk_embeddings import (
+    chunks_without_embedding,
+    orphaned_embeddings,
+)
 from pricing_platform.retrieval.comparables import measure_recall
 from pricing_platform.retrieval.item_embeddings import items_without_embedding
 from pricing_platform.stores.warehouse import Warehouse
@@ -134,6 +141,83 @@ def index_recall(postgres: PostgresResource) -> dg.AssetCheckResult:
     )
 
 
+@dg.asset_check(
+    asset="chunk_embeddings",
+    blocking=True,
+    description="Every chunk has an embedding of what it is now.",
+)
+def chunks_are_embedded(postgres: PostgresResource) -> dg.AssetCheckResult:
+    """Compares the fingerprints of chunks and embeddings."""
+    with postgres.open() as server:
+        return _verdict(chunks_without_embedding(server))
+
+
+@dg.asset_check(
+    asset="chunk_embeddings",
+    blocking=True,
+    description="No embedding is of a chunk that is gone or has become another.",
+)
+def no_embedding_is_orphaned(postgres: PostgresResource) -> dg.AssetCheckResult:
+    """Compares the fingerprints of embeddings and chunks."""
+    with postgres.open() as server:
+        return _verdict(orphaned_embeddings(server))
+
+
+@dg.asset_check(
+    asset="fact_freshness",
+    description="Few facts of each kind are past their time to live.",
+)
+def facts_are_within_their_time_to_live(postgres: PostgresResource) -> dg.AssetCheckResult:
+    """Warns, and fails where more of a kind are past it than the setting allows."""
+    limit = postgres.settings().stale_share_limit
+    with postgres.open() as server:
+        kinds = facts_past_time_to_live(server)
+    share = (pl.col("stale") + pl.col("expired")) / pl.col("facts")
+    kinds = kinds.with_columns(past_share=pl.when(pl.col("facts") > 0).then(share).otherwise(0.0))
+    worst = float(kinds["past_share"].max() or 0.0)  # type: ignore[arg-type]
+    return dg.AssetCheckResult(
+        passed=worst == 0.0,
+        severity=(dg.AssetCheckSeverity.ERROR if worst > limit else dg.AssetCheckSeverity.WARN),
+        metadata={
+            "largest_share_past_time_to_live": worst,
+            "kinds": dg.MetadataValue.md(markdown_table(kinds)),
+        },
+    )
+
+
+@dg.asset_check(
+    asset="fact_freshness",
+    description="The sources that were asked within the last day have answered.",
+)
+def sources_answer(postgres: PostgresResource) -> dg.AssetCheckResult:
+    """Warns of sources that still fail; what they stated before stands."""
+    with postgres.open() as server:
+        failed = failed_checks(server, datetime.now(UTC) - timedelta(days=1))
+    failing = failed.filter(pl.col("still_failing") > 0)
+    return dg.AssetCheckResult(
+        passed=failing.is_empty(),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"failing": dg.MetadataValue.md(markdown_table(failing.head(_SHOWN)))},
+    )
+
+
+@dg.asset_check(
+    asset="fact_observations",
+    description="No current fact has been without an observation for longer than the setting says.",
+)
+def facts_are_observed(postgres: PostgresResource) -> dg.AssetCheckResult:
+    """Watches the data itself: a materialization may succeed and see nothing new."""
+    limit = timedelta(days=postgres.settings().oldest_observation_days)
+    with postgres.open() as server:
+        oldest = oldest_observation(server)
+    age = timedelta(0) if oldest is None else datetime.now(UTC) - oldest
+    return dg.AssetCheckResult(
+        passed=age <= limit,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"oldest_observation_days": age / timedelta(days=1)},
+    )
+
+
 CHECKS = [
     rows_are_accounted_for,
     items_are_unique,
@@ -145,4 +229,9 @@ CHECKS = [
     split_shares_are_as_planned,
     items_are_embedded,
     index_recall,
+    chunks_are_embedded,
+    no_embedding_is_orphaned,
+    facts_are_observed,
+    facts_are_within_their_time_to_live,
+    sources_answer,
 ]

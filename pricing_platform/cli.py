@@ -4,10 +4,15 @@ Here belongs what a command's words mean and what it prints. What it does belong
 that it calls, which are imported only by the command that needs them.
 """
 
+from __future__ import annotations
+
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,7 +25,15 @@ from pricing_platform.console import (
     print_leaderboard,
 )
 from pricing_platform.errors import PlatformError
-from pricing_platform.settings import load_settings
+from pricing_platform.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from pricing_platform.facts.answers import FoundAnswer
+    from pricing_platform.facts.upkeep import UpkeepSummary
+    from pricing_platform.retrieval.embedding_cache import CachedEncoder
+    from pricing_platform.stores.postgres import Postgres
+
+_DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
 
 app = typer.Typer(
     name="pricing-platform",
@@ -135,6 +148,102 @@ def sql(
 
 
 @app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="As in: Who is the CEO of Northwind?")],
+    k: Annotated[int, typer.Option(min=1, help="How many passages and facts to show.")] = 5,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(formats=_DATES, help="What facts said at this time (UTC), as is known now."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+) -> None:
+    """Answer a question from the documents and facts: found, not generated, with its age."""
+    from pricing_platform.facts.answers import answer, answer_as_of
+
+    with _knowledge_stores() as (_settings, server, encoder):
+        if as_of is None:
+            found = answer(server, encoder, question, k=k)
+        else:
+            found = answer_as_of(server, encoder, question, as_of.replace(tzinfo=UTC), k=k)
+    if as_json:
+        output.print_json(found.to_json())
+        return
+    _print_answer(found)
+
+
+@app.command()
+def retrieve(
+    questions: Annotated[Path, typer.Option(help="JSON Lines with `question`.")],
+    out: Annotated[Path, typer.Option(help="JSON Lines with `question` and `passages`.")],
+    k: Annotated[int, typer.Option(min=1, help="At most so many passages a question.")] = 10,
+    max_chars: Annotated[
+        int, typer.Option(min=1, help="At most so many characters of passages a question.")
+    ] = 4000,
+) -> None:
+    """Write the passages that are retrieved for every question of a file, for scoring."""
+    from pricing_platform.evaluation.retrieval_quality import read_questions, write_retrieved
+    from pricing_platform.retrieval.search import CHUNKS, search_many
+
+    asked = [at.question for at in read_questions(questions)]
+    with _knowledge_stores() as (_settings, server, encoder):
+        found = search_many(server, encoder, asked, k=k, max_characters=max_chars, origins=CHUNKS)
+    write_retrieved(out, asked, [[passage.text for passage in at] for at in found])
+    output.print(f"{len(asked):,} questions into {out}", soft_wrap=True)
+
+
+@app.command()
+def refresh(
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Ask for facts of this kind, due or not.")
+    ] = None,
+    subject: Annotated[
+        list[str] | None, typer.Option(help="Ask for facts of this subject, due or not.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Follow all documents and ask for all facts.")
+    ] = False,
+) -> None:
+    """Ask the sources again for the facts that are due, or for those named."""
+    from pricing_platform.console import TerminalProgress
+    from pricing_platform.facts.configuration import configured_knowledge
+    from pricing_platform.facts.upkeep import refresh_what_is_due
+    from pricing_platform.stores.warehouse import Warehouse
+
+    with (
+        _knowledge_stores() as (settings, server, encoder),
+        TerminalProgress().shown() as progress,
+    ):
+        summary = refresh_what_is_due(
+            Warehouse.from_settings(settings),
+            server,
+            encoder,
+            configured_knowledge(settings),
+            kinds=kind or (),
+            subjects=subject or (),
+            everything=everything,
+            deletion_share_limit=settings.deletion_share_limit,
+            secrets=settings.http_secrets,
+            progress=progress.report,
+        )
+    _print_refresh(summary)
+
+
+@app.command()
+def facts(
+    subject: Annotated[str, typer.Argument(help="As in: Northwind.")],
+    history: Annotated[
+        bool, typer.Option(help="Also what held before, and what was believed before.")
+    ] = False,
+    layout: Annotated[Format, typer.Option("--format", help="table, csv or json")] = "table",
+) -> None:
+    """Show what is known of a subject, from where, since when, and how fresh."""
+    from pricing_platform.facts.reading import facts_of
+
+    with _knowledge_stores() as (_settings, server, _encoder):
+        print_frame(facts_of(server, subject, history=history), layout)
+
+
+@app.command()
 def doctor() -> None:
     """Show what is configured, which versions, what is reachable, what is stale."""
     from pricing_platform.diagnosis import diagnose
@@ -177,6 +286,52 @@ def clean(
         output.print(f"deleted {home}" if not left else f"cleaned {home}", soft_wrap=True)
         for path in left:
             output.print(f"left {path}, which the platform did not make", soft_wrap=True)
+
+
+@contextmanager
+def _knowledge_stores() -> Iterator[tuple[Settings, Postgres, CachedEncoder]]:
+    """The settings, Postgres and the encoder, for as long as a command needs them."""
+    from pricing_platform.retrieval.embedding_cache import CachedEncoder
+    from pricing_platform.stores.postgres import Postgres
+
+    settings = load_settings()
+    with closing(Postgres.from_settings(settings)) as server:
+        yield settings, server, CachedEncoder.from_settings(settings)
+
+
+def _print_answer(found: FoundAnswer) -> None:
+    from pricing_platform.facts.answers import as_frame
+
+    if found.answer is None:
+        output.print("Nothing was found.")
+        return
+    output.print(found.answer, style="bold", markup=False, soft_wrap=True)
+    about = [f"source {found.source}"]
+    if found.valid_since:
+        about.append(f"since {found.valid_since:%Y-%m-%d %H:%M}")
+    if found.last_verified:
+        about.append(f"last verified {found.last_verified:%Y-%m-%d %H:%M} UTC")
+    if found.freshness:
+        about.append(found.freshness)
+    output.print(", ".join(about), markup=False, highlight=False, soft_wrap=True)
+    print_frame(as_frame(found.passages))
+
+
+def _print_refresh(summary: UpkeepSummary) -> None:
+    for document, reason in summary.told:
+        messages.print(f"{document}: {reason}", markup=False, soft_wrap=True)
+    done = summary.refreshed
+    output.print(
+        f"{done.checked:,} facts asked for: {done.changed:,} changed, {done.confirmed:,} confirmed,"
+        f" {done.absent:,} gone, {done.failed:,} failed; {summary.encoded:,} texts encoded,"
+        f" {summary.seconds:.1f} s"
+    )
+    if done.failed:
+        messages.print(
+            'Why: pricing-platform sql --postgres "@sql/queries/refresh_failures.postgres.sql"',
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _query_text(query: str) -> str:

@@ -9,14 +9,19 @@ from pricing_platform.instance import IN_PROCESS, only_build
 from pricing_platform.partitions import all_partitions
 from pricing_platform.resources import WarehouseResource
 
-INGESTION_GROUPS = ("ingestion", "curated", "embeddings")
+INGESTION_GROUPS = ("ingestion", "curated", "embeddings", "facts")
 EVALUATION_GROUPS = ("training", "predictions", "evaluation")
 STAGES = ("ingest_and_embed", "retrain_and_evaluate")
 
 ingest_and_embed = dg.define_asset_job(
     "ingest_and_embed",
     selection=dg.AssetSelection.groups(*INGESTION_GROUPS),
-    description="Reads the sources, curates them, and brings the embeddings up to date.",
+    description="Reads listings and documents, and brings embeddings and facts up to date.",
+)
+refresh_stale_facts = dg.define_asset_job(
+    "refresh_stale_facts",
+    selection=dg.AssetSelection.assets("fact_freshness"),
+    description="Asks the sources again for the facts that are due; nothing when none is.",
 )
 retrain_and_evaluate = dg.define_asset_job(
     "retrain_and_evaluate",
@@ -69,4 +74,4 @@ def build_platform() -> None:
     run_stages()
 
 
-JOBS: list[Any] = [ingest_and_embed, retrain_and_evaluate, build_platform]
+JOBS: list[Any] = [ingest_and_embed, refresh_stale_facts, retrain_and_evaluate, build_platform]

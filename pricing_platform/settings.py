@@ -55,6 +55,9 @@ class Settings(BaseSettings):
         "stopped", description="Whether the schedules are on when the code location loads."
     )
     time_zone: str = Field("UTC", description="The time zone of the schedules.")
+    facts_cron: str = Field("0 * * * *", description="When facts that are due are asked for.")
+    ingestion_cron: str = Field("0 3 * * *", description="When listings and documents are read.")
+    retraining_cron: str = Field("0 5 * * 0", description="When techniques are fitted again.")
     memory_limit: str = Field("1GB", description="What DuckDB may hold in memory.")
     threads: int | None = Field(
         None, ge=1, description="DuckDB's threads; by default one per core."
@@ -64,11 +67,25 @@ class Settings(BaseSettings):
     )
     price_minimum: float = Field(0.5, gt=0, description="Cheaper listings are quarantined.")
     price_maximum: float = Field(999.49, gt=0, description="Dearer listings are quarantined.")
+    http_secrets: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="What headers of [[http]] name as ${NAME}, as a JSON object.",
+    )
     deletion_share_limit: float = Field(
         0.2,
         ge=0,
         le=1,
         description="A reconciliation that would delete a larger share of the rows stops.",
+    )
+    stale_share_limit: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="The share of a kind's facts that may be past their time to live with a"
+        " warning alone.",
+    )
+    oldest_observation_days: float = Field(
+        365, gt=0, description="A current fact that was last observed earlier is warned of."
     )
     fine_tuning_tokens: int = Field(
         3_200_000,

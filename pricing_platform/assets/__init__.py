@@ -11,12 +11,16 @@ from pricing_platform.assets.curated import (
     items,
     price_leaks,
 )
-from pricing_platform.assets.embeddings import item_embeddings
+from pricing_platform.assets.embeddings import chunk_embeddings, item_embeddings
 from pricing_platform.assets.evaluation import (
     evaluation_report,
+    freshness_impact,
+    retrieval_quality,
     technique_comparison,
     technique_metrics,
 )
+from pricing_platform.assets.facts import fact_freshness, fact_observations, facts
+from pricing_platform.assets.ingestion import knowledge_documents
 from pricing_platform.assets.predictions import predictions
 from pricing_platform.assets.training import (
     classical_model,
@@ -31,12 +35,19 @@ ASSETS: Sequence[dg.AssetsDefinition] = (
     items,
     catalog_profile,
     item_embeddings,
+    knowledge_documents,
+    chunk_embeddings,
+    fact_observations,
+    facts,
+    fact_freshness,
     classical_model,
     learned_comparables_model,
     encoder_adapter,
     predictions,
     technique_metrics,
     technique_comparison,
+    retrieval_quality,
+    freshness_impact,
     evaluation_report,
 )
 """All assets but ``raw_listings``, whose partitions depend on the sources."""

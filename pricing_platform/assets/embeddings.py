@@ -4,28 +4,27 @@ import time
 
 import dagster as dg
 
-from pricing_platform.assets.reporting import OWNERS
+from pricing_platform.assets.reporting import (
+    OWNERS,
+    contents_version,
+    postgres_table_metadata,
+    reconciled,
+)
 from pricing_platform.resources import (
     LoggedProgress,
     ModelsResource,
     PostgresResource,
     WarehouseResource,
 )
+from pricing_platform.retrieval.chunk_embeddings import (
+    CHUNK_EMBEDDINGS_VERSION,
+    reconcile_chunk_embeddings,
+)
 from pricing_platform.retrieval.item_embeddings import (
     ITEM_EMBEDDINGS_VERSION,
     reconcile_item_embeddings,
 )
 from pricing_platform.stores.warehouse import fingerprint
-
-_COLUMNS = """
-SELECT
-    attname::text AS name,
-    format_type(atttypid, atttypmod) AS type,
-    coalesce(col_description(attrelid, attnum), '') AS description
-FROM pg_attribute
-WHERE attrelid = 'catalog.item_embeddings'::regclass AND attnum > 0 AND NOT attisdropped
-ORDER BY attnum
-"""
 
 
 @dg.asset(
@@ -53,26 +52,40 @@ def item_embeddings(
             deletion_share_limit=postgres.settings().deletion_share_limit,
             progress=progress.of(context),
         )
-        columns = server.frame(_COLUMNS)
-    rows = summary.unchanged + summary.inserted + summary.updated
+        metadata = postgres_table_metadata(server, "catalog.item_embeddings")
     return dg.MaterializeResult(
         data_version=dg.DataVersion(
             fingerprint(
                 ITEM_EMBEDDINGS_VERSION, store.data_version("curated.items"), encoder.identity
             )[:32]
         ),
-        metadata={
-            "dagster/table_name": "postgres.catalog.item_embeddings",
-            "dagster/row_count": rows,
-            "dagster/column_schema": dg.TableSchema(
-                columns=[dg.TableColumn(*column) for column in columns.iter_rows()]
-            ),
-            "inserted": summary.inserted,
-            "updated": summary.updated,
-            "deleted": summary.deleted,
-            "encoded": summary.encoded,
-            "reused": rows == summary.unchanged and not summary.deleted,
-            "seconds": time.perf_counter() - started,
-            "summary": f"{summary.encoded:,} encoded",
-        },
+        metadata={**metadata, **reconciled(summary, started)},
+    )
+
+
+@dg.asset(
+    deps=["knowledge_documents"],
+    group_name="embeddings",
+    kinds={"postgres", "pytorch"},
+    owners=OWNERS,
+    code_version=CHUNK_EMBEDDINGS_VERSION,
+)
+def chunk_embeddings(
+    context: dg.AssetExecutionContext,
+    postgres: PostgresResource,
+    models: ModelsResource,
+    progress: dg.ResourceParam[LoggedProgress],
+) -> dg.MaterializeResult[None]:
+    """One row a passage of a document: its headings and text as a vector."""
+    started, encoder = time.perf_counter(), models.cached_encoder()
+    with postgres.open() as server:
+        summary = reconcile_chunk_embeddings(server, encoder, progress=progress.of(context))
+        version = contents_version(server, "knowledge.chunk_embeddings", "chunk_id, fingerprint")
+        metadata = postgres_table_metadata(server, "knowledge.chunk_embeddings")
+        passages = postgres_table_metadata(
+            server, "knowledge.chunks", shown=("heading_path", "text")
+        )
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(version),
+        metadata={**metadata, "preview": passages.get("preview"), **reconciled(summary, started)},
     )

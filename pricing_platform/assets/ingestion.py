@@ -2,18 +2,73 @@
 
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 
 import dagster as dg
+import polars as pl
 
-from pricing_platform.assets.reporting import OWNERS, RefreshConfig, table_metadata
+from pricing_platform.assets.reporting import (
+    OWNERS,
+    RefreshConfig,
+    contents_version,
+    markdown_table,
+    postgres_table_metadata,
+    table_metadata,
+)
 from pricing_platform.catalog.configured_sources import configured_sources
 from pricing_platform.catalog.ingestion import INGESTION_VERSION, ingest_source, source_fingerprint
+from pricing_platform.facts.configuration import configured_knowledge
 from pricing_platform.partitions import partitions_of
-from pricing_platform.resources import WarehouseResource
+from pricing_platform.resources import PostgresResource, WarehouseResource
+from pricing_platform.retrieval.documents import DOCUMENTS_VERSION, reconcile_documents
 from pricing_platform.stores.provenance import refresh_by
 
+DAILY = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(hours=49), warn_window=timedelta(hours=25)
+)
+"""Of what the daily schedule reads."""
+
 RAW_TABLES = ("raw.snapshots", "raw.listings")
+
+
+@dg.asset(
+    group_name="ingestion",
+    kinds={"postgres", "markdown"},
+    owners=OWNERS,
+    code_version=DOCUMENTS_VERSION,
+    freshness_policy=DAILY,
+)
+def knowledge_documents(
+    context: dg.AssetExecutionContext, postgres: PostgresResource
+) -> dg.MaterializeResult[None]:
+    """One row a document as last observed, with its text as Markdown."""
+    started, settings = time.perf_counter(), postgres.settings()
+    with postgres.open() as server:
+        summary = reconcile_documents(
+            server,
+            configured_knowledge(settings).documents,
+            deletion_share_limit=settings.deletion_share_limit,
+        )
+        metadata = postgres_table_metadata(
+            server, "knowledge.documents", shown=("kind", "title", "path", "observed_at")
+        )
+        version = contents_version(server, "knowledge.documents", "document_id, content_hash")
+    for document, reason in summary.told:
+        context.log.warning(f"{document}: {reason}")
+    told = pl.DataFrame(summary.told, schema=["document", "told"], orient="row")
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(version),
+        metadata={
+            **metadata,
+            "inserted": summary.inserted,
+            "updated": summary.updated,
+            "deleted": summary.deleted,
+            "told": dg.MetadataValue.md(markdown_table(told)),
+            "reused": not (summary.inserted or summary.updated or summary.deleted),
+            "seconds": time.perf_counter() - started,
+        },
+    )
 
 
 def ingestion_assets(source_names: Sequence[str]) -> list[dg.AssetsDefinition]:
@@ -24,6 +79,7 @@ def ingestion_assets(source_names: Sequence[str]) -> list[dg.AssetsDefinition]:
         kinds={"duckdb"},
         owners=OWNERS,
         code_version=INGESTION_VERSION,
+        freshness_policy=DAILY,
         partitions_def=partitions_of(source_names),
         backfill_policy=dg.BackfillPolicy.single_run(),
     )

@@ -8,20 +8,32 @@ import base64
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 import dagster as dg
 import polars as pl
+from psycopg import sql
 
+from pricing_platform.retrieval.reconciliation import ReconciliationSummary
+from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.provenance import Refreshed, refresh
 from pricing_platform.stores.warehouse import Warehouse, make_folder
 
 OWNERS = ["team:pricing"]
 _PREVIEW_ROWS = 5
 _PREVIEW_CHARACTERS = 80
+_POSTGRES_COLUMNS = """
+SELECT
+    attname::text AS name,
+    format_type(atttypid, atttypmod) AS type,
+    coalesce(col_description(attrelid, attnum), '') AS description
+FROM pg_attribute
+WHERE attrelid = %(table)s::regclass AND attnum > 0 AND NOT attisdropped
+ORDER BY attnum
+"""
 
 
 class RefreshConfig(dg.Config):
@@ -92,6 +104,54 @@ def table_metadata(warehouse: Warehouse, table: str) -> dict[str, Any]:
         "dagster/row_count": rows,
         "dagster/column_schema": dg.TableSchema(columns=columns),
         "preview": dg.MetadataValue.md(preview(warehouse, table)),
+    }
+
+
+def postgres_table_metadata(
+    server: Postgres, table: str, *, shown: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Name, rows and column schema of a table in Postgres, and a preview of the columns shown."""
+    columns = server.frame(_POSTGRES_COLUMNS, {"table": table})
+    name = sql.Identifier(*table.split("."))
+    rows = server.frame(sql.SQL("SELECT count(*) FROM {}").format(name).as_string()).item()
+    metadata: dict[str, Any] = {
+        "dagster/table_name": f"postgres.{table}",
+        "dagster/row_count": rows,
+        "dagster/column_schema": dg.TableSchema(
+            columns=[dg.TableColumn(*column) for column in columns.iter_rows()]
+        ),
+    }
+    if shown:
+        cut = sql.SQL(", ").join(
+            sql.SQL("left({0}::text, {1}) AS {0}").format(sql.Identifier(c), _PREVIEW_CHARACTERS)
+            for c in shown
+        )
+        first = sql.SQL("SELECT {} FROM {} LIMIT {}").format(cut, name, _PREVIEW_ROWS)
+        metadata["preview"] = dg.MetadataValue.md(markdown_table(server.frame(first.as_string())))
+    return metadata
+
+
+def contents_version(server: Postgres, table: str, columns: str) -> str:
+    """A version of these columns of a table in Postgres; equal contents give equal versions."""
+    rows = f"SELECT ({columns})::text AS line FROM {table}"
+    return str(
+        server.frame(
+            f"SELECT md5(coalesce(string_agg(line, E'\\n' ORDER BY line), '')) FROM ({rows}) AS r"
+        ).item()
+    )
+
+
+def reconciled(summary: ReconciliationSummary, started: float) -> dict[str, Any]:
+    """What a reconciliation did, in rows, and the seconds since ``started``."""
+    rows = summary.unchanged + summary.inserted + summary.updated
+    return {
+        "inserted": summary.inserted,
+        "updated": summary.updated,
+        "deleted": summary.deleted,
+        "encoded": summary.encoded,
+        "reused": rows == summary.unchanged and not summary.deleted,
+        "seconds": time.perf_counter() - started,
+        "summary": f"{summary.encoded:,} encoded",
     }
 
 

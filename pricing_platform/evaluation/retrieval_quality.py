@@ -22,6 +22,11 @@ from pricing_platform.evaluation.resampling import (
     percentile_interval,
     resampled_sums,
 )
+from pricing_platform.facts.configuration import configured_knowledge
+from pricing_platform.retrieval.embedding_cache import CachedEncoder
+from pricing_platform.retrieval.search import CHUNKS, search_many
+from pricing_platform.settings import Settings
+from pricing_platform.stores.postgres import Postgres
 
 RETRIEVAL_QUALITY_VERSION = "1"
 METRICS = ("mrr", "ndcg", "coverage", "context_characters")
@@ -29,6 +34,8 @@ ALL_CATEGORIES = "all"
 _SHAPE = (
     'One object a line is expected, as in {"question": "…", "keywords": ["…"], "category": "…"}.'
 )
+
+RETRIEVAL_TABLES = ("evaluation.retrieval_quality", "evaluation.retrieved_questions")
 
 SCORES_SCHEMA = pl.Schema(
     {
@@ -103,6 +110,28 @@ def _question(path: Path, number: int, line: str) -> Question:
     raise PlatformError(problem, _SHAPE)
 
 
+def write_retrieved(
+    path: Path, questions: Sequence[str], passages: Sequence[Sequence[str]]
+) -> None:
+    """Writes ``question`` and ``passages``, best first, as JSON Lines: the whole file or nothing.
+
+    Raises:
+        PlatformError: when the file cannot be written.
+    """
+    lines = [
+        json.dumps({"question": question, "passages": list(found)}, ensure_ascii=False) + "\n"
+        for question, found in zip(questions, passages, strict=True)
+    ]
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text("".join(lines), encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise PlatformError(
+            f"{path} cannot be written: {error.strerror}.", "Name a file that you may write to."
+        ) from None
+
+
 def score_passages(keywords: Sequence[str], passages: Sequence[str]) -> dict[str, float]:
     """``mrr``, ``ndcg`` and ``coverage`` (a share) of the passages, best first, for a question."""
     texts = [passage.casefold() for passage in passages]
@@ -135,6 +164,41 @@ def scored_questions(
         for question, found in zip(questions, passages, strict=True)
     ]
     return pl.DataFrame(rows, schema=SCORES_SCHEMA)
+
+
+def configured_questions(settings: Settings) -> list[Question]:
+    """The questions that ``sources.toml`` names; none where it names none.
+
+    Raises:
+        PlatformError: when the file is wrong.
+    """
+    path = configured_knowledge(settings).questions
+    return [] if path is None else read_questions(path, with_keywords=True)
+
+
+def evaluate_retrieval(
+    postgres: Postgres,
+    encoder: CachedEncoder,
+    questions: Sequence[Question],
+    *,
+    seed: int,
+    k: int = 10,
+    max_characters: int = 4000,
+) -> dict[str, pl.DataFrame]:
+    """The rows of the two tables, for what retrieval finds now within this context."""
+    if not questions:
+        empty = (QUALITY_SCHEMA.to_frame(), SCORES_SCHEMA.to_frame())
+        return dict(zip(RETRIEVAL_TABLES, empty, strict=True))
+    found = search_many(
+        postgres,
+        encoder,
+        [at.question for at in questions],
+        k=k,
+        max_characters=max_characters,
+        origins=CHUNKS,
+    )
+    scores = scored_questions(questions, [[passage.text for passage in at] for at in found])
+    return dict(zip(RETRIEVAL_TABLES, (summarised(scores, seed=seed), scores), strict=True))
 
 
 def summarised(scores: pl.DataFrame, *, seed: int, resamples: int = 2000) -> pl.DataFrame:

@@ -15,7 +15,10 @@ from pricing_platform.facts.text_structure import LINE_LIMIT, Found, Statement, 
 from pricing_platform.facts.told_facts import told_facts
 from pricing_platform.retrieval.documents import Document
 
-__all__ = ["LINE_LIMIT", "VALUE_LIMIT", "Statement", "extract"]
+EXTRACTION_VERSION = "1"
+"""Raised when the same documents would give other facts."""
+
+__all__ = ["EXTRACTION_VERSION", "LINE_LIMIT", "VALUE_LIMIT", "Statement", "extract"]
 
 
 def extract(document: Document) -> list[Statement]:

@@ -9,7 +9,8 @@ that were seen, those are recorded that differ from the one before: the fold lea
   has at least those that differ: they alone make the versions.
 
 When a snapshot is found later that lies between two equal prices, the second of them differs from
-what is now before it, and is recorded then. A repetition that is the newest verifies its series.
+what is now before it, and is recorded then, as long as its own snapshot is in the warehouse. A
+repetition that is the newest verifies its series.
 
 Here belongs what is recorded of listings; how, belongs to
 :mod:`pricing_platform.facts.observations`.

@@ -134,6 +134,8 @@ def oldest_observation(postgres: Postgres) -> datetime | None:
 def closest_subjects(postgres: Postgres, subject: str) -> list[str]:
     """Subjects whose names are most like this one, the closest first; products are left out."""
     name = normalise_subject(subject)
+    if not name:
+        return []
     return postgres.frame(_CLOSEST, {"subject": name, "count": _SUGGESTIONS})["subject"].to_list()
 
 

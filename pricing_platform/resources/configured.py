@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import dagster as dg
-from pydantic import Field, PrivateAttr, SecretStr
+from pydantic import Field, PrivateAttr
 
 from pricing_platform.settings import Settings
 
-_SECRETS = {"postgres_url"}
+_SECRETS = {"postgres_url", "http_secrets"}
 
 
 class ConfiguredResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -24,7 +24,7 @@ class ConfiguredResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     configuration: dict[str, Any] = Field(
         default_factory=dict, description="The platform's settings, those that are secret excepted."
     )
-    _not_shown: dict[str, SecretStr | None] = PrivateAttr(default_factory=dict)
+    _not_shown: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:

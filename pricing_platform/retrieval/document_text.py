@@ -135,7 +135,7 @@ def _from_windows(found: re.Match[str]) -> str:
 def _without_front_matter(text: str) -> tuple[dict[str, str], str, list[str]]:
     """What the front matter says, the text after it, and what is wrong with it."""
     from frontmatter.default_handlers import YAMLHandler
-    from yaml import BaseLoader, YAMLError  # type: ignore[import-untyped]
+    from yaml import BaseLoader, YAMLError
 
     handler = YAMLHandler()
     if not handler.detect(text):

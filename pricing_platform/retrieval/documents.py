@@ -40,6 +40,9 @@ __all__ = [
     "reconcile_documents",
 ]
 
+DOCUMENTS_VERSION = "1"
+"""Raised when the same files would give other documents."""
+
 _HTML = (".html", ".htm")
 _SUFFIXES = (".md", ".markdown", ".txt", *_HTML)
 _LARGEST_BYTES = 32 << 20

@@ -52,6 +52,9 @@ MAX_QUESTION_CHARACTERS = 8_000
 Origin = Literal["chunk", "fact"]
 Freshness = Literal["fresh", "stale", "expired"]
 
+CHUNKS: tuple[Origin, ...] = ("chunk",)
+"""Passages of documents alone: what a language model is given to read."""
+
 
 @dataclass(frozen=True)
 class Passage:
@@ -74,7 +77,7 @@ class Passage:
     value: str | None
     observed_at: datetime
     verified_at: datetime | None
-    freshness: Freshness
+    freshness: Freshness | None
     valid_since: datetime | None
     score: float
 

@@ -145,7 +145,9 @@ class Postgres:
         name = f"pricing_platform_scratch_{uuid.uuid4().hex}"
         self._administer(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         try:
-            with closing(Postgres(make_conninfo(self._conninfo(read_only=False), dbname=name))) as p:
+            with closing(
+                Postgres(make_conninfo(self._conninfo(read_only=False), dbname=name))
+            ) as p:
                 p.migrate()
                 yield p
         finally:

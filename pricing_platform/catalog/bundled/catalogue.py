@@ -49,6 +49,10 @@ path = "knowledge"
 
 [retrieval]
 questions = "knowledge/questions.jsonl"
+
+[facts]
+# The catalogue is of the past and stays as it is: its prices are not waited for.
+time_to_live = { price = "never" }
 """
 
 

@@ -1,0 +1,187 @@
+"""An answer to a question that is found, not written: a fact's value, or the best sentence.
+
+Here belongs choosing it. Finding passages belongs to ``retrieval.search``; what was true at another
+time belongs to ``reading``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+
+from pricing_platform.facts.sentences import sentence
+from pricing_platform.retrieval.embedding_cache import CachedEncoder
+from pricing_platform.retrieval.search import Passage, search
+from pricing_platform.stores.postgres import Postgres
+
+_CONSIDERED = 10
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'(*])|\n+")
+_MARKUP = re.compile(r"^[\s>#*\-+|]+|[*_`|]+|\s+$")
+_SHORTEST = 12  # characters: less than that is a heading or a number without its meaning
+_AS_OF = """
+SELECT f.* FROM knowledge.facts_as_of(%(valid_at)s, %(known_at)s) AS f
+JOIN knowledge.fact_series AS s USING (series_id)
+WHERE s.connector IS DISTINCT FROM 'snapshot_folder'
+ORDER BY f.series_id, f.value
+"""
+_WORD = re.compile(r"\w+")
+_OVERLAP_WEIGHT = 0.5
+_PLACE_WEIGHT = 0.02
+
+
+@dataclass(frozen=True)
+class FoundAnswer:
+    """The answer with where it is from, since when it holds, and how old its last check is.
+
+    ``answer`` is None where nothing was found.
+    """
+
+    question: str
+    answer: str | None
+    statement: str | None
+    origin: str | None
+    source: str | None
+    valid_since: datetime | None
+    last_verified: datetime | None
+    freshness: str | None
+    passages: tuple[Passage, ...]
+
+    def to_json(self) -> str:
+        """As one JSON object, times in ISO 8601."""
+        return json.dumps(asdict(self), default=_plain, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    text: str
+    answer: str
+    passage: Passage
+    place: int
+
+
+def answer(postgres: Postgres, encoder: CachedEncoder, question: str, *, k: int = 5) -> FoundAnswer:
+    """The current answer to a question, and the ``k`` best passages and facts."""
+    passages = search(postgres, encoder, question, k=max(k, _CONSIDERED))
+    return _answered(encoder, question, passages, k)
+
+
+def answer_as_of(
+    postgres: Postgres,
+    encoder: CachedEncoder,
+    question: str,
+    valid_at: datetime,
+    *,
+    known_at: datetime | None = None,
+    k: int = 5,
+) -> FoundAnswer:
+    """What facts said of the question at another time; passages have no past.
+
+    Args:
+        valid_at: when the answer has to hold.
+        known_at: what was known then; by default what is known now.
+    """
+    found = postgres.frame(
+        _AS_OF, {"valid_at": valid_at, "known_at": known_at or datetime.now(UTC)}
+    )
+    ranked = _ranked(encoder, question, [_as_passage(row) for row in found.iter_rows(named=True)])
+    return _answered(encoder, question, ranked[: max(k, _CONSIDERED)], k)
+
+
+def _answered(
+    encoder: CachedEncoder, question: str, passages: Sequence[Passage], k: int
+) -> FoundAnswer:
+    candidates = [
+        candidate for place, found in enumerate(passages) for candidate in _sentences(found, place)
+    ]
+    if not candidates:
+        return FoundAnswer(question, None, None, None, None, None, None, None, tuple(passages[:k]))
+    scores = _similarity(encoder, question, [at.text for at in candidates])
+    scores -= _PLACE_WEIGHT * np.array([at.place for at in candidates])
+    best = candidates[int(scores.argmax())]
+    shown = best.passage
+    return FoundAnswer(
+        question=question,
+        answer=best.answer,
+        statement=best.text,
+        origin=shown.origin,
+        source=shown.source,
+        valid_since=shown.valid_since or shown.observed_at,
+        last_verified=shown.verified_at,
+        freshness=shown.freshness,
+        passages=tuple(passages[:k]),
+    )
+
+
+def _sentences(passage: Passage, place: int) -> list[_Candidate]:
+    if passage.origin == "fact":
+        return [_Candidate(passage.text, passage.value or passage.text, passage, place)]
+    parts = (_MARKUP.sub("", part) for part in _SENTENCE_END.split(passage.text))
+    return [_Candidate(part, part, passage, place) for part in parts if len(part) >= _SHORTEST]
+
+
+def _ranked(encoder: CachedEncoder, question: str, passages: Sequence[Passage]) -> list[Passage]:
+    if not passages:
+        return []
+    scores = _similarity(encoder, question, [found.text for found in passages])
+    return [passages[place] for place in np.argsort(-scores, kind="stable")]
+
+
+def _similarity(
+    encoder: CachedEncoder, question: str, texts: Sequence[str]
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Cosine, and the share of the question's words that a text holds."""
+    vectors = encoder.embed([question, *texts]).vectors.astype(np.float64)
+    asked = set(_WORD.findall(question.casefold()))
+    shared = [len(asked & set(_WORD.findall(text.casefold()))) for text in texts]
+    overlap = np.array(shared, dtype=np.float64) / max(1, len(asked))
+    scores: np.ndarray[tuple[int], np.dtype[np.float64]] = vectors[1:] @ vectors[0]
+    return scores + _OVERLAP_WEIGHT * overlap
+
+
+def _as_passage(row: dict[str, object]) -> Passage:
+    """A fact of another time in the form of what a search finds."""
+    subject, attribute, value = (str(row[name]) for name in ("subject", "attribute", "value"))
+    return Passage(
+        passage_id=f"{row['series_id']}",
+        origin="fact",
+        text=sentence(subject, attribute, value),
+        heading_path="",
+        source=str(row["source"]),
+        kind=str(row["kind"]),
+        subject=subject,
+        document_id=None,
+        series_id=int(str(row["series_id"])),
+        attribute=attribute,
+        value=value,
+        observed_at=row["known_from"],  # type: ignore[arg-type]
+        verified_at=None,
+        freshness=None,
+        valid_since=row["valid_from"],  # type: ignore[arg-type]
+        score=0.0,
+    )
+
+
+def as_frame(passages: Sequence[Passage]) -> pl.DataFrame:
+    """The passages as the command line shows them."""
+    rows = [
+        {
+            "origin": found.origin,
+            "text": found.text,
+            "source": found.document_id or found.source,
+            "valid since": found.valid_since,
+            "last verified": found.verified_at,
+            "freshness": found.freshness,
+        }
+        for found in passages
+    ]
+    return pl.DataFrame(rows, schema_overrides={"freshness": pl.String})
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,151 @@
+"""Keeps documents, chunks and facts up to date: the steps, in their order.
+
+Here belongs what is done one after the other, for the assets and the command line alike. How each
+step is done belongs to the modules it calls.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from pricing_platform.facts.configuration import Knowledge
+from pricing_platform.facts.connectors.document_folder import DocumentFolderConnector
+from pricing_platform.facts.connectors.http import HttpConnector, ensure_series
+from pricing_platform.facts.connectors.snapshot_folder import SnapshotFolderConnector
+from pricing_platform.facts.documents import observe_documents
+from pricing_platform.facts.observations import RecordSummary
+from pricing_platform.facts.prices import record_listing_prices
+from pricing_platform.facts.refresh import Connector, RefreshSummary, refresh
+from pricing_platform.facts.sentences import reconcile_fact_sentences
+from pricing_platform.progress import Progress, silent
+from pricing_platform.retrieval.chunk_embeddings import reconcile_chunk_embeddings
+from pricing_platform.retrieval.documents import DocumentsSummary, reconcile_documents
+from pricing_platform.retrieval.embedding_cache import CachedEncoder
+from pricing_platform.retrieval.reconciliation import ReconciliationSummary
+from pricing_platform.stores.postgres import Postgres
+from pricing_platform.stores.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class DocumentsUpkeep:
+    """What following the documents did, step by step."""
+
+    documents: DocumentsSummary
+    chunks: ReconciliationSummary
+    observed: RecordSummary
+    sentences: ReconciliationSummary
+
+
+@dataclass(frozen=True)
+class UpkeepSummary:
+    """What a refresh did; ``told`` are files that were refused or mended, with the reason."""
+
+    refreshed: RefreshSummary
+    told: tuple[tuple[str, str], ...]
+    encoded: int
+    seconds: float
+
+
+def follow_documents(
+    postgres: Postgres,
+    encoder: CachedEncoder,
+    knowledge: Knowledge,
+    *,
+    deletion_share_limit: float,
+    progress: Progress = silent,
+) -> DocumentsUpkeep:
+    """Brings documents, chunks, facts and sentences to what the files say.
+
+    Raises:
+        PlatformError: when more documents than the limit would go; nothing is changed then.
+    """
+    documents = reconcile_documents(
+        postgres, knowledge.documents, deletion_share_limit=deletion_share_limit
+    )
+    chunks = reconcile_chunk_embeddings(postgres, encoder, progress=progress)
+    observed = observe_documents(postgres, knowledge.rules)
+    sentences = reconcile_fact_sentences(postgres, encoder, progress=progress)
+    return DocumentsUpkeep(documents, chunks, observed, sentences)
+
+
+def observe_everything(
+    warehouse: Warehouse,
+    postgres: Postgres,
+    knowledge: Knowledge,
+    *,
+    progress: Progress = silent,
+) -> RecordSummary:
+    """Records what documents and listings state, and has the series that are fetched."""
+    ensure_series(postgres, knowledge.http, knowledge.rules)
+    observed = observe_documents(postgres, knowledge.rules)
+    return observed + record_listing_prices(warehouse, postgres, knowledge.rules, progress=progress)
+
+
+def refresh_what_is_due(
+    warehouse: Warehouse,
+    postgres: Postgres,
+    encoder: CachedEncoder,
+    knowledge: Knowledge,
+    *,
+    deletion_share_limit: float,
+    secrets: Mapping[str, SecretStr],
+    kinds: Collection[str] = (),
+    subjects: Collection[str] = (),
+    everything: bool = False,
+    progress: Progress = silent,
+) -> UpkeepSummary:
+    """Asks for the facts that are due, or for those named, and encodes what changed.
+
+    With ``everything``, documents that are new to their folders are read, too.
+
+    Raises:
+        PlatformError: when there is no such kind, or a source that is asked lost too much at once.
+    """
+    started, encoded = time.perf_counter(), 0
+    told: tuple[tuple[str, str], ...] = ()
+    ensure_series(postgres, knowledge.http, knowledge.rules)
+    if everything:
+        followed = follow_documents(
+            postgres,
+            encoder,
+            knowledge,
+            deletion_share_limit=deletion_share_limit,
+            progress=progress,
+        )
+        told = tuple(followed.documents.told)
+        encoded = followed.chunks.encoded + followed.sentences.encoded
+    refreshed = refresh(
+        postgres,
+        _connectors(warehouse, postgres, knowledge, deletion_share_limit, secrets),
+        knowledge.rules,
+        kinds=kinds,
+        subjects=subjects,
+        everything=everything,
+        progress=progress,
+    )
+    if refreshed.changed or refreshed.absent:
+        chunks = reconcile_chunk_embeddings(postgres, encoder, progress=progress)
+        sentences = reconcile_fact_sentences(postgres, encoder, progress=progress)
+        encoded += chunks.encoded + sentences.encoded
+    return UpkeepSummary(refreshed, told, encoded, time.perf_counter() - started)
+
+
+def _connectors(
+    warehouse: Warehouse,
+    postgres: Postgres,
+    knowledge: Knowledge,
+    deletion_share_limit: float,
+    secrets: Mapping[str, SecretStr],
+) -> dict[str, Connector]:
+    """What a refresh asks, by the names that series have for it."""
+    rules = knowledge.rules
+    asked: list[Connector] = [
+        DocumentFolderConnector(postgres, knowledge.documents, rules, deletion_share_limit),
+        SnapshotFolderConnector(warehouse, postgres, rules),
+        *(HttpConnector(facts, secrets) for facts in knowledge.http),
+    ]
+    return {connector.name: connector for connector in asked}
