@@ -16,6 +16,7 @@ from benchmarks.curation import compare_curation
 from benchmarks.encoder import compare_encoders
 from benchmarks.imports import compare_imports
 from benchmarks.measurement import Comparison
+from benchmarks.price_facts import compare_price_facts
 from benchmarks.refresh import compare_refresh
 from pricing_platform.settings import Settings
 from pricing_platform.stores.postgres import Postgres
@@ -47,6 +48,7 @@ COMPARISONS: dict[str, Callable[[Path], Iterable[Comparison]]] = {
     "imports": lambda _folder: [compare_imports()],
     "copy": _binary_copy,
     "curation": lambda folder: [compare_curation(folder)],
+    "prices": compare_price_facts,
     "refresh": _refresh_then_encoder,
 }
 
