@@ -21,13 +21,12 @@ from pricing_platform.evaluation.mutations import Mutation, StatedFact, mutated
 from pricing_platform.facts.configuration import Knowledge
 from pricing_platform.facts.reading import facts_of
 from pricing_platform.facts.upkeep import DocumentsUpkeep, follow_documents
-from pricing_platform.retrieval.document_text import normalise_subject
 from pricing_platform.retrieval.documents import DocumentFolder
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.retrieval.search import Passage, search
 from pricing_platform.stores.postgres import Postgres
 
-FRESHNESS_IMPACT_VERSION = "1"
+FRESHNESS_IMPACT_VERSION = "2"
 RETRIEVED = 10
 """How many passages are looked at."""
 
@@ -245,25 +244,38 @@ def _is_superseded(passage: Passage, mutation: Mutation) -> bool:
     """Whether the passage states as current what the change has superseded."""
     if mutation.change == "document_removed":
         return mutation.document_id in (passage.document_id, passage.source)
+    superseded = mutation.superseded
     if mutation.change == "subject_renamed":
-        return mutation.superseded.casefold() in passage.text.casefold()
+        return superseded is not None and superseded.casefold() in passage.text.casefold()
     if passage.origin == "fact":
         return (passage.subject, passage.attribute, passage.value) == (
             mutation.subject,
             mutation.attribute,
             mutation.old_value,
         )
-    return passage.document_id == mutation.document_id and mutation.superseded in passage.text
+    return (
+        superseded is not None
+        and passage.document_id == mutation.document_id
+        and superseded in passage.text
+    )
 
 
 def _was(postgres: Postgres, mutation: Mutation, before: datetime | None) -> bool | None:
     """Whether the old value is what held before the change, as we know now."""
     if before is None:
         return None
-    name = mutation.superseded if mutation.change == "subject_renamed" else mutation.subject
-    found = facts_of(postgres, normalise_subject(name), valid_at=before)
+    renamed = mutation.change == "subject_renamed"
+    name = mutation.superseded if renamed else mutation.subject
+    found = facts_of(postgres, name or mutation.subject, valid_at=before)
     held = found.filter(pl.col("attribute") == mutation.attribute)["value"].to_list()
     return mutation.old_value in held
+
+
+def _undone(mutation: Mutation) -> Mutation:
+    """The change back: what was new is superseded, and what was gone is there again."""
+    old, new, line = mutation.old_value, mutation.new_value, mutation.superseded
+    superseded = line.replace(old, new) if line and old and new else None
+    return replace(mutation, change="restored", old_value=new, new_value=old, superseded=superseded)
 
 
 def _restore(
@@ -285,14 +297,5 @@ def _restore(
     rows = []
     for at in changes:
         if at.document_id in (*value, *removed) and at.change != "subject_renamed":
-            back = replace(
-                at,
-                change="restored",
-                old_value=at.new_value or at.old_value,
-                new_value=at.old_value,
-                superseded=at.superseded.replace(at.old_value, at.new_value)
-                if at.new_value
-                else "\0",
-            )
-            rows.append(_asked(postgres, encoder, back, "restore", None))
+            rows.append(_asked(postgres, encoder, _undone(at), "restore", None))
     return rows, upkeep

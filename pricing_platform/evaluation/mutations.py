@@ -37,9 +37,9 @@ class StatedFact:
 
 @dataclass(frozen=True)
 class Mutation:
-    """A change of a document: what was stated, what is stated now (None: nothing).
+    """A change of a document: what was stated and what is stated now; None: nothing.
 
-    ``superseded`` is the passage of text that no retrieved passage may hold any more.
+    ``superseded`` is the text that no retrieved passage may hold any more.
     """
 
     change: Change
@@ -47,9 +47,9 @@ class Mutation:
     attribute: str
     kind: str
     document_id: str
-    old_value: str
+    old_value: str | None
     new_value: str | None
-    superseded: str
+    superseded: str | None
 
     @property
     def question(self) -> str:
