@@ -1,4 +1,4 @@
-"""Prices of listings recorded as facts: how many a second, in any order, and what a refresh costs."""
+"""Prices of listings recorded as facts: observations a second, any order, and a refresh's cost."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STATE = (
 
 
 def compare_price_facts(folder: Path) -> list[Comparison]:
-    """Loads all snapshots at once, then one in which 1 % changed; then all, one by one, shuffled."""
+    """Loads all snapshots at once, one more in which 1 % changed, and all again, shuffled."""
     postgres = Postgres.from_settings(Settings(home=folder / "prices"))
     warehouse = Warehouse(folder / "prices" / "warehouse.duckdb")
     try:

@@ -77,11 +77,11 @@ def record_listing_prices(
     Raises:
         PlatformError: when a listing was observed in the future; nothing is recorded then.
     """
-    seen = warehouse.frame(_text("listed_prices"))
+    seen = _seen(warehouse, every=False)
     if seen.is_empty():
         return RecordSummary()
     _refuse_the_future(seen)
-    news = _news(postgres, seen)
+    news = _news(warehouse, postgres, seen)
     of_rules = (rules.cardinality_of(ATTRIBUTE), rules.time_to_live_of(KIND))
     summary = RecordSummary()
     for start in range(0, news.height, _BATCH):
@@ -109,19 +109,24 @@ def prices_moved(
     return postgres.frame(path.read_text(encoding="utf-8").rstrip().rstrip(";"), parameters)
 
 
-def _news(postgres: Postgres, seen: pl.DataFrame) -> pl.DataFrame:
+def _seen(warehouse: Warehouse, *, every: bool) -> pl.DataFrame:
+    """What the listings tell; with ``every``, repetitions that are not the newest as well."""
+    return warehouse.frame(_text("listed_prices"), {"every": every})
+
+
+def _news(warehouse: Warehouse, postgres: Postgres, seen: pl.DataFrame) -> pl.DataFrame:
     """The prices to record: those that differ from the one before and do not stand yet."""
-    told = _told(seen)
-    digests = told.group_by(_MOMENT).agg(pl.len().alias("rows"), pl.col("hash").sum())
+    told = seen.filter("told")
+    digests = told.group_by(_MOMENT).agg(
+        pl.len().cast(pl.Int64).alias("rows"), pl.col("hash").sum()
+    )
     standing = _frame(
         postgres,
         _text("price_digests"),
         {"sources": seen["source"].unique().sort().to_list()},
         {"source": pl.String, "observed_at": _TIME, "rows": pl.Int64, "hash": pl.Int64},
     )
-    equal = digests.with_columns(pl.col("rows").cast(pl.Int64)).join(
-        standing, on=[*_MOMENT, "rows", "hash"], how="semi"
-    )
+    equal = digests.join(standing, on=digests.columns, how="semi")
     changed = standing.join(equal, on=_MOMENT, how="anti")
     known = _frame(
         postgres,
@@ -129,25 +134,25 @@ def _news(postgres: Postgres, seen: pl.DataFrame) -> pl.DataFrame:
         [changed["source"].to_list(), changed["observed_at"].to_list()],
         {"subject": pl.String, "source": pl.String, "observed_at": _TIME, "value": pl.String},
     )
-    gone = known.join(seen, on=_SEEN, how="anti")  # seen once, and no longer in the warehouse
-    if gone.height:
-        told = _told(pl.concat([seen.select(_SEEN), gone]).sort("subject", "observed_at", "value"))
-    else:
+    if known.join(told, on=_SEEN, how="anti").is_empty():
         told = told.join(equal, on=_MOMENT, how="anti")
+    else:
+        told = _told(_seen(warehouse, every=True).select(_SEEN), known)
     return told.select(_SEEN).join(known, on=_SEEN, how="anti").sort("subject", "observed_at")
 
 
-def _told(seen: pl.DataFrame) -> pl.DataFrame:
-    """The rows whose price differs from the one of the same product before it."""
+def _told(seen: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """The prices that differ from the one before, also of what is no longer in the warehouse."""
+    both = pl.concat([seen, known]).unique().sort("subject", "observed_at", "value")
     same = (pl.col("subject") == pl.col("subject").shift()) & (
         pl.col("value") == pl.col("value").shift()
     )
-    return seen.filter(~same.fill_null(value=False))
+    return both.filter(~same.fill_null(value=False))
 
 
 def _confirm(postgres: Postgres, seen: pl.DataFrame) -> None:
     """Verifies the series whose newest price is what is current."""
-    newest = seen.unique("subject", keep="last", maintain_order=True)
+    newest = seen.filter("newest")
     digests = newest.group_by("observed_at").agg(
         pl.len().cast(pl.Int64).alias("rows"), pl.col("subject_hash").sum()
     )

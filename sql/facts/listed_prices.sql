@@ -1,5 +1,5 @@
--- Every price that a listing was seen with, as it is kept as a fact, with hashes of 40 bits of it and
--- of the product. DuckDB.
+-- Prices that listings were seen with, as they are kept as facts: told is one that differs from the
+-- one before, newest the last of its product; hashes are of 40 bits. DuckDB; $every: the others too.
 WITH prices AS (
     SELECT
         item_id AS subject,
@@ -13,10 +13,18 @@ WITH prices AS (
         ) AS value
     FROM curated.listings
     GROUP BY item_id, source, observed_at
+),
+marked AS (
+    SELECT
+        *,
+        value IS DISTINCT FROM lag(value) OVER history AS told,
+        lead(observed_at) OVER history IS NULL AS newest
+    FROM prices
+    WINDOW history AS (PARTITION BY subject ORDER BY observed_at)
 )
 SELECT
     *,
-    ('0x' || left(md5(subject || ' ' || value), 10))::BIGINT AS hash,
-    ('0x' || left(md5(subject), 10))::BIGINT AS subject_hash
-FROM prices
-ORDER BY subject, observed_at;
+    CASE WHEN told THEN ('0x' || left(md5(subject || ' ' || value), 10))::BIGINT END AS hash,
+    CASE WHEN newest THEN ('0x' || left(md5(subject), 10))::BIGINT END AS subject_hash
+FROM marked
+WHERE told OR newest OR $every;
