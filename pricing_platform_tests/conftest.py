@@ -1,4 +1,8 @@
-"""What all tests share: no configuration, one embedded Postgres, and one database a test."""
+"""What all tests share: no configuration, one embedded Postgres, and one database a test.
+
+Where tests run side by side, all that compute with models stay in one process, on one thread: two
+such processes, or two threads beside a busy neighbour, wait for each other most of the time.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,6 +19,27 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pricing_platform.settings import Settings
 from pricing_platform.stores.embedded_postgres import EmbeddedPostgres
 from pricing_platform.stores.postgres import Postgres
+
+
+WITH_MODELS = (
+    "integration/",
+    "unit/finetuning/",
+    "unit/pricing/",
+    "unit/retrieval/test_encoder.py",
+    "unit/retrieval/test_search_real_data.py",
+    "unit/evaluation/test_freshness_impact.py",
+    "unit/catalog/test_families_real_data.py",
+)
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        if path.startswith(WITH_MODELS):
+            item.add_marker(pytest.mark.xdist_group("models"))
 
 
 @pytest.fixture(scope="session", autouse=True)

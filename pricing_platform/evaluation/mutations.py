@@ -20,6 +20,7 @@ _NUMBER = re.compile(r"\d[\d,]*")
 _YEAR = re.compile(r"\b(1[89]|20)\d\d\b")
 _MONTH = re.compile(r"\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b", re.IGNORECASE)
 _NEW_NAME = "Meridian"
+_OF_AN_ATTRIBUTE = 4  # values to change, so that a frequent one does not crowd out the others
 
 
 @dataclass(frozen=True)
@@ -114,16 +115,15 @@ def _changed_values(
     wanted: int,
     rng: random.Random,
 ) -> list[Mutation]:
-    """Takes kinds and attributes in turn, so that a frequent one does not crowd out the others."""
+    """Some of each attribute, those first that most subjects have: titles, prices, dates."""
     by_attribute: dict[str, list[StatedFact]] = defaultdict(list)
     for fact in facts:
         if fact.document_id not in spared:
             by_attribute[fact.attribute].append(fact)
-    for found in by_attribute.values():
-        rng.shuffle(found)
+    frequent_first = sorted(by_attribute.items(), key=lambda found: (-len(found[1]), found[0]))
     queue: list[StatedFact] = []
-    while any(by_attribute.values()):
-        queue += [found.pop() for found in by_attribute.values() if found]
+    for _, found in frequent_first:
+        queue += rng.sample(found, min(_OF_AN_ATTRIBUTE, len(found)))
     pool: dict[str, list[str]] = defaultdict(list)
     for fact in facts:
         pool[fact.attribute].append(fact.value)
