@@ -20,7 +20,6 @@ from pricing_platform.settings import Settings
 from pricing_platform.stores.embedded_postgres import EmbeddedPostgres
 from pricing_platform.stores.postgres import Postgres
 
-
 WITH_MODELS = (
     "integration/",
     "unit/finetuning/",
