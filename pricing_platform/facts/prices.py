@@ -18,6 +18,7 @@ Here belongs what is recorded of listings; how, belongs to
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -26,7 +27,6 @@ from typing import Any
 import polars as pl
 from psycopg import sql
 
-from pricing_platform.errors import PlatformError
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.facts.observations import (
     CLOCK_TOLERANCE,
@@ -44,6 +44,7 @@ ATTRIBUTE = KIND = "price"
 CONNECTOR = "snapshot_folder"
 
 _BATCH = 20_000
+_log = logging.getLogger(__name__)
 _MANY = 5_000
 _ANALYZE = "ANALYZE knowledge.fact_series, knowledge.observations, knowledge.fact_versions"
 _SEEN = ["subject", "source", "observed_at", "value"]
@@ -74,14 +75,14 @@ def record_listing_prices(
     observed. What stands already is known by a sum over each source and time, so that a second
     call reads little and writes nothing.
 
-    Raises:
-        PlatformError: when a listing was observed in the future; nothing is recorded then.
+    What was observed in the future is told in the log and waits until its time has come.
     """
-    seen = _seen(warehouse, every=False)
+    until = datetime.now(UTC) + CLOCK_TOLERANCE
+    _tell_of_the_future(warehouse, until)
+    seen = _seen(warehouse, until, every=False)
     if seen.is_empty():
         return RecordSummary()
-    _refuse_the_future(seen)
-    news = _news(warehouse, postgres, seen)
+    news = _news(warehouse, postgres, seen, until)
     of_rules = (rules.cardinality_of(ATTRIBUTE), rules.time_to_live_of(KIND))
     summary = RecordSummary()
     for start in range(0, news.height, _BATCH):
@@ -109,12 +110,14 @@ def prices_moved(
     return postgres.frame(path.read_text(encoding="utf-8").rstrip().rstrip(";"), parameters)
 
 
-def _seen(warehouse: Warehouse, *, every: bool) -> pl.DataFrame:
+def _seen(warehouse: Warehouse, until: datetime, *, every: bool) -> pl.DataFrame:
     """What the listings tell; with ``every``, repetitions that are not the newest as well."""
-    return warehouse.frame(_text("listed_prices"), {"every": every})
+    return warehouse.frame(_text("listed_prices"), {"every": every, "until": until})
 
 
-def _news(warehouse: Warehouse, postgres: Postgres, seen: pl.DataFrame) -> pl.DataFrame:
+def _news(
+    warehouse: Warehouse, postgres: Postgres, seen: pl.DataFrame, until: datetime
+) -> pl.DataFrame:
     """The prices to record: those that differ from the one before and do not stand yet."""
     told = seen.filter("told")
     digests = told.group_by(_MOMENT).agg(
@@ -137,7 +140,7 @@ def _news(warehouse: Warehouse, postgres: Postgres, seen: pl.DataFrame) -> pl.Da
     if known.join(told, on=_SEEN, how="anti").is_empty():
         told = told.join(equal, on=_MOMENT, how="anti")
     else:
-        told = _told(_seen(warehouse, every=True).select(_SEEN), known)
+        told = _told(_seen(warehouse, until, every=True).select(_SEEN), known)
     return told.select(_SEEN).join(known, on=_SEEN, how="anti").sort("subject", "observed_at")
 
 
@@ -180,13 +183,19 @@ def _row(seen: tuple[Any, ...], cardinality: str, time_to_live: timedelta | None
     return (*names, observed_at, observed_at, [value], None, None, None)
 
 
-def _refuse_the_future(seen: pl.DataFrame) -> None:
-    newest = seen.row(seen["observed_at"].arg_max() or 0, named=True)
-    if newest["observed_at"] > datetime.now(UTC) + CLOCK_TOLERANCE:
-        raise PlatformError(
-            f"The listing {newest['subject']} of {newest['source']!r} was observed at"
-            f" {newest['observed_at'].isoformat()}, which is in the future.",
-            "Set the clock of this machine, the file's time or the date in its name right.",
+def _tell_of_the_future(warehouse: Warehouse, until: datetime) -> None:
+    late = warehouse.frame(
+        "SELECT source, count(*) AS rows, max(observed_at) AS newest FROM curated.listings"
+        " WHERE observed_at > $until GROUP BY source ORDER BY source",
+        {"until": until},
+    )
+    for source, rows, newest in late.iter_rows():
+        _log.warning(
+            "%s: %s prices were observed in the future, up to %s, and are not facts yet: look at"
+            " the clock of this machine, the file's time or the date in its name.",
+            source,
+            f"{rows:,}",
+            newest.isoformat(),
         )
 
 

@@ -23,11 +23,28 @@ from pricing_platform_tests.integration.built_home import BuiltHome, new_home
 
 KILLED_AFTER = (
     "raw_listings",
-    "listings",
+    "chunk_embeddings",
     "items",
+    "fact_observations",
     "item_embeddings",
     "classical_model",
     "predictions",
+)
+
+# When things were seen differs between two homes, and so do the numbers of series.
+KNOWLEDGE = (
+    "SELECT document_id, title, subject, content_hash FROM knowledge.documents ORDER BY 1",
+    "SELECT chunk_id, r.fingerprint, e.fingerprint AS embedded, e.model, e.embedding::text"
+    " FROM knowledge.chunks AS r FULL JOIN knowledge.chunk_embeddings AS e USING (chunk_id)"
+    " ORDER BY 1",
+    "SELECT lexeme, chunks FROM knowledge.lexemes ORDER BY 1",
+    "SELECT chunks, lexemes FROM knowledge.corpus",
+    "SELECT subject, attribute, kind, value, source FROM knowledge.current_facts ORDER BY 1, 2, 4",
+    "SELECT subject, attribute, value, source, valid::text, recorded::text FROM knowledge.fact_versions"
+    " JOIN knowledge.fact_series USING (series_id) WHERE connector = 'snapshot_folder'"
+    " ORDER BY 1, 2, 5, 6",
+    "SELECT subject, attribute, text, e.embedding::text FROM knowledge.fact_sentences"
+    " FULL JOIN knowledge.fact_embeddings AS e USING (fact_id) ORDER BY 1, 2, 3",
 )
 
 
@@ -89,8 +106,10 @@ def contents(settings: Settings) -> dict[str, object]:
             " ORDER BY item_id"
         )
         indexes = postgres.frame(
-            "SELECT indexname::text FROM pg_indexes WHERE schemaname = 'catalog' ORDER BY 1"
+            "SELECT indexname::text FROM pg_indexes"
+            " WHERE schemaname IN ('catalog', 'knowledge') ORDER BY 1"
         )
+        knowledge = [postgres.frame(query) for query in KNOWLEDGE]
     finally:
         postgres.close()
     checkpoints = {
@@ -105,6 +124,7 @@ def contents(settings: Settings) -> dict[str, object]:
         "metrics": metrics,
         "embeddings": embeddings,
         "indexes": indexes,
+        **{f"knowledge {number}": rows for number, rows in enumerate(knowledge)},
         "checkpoints": checkpoints,
     }
 

@@ -142,6 +142,9 @@ def test_every_shipped_query_has_an_answer(built_home: BuiltHome, path: Path) ->
     item_id = query_warehouse(
         built_home.settings, "SELECT item_id FROM curated.items ORDER BY item_id LIMIT 1", {}
     ).item()
+    first, last = query_warehouse(
+        built_home.settings, "SELECT min(observed_at), max(observed_at) FROM curated.listings", {}
+    ).row(0)
     text = path.read_text(encoding="utf-8")
     known = {
         "item_id": item_id,
@@ -151,6 +154,9 @@ def test_every_shipped_query_has_an_answer(built_home: BuiltHome, path: Path) ->
         "days": "3650",
         "date": "2100-01-01",
         "subject": "Kvist Acoustics",
+        "since": first,
+        "until": last,
+        "share": "0.001",
     }
     given = {n: v for n, v in known.items() if f"${n}" in text or f"%({n})s" in text}
     ask = query_postgres if path.name.endswith(".postgres.sql") else query_warehouse

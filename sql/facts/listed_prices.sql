@@ -1,5 +1,6 @@
 -- Prices that listings were seen with, as they are kept as facts: told is one that differs from the
--- one before, newest the last of its product; hashes are of 40 bits. DuckDB; $every: the others too.
+-- one before, newest the last of its product; hashes are of 40 bits. DuckDB; $every: the others too;
+-- $until: what was observed later is left out.
 WITH prices AS (
     SELECT
         item_id AS subject,
@@ -12,6 +13,7 @@ WITH prices AS (
             END
         ) AS value
     FROM curated.listings
+    WHERE observed_at <= $until
     GROUP BY item_id, source, observed_at
 ),
 marked AS (

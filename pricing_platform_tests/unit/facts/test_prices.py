@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from pricing_platform.catalog.curation import curate_listings
 from pricing_platform.catalog.ingestion import ingest_source
 from pricing_platform.catalog.sources import load_sources
-from pricing_platform.errors import PlatformError
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.facts.observations import Observation, RecordSummary, record
 from pricing_platform.facts.prices import prices_moved, record_listing_prices
@@ -191,11 +190,14 @@ def test_another_source_of_the_same_price_stays(postgres: Postgres, warehouse: W
     assert found == ("9.00 USD", _day(1))
 
 
-def test_a_listing_from_the_future_is_refused(postgres: Postgres, warehouse: Warehouse) -> None:
-    _put(warehouse, [("a", 0, 1.0), ("b", 365_000, 1.0)])
-    with pytest.raises(PlatformError, match="listing b of 'shop' was observed at 3023"):
-        record_listing_prices(warehouse, postgres, RULES)
-    assert _state(postgres) == []
+def test_a_price_from_the_future_waits_and_is_told(
+    postgres: Postgres, warehouse: Warehouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    _put(warehouse, [("a", 0, 1.0), ("a", 1, 1.0), ("a", 365_000, 2.0), ("b", 365_000, 1.0)])
+    record_listing_prices(warehouse, postgres, RULES)
+    assert "shop: 2 prices were observed in the future, up to 3023" in caplog.text
+    found = postgres.frame("SELECT subject, value, verified_at FROM knowledge.current_facts")
+    assert found.rows() == [("a", "1.00 USD", _day(1))]
 
 
 def test_prices_that_moved(postgres: Postgres, warehouse: Warehouse) -> None:
