@@ -1,18 +1,19 @@
-"""Facts that documents state: the documents that they come from are read again.
+"""Facts that documents state: the folders that they come from are read again.
 
-Each document is read once for all the facts that come from it. Where one has vanished, all folders
-are looked at, for it may have another name now. Reading and extracting belong to
-:mod:`pricing_platform.retrieval.documents` and :mod:`pricing_platform.facts.documents`.
+All folders are read together, once: only of a whole folder can it be said that too much of it is
+gone. Reading and extracting belong to :mod:`pricing_platform.retrieval.documents` and
+:mod:`pricing_platform.facts.documents`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from pricing_platform.facts.connectors.recording import held_values, recorded_answer
+from pricing_platform.errors import PlatformError
+from pricing_platform.facts.connectors.recording import Held, held_values, recorded_answer
 from pricing_platform.facts.documents import observe_documents
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.facts.refresh import Answer, DueSeries
@@ -22,8 +23,21 @@ from pricing_platform.stores.postgres import Postgres
 NAME = "document_folder"
 
 
+@dataclass(frozen=True)
+class _Looked:
+    """What held before and after; ``unread`` are documents that could not be read, and why."""
+
+    before: Held
+    after: Held
+    unread: Mapping[str, str]
+
+
 class DocumentFolderConnector:
-    """Reads the documents again that the due series come from, and records what they state now."""
+    """Reads the folders at the first series that it is asked for, and records what they state now.
+
+    So each refresh has one of its own. ``told`` are files that were refused or mended, with the
+    reason, as far as it has looked.
+    """
 
     name = NAME
 
@@ -34,29 +48,31 @@ class DocumentFolderConnector:
         rules: FactRules,
         deletion_share_limit: float,
     ) -> None:
+        self.told: tuple[tuple[str, str], ...] = ()
         self._postgres = postgres
         self._folders = folders
         self._rules = rules
         self._deletion_share_limit = deletion_share_limit
+        self._names = frozenset(folder.name for folder in folders)
+        self._looked: _Looked | PlatformError | None = None
 
     def ask(self, due: Sequence[DueSeries]) -> Iterator[Answer]:
         """One answer a series; one of which a document could not be read is a failure.
 
         Raises:
-            PlatformError: when too many documents are gone at once; nothing is changed then.
+            PlatformError: when too many documents are gone at once; nothing is changed then, and
+                whatever else is asked for fails for the same reason.
         """
         started = time.perf_counter()
-        documents = {source for series in due for source in self._documents(series)}
-        before = held_values(self._postgres, self.name)
-        unread = self._read_again(documents) if documents else {}
-        after = held_values(self._postgres, self.name)
+        documents = [self._documents(series) for series in due]
+        looked = self._look() if any(documents) else _Looked({}, {}, {})
         seconds = (time.perf_counter() - started) / len(due)
-        for series in due:
-            sources = self._documents(series)
-            answer = recorded_answer(
-                series, sources[0] if sources else self.name, before, after, seconds
-            )
-            failures = [f"{source} {unread[source]}." for source in sources if source in unread]
+        for series, sources in zip(due, documents, strict=True):
+            source = sources[0] if sources else self.name
+            answer = recorded_answer(series, source, looked.before, looked.after, seconds)
+            failures = [
+                f"{name} {looked.unread[name]}." for name in sources if name in looked.unread
+            ]
             if not sources:
                 failures = ["None of the configured folders holds a document that states it."]
             if failures:
@@ -64,35 +80,34 @@ class DocumentFolderConnector:
             yield answer
 
     def _documents(self, series: DueSeries) -> list[str]:
-        return [source for source in series.sources if self._folder(source) is not None]
+        return [source for source in series.sources if source.partition(":")[0] in self._names]
 
-    def _folder(self, document_id: str) -> DocumentFolder | None:
-        name = document_id.partition(":")[0]
-        return next((folder for folder in self._folders if folder.name == name), None)
+    def _look(self) -> _Looked:
+        if self._looked is None:
+            try:
+                self._looked = self._read_again()
+            except PlatformError as error:
+                self._looked = error
+        if isinstance(self._looked, PlatformError):
+            raise self._looked
+        return self._looked
 
-    def _read_again(self, documents: Collection[str]) -> dict[str, str]:
-        """Brings the documents and their facts up to date; why some of them could not be read."""
+    def _read_again(self) -> _Looked:
+        """Brings all documents and their facts up to date."""
         started = datetime.now(UTC)
-        wanted: list[str] | None = sorted(documents)
-        if any(not self._exists(document_id) for document_id in documents):
-            wanted = None
+        before = held_values(self._postgres, self.name)
         summary = reconcile_documents(
             self._postgres,
             self._folders,
             deletion_share_limit=self._deletion_share_limit,
             now=started,
-            paths=wanted,
         )
-        observe_documents(self._postgres, self._rules, document_ids=wanted)
+        self.told = tuple(summary.told)
+        observe_documents(self._postgres, self._rules)
         with self._postgres.connection(read_only=True) as connection:
             rows = connection.execute(
-                "SELECT document_id FROM knowledge.documents"
-                " WHERE document_id = ANY(%s) AND verified_at < %s",
-                [sorted(documents), started],
+                "SELECT document_id FROM knowledge.documents WHERE verified_at < %s", [started]
             ).fetchall()
-        told = dict(summary.told)
-        return {row[0]: told.get(row[0], "could not be read") for row in rows}
-
-    def _exists(self, document_id: str) -> bool:
-        folder = self._folder(document_id)
-        return folder is not None and (folder.root / document_id.partition(":")[2]).exists()
+        reasons = dict(summary.told)
+        unread = {row[0]: reasons.get(row[0], "could not be read") for row in rows}
+        return _Looked(before, held_values(self._postgres, self.name), unread)

@@ -84,22 +84,28 @@ def test_only_what_the_documents_state_otherwise_has_changed(
     assert {"Ann 3", "Zoë Lee"} == set(history["value"])
 
 
-def test_only_the_documents_of_what_is_due_are_read_and_each_once(
+def test_all_folders_are_read_once_however_many_batches_ask(
     postgres: Postgres, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read: list[Any] = []
-    original = reconcile_documents
-
-    def reading(*arguments: Any, **options: Any) -> Any:
-        read.append(options["paths"])
-        return original(*arguments, **options)
-
-    monkeypatch.setattr(document_folder, "reconcile_documents", reading)
+    read = count_readings(monkeypatch)
     write(root, "Company 1", ceo="Bob")
     write(root, "Company 2", ceo="Bob")
-    assert outcomes(run(postgres, root, subjects=["company 1"])) == {"changed": 1, "confirmed": 1}
-    assert read == [["companies:Company 1.md"]]
-    assert ceos(postgres)["company 2"] == "Ann 2"
+    summary = run(postgres, root, everything=True, batch=1)
+    assert outcomes(summary) == {"changed": 2, "confirmed": 10}
+    assert len(read) == 1
+    assert ceos(postgres)["company 2"] == "Bob"
+
+
+def count_readings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Grows by one with each reading of the folders."""
+    read: list[Any] = []
+
+    def reading(*arguments: Any, **options: Any) -> Any:
+        read.append(options)
+        return reconcile_documents(*arguments, **options)
+
+    monkeypatch.setattr(document_folder, "reconcile_documents", reading)
+    return read
 
 
 def test_what_a_document_no_longer_states_is_absent(postgres: Postgres, root: Path) -> None:
@@ -134,6 +140,32 @@ def test_a_folder_that_vanished_retires_nothing(postgres: Postgres, root: Path) 
     assert outcomes(run(postgres, root)) == {"failed": 12}
     assert "6 of the 6 documents of companies" in last_failures(postgres)["company 0"]
     assert ceos(postgres) == before
+
+
+def test_batches_do_not_defeat_the_limit_of_what_may_be_lost(
+    postgres: Postgres, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6, 40):
+        write(root, f"Company {number}", ceo=f"Ann {number}")
+    reconcile_documents(postgres, folders(root), deletion_share_limit=1.0)
+    observe_documents(postgres, RULES)
+    before = ceos(postgres)
+    assert len(before) == 40
+    for file in root.iterdir():
+        file.write_text("")
+    read = count_readings(monkeypatch)
+    assert outcomes(run(postgres, root, 0.2, everything=True, batch=5)) == {"failed": 80}
+    assert ceos(postgres) == before
+    assert len(read) == 1
+    assert all("40 of the 40 documents" in why for why in last_failures(postgres).values())
+
+
+def test_files_that_were_refused_are_told(postgres: Postgres, root: Path) -> None:
+    (root / "Company 1.md").write_bytes(b"\x00\x01\x02" * 1000)
+    connector = DocumentFolderConnector(postgres, folders(root), RULES, 0.5)
+    assert connector.told == ()
+    refresh(postgres, {connector.name: connector}, RULES, everything=True, batch=3)
+    assert [document for document, _ in connector.told] == ["companies:Company 1.md"]
 
 
 def test_a_folder_that_is_no_longer_configured_is_told(postgres: Postgres, root: Path) -> None:
