@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pricing_platform.facts.keyed_facts import VALUE_LIMIT, keyed_facts
 from pricing_platform.facts.text_structure import LINE_LIMIT, Found, Statement, Text
 from pricing_platform.facts.told_facts import told_facts
-from pricing_platform.retrieval.documents import Document
+from pricing_platform.retrieval.documents import NAME_LIMIT, Document
 
-EXTRACTION_VERSION = "1"
+EXTRACTION_VERSION = "2"
 """Raised when the same documents would give other facts."""
 
 __all__ = ["EXTRACTION_VERSION", "LINE_LIMIT", "VALUE_LIMIT", "Statement", "extract"]
@@ -28,7 +28,7 @@ def extract(document: Document) -> list[Statement]:
     sentences such as "Y was founded by X in 2015". Keyed facts are about the document's subject,
     sentences about whom they name. A key that is a date or a tier says nothing alone and is put
     behind its heading: ``compensation history 2020``, ``pricing basic tier``. Values of more than
-    200 characters and lines of more than 10,000 are passed over.
+    200 characters, names of more than 300 and lines of more than 10,000 are passed over.
 
     Of several statements of one attribute of one subject the first wins. Office-holders are the
     exception: who holds an office wins over who was appointed to it, of those the one appointed
@@ -45,7 +45,9 @@ def _decided(found: list[Found]) -> Iterator[Statement]:
     """One statement for each attribute of each subject."""
     by_series: dict[tuple[str, str], list[Found]] = {}
     for at in found:
-        by_series.setdefault((at.statement.subject, at.statement.attribute), []).append(at)
+        series = (at.statement.subject, at.statement.attribute)
+        if max(map(len, series)) <= NAME_LIMIT:
+            by_series.setdefault(series, []).append(at)
     for same in by_series.values():
         resigned = {at.resigned.casefold() for at in same if at.resigned}
         holding = [

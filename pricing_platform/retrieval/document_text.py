@@ -18,6 +18,9 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufffd]")
 _CONTROL_SHARE = 0.02  # a text has next to none of them, compressed data one in ten
 _UNDECODED = re.compile(r"[\udc80-\udcff]+")
 _FRONT_MATTER_CHARACTERS = 65_536
+NAME_LIMIT = 300
+"""Characters of a title or a subject: what is longer is a text, and no index holds it."""
+
 _HEADING_CHARACTERS = 10_000  # where the headings that begin a document are looked for
 _NOT_SHOWN = ["script", "style", "template", "noscript", "head"]
 _QUOTED = "#%&@"  # punctuation that belongs to a name: "C#"
@@ -79,6 +82,11 @@ def normalise_subject(text: str) -> str:
         if found == text:
             return found
         text = found
+
+
+def shortened(text: str) -> str:
+    """As much of a name as may be kept."""
+    return text[:NAME_LIMIT].rstrip()
 
 
 def one_line(text: str) -> str:

@@ -23,16 +23,19 @@ from psycopg import sql
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.retrieval.document_text import (
+    NAME_LIMIT,
     DocumentText,
     Heading,
     NotText,
     normalise_subject,
     read_text,
+    shortened,
 )
 from pricing_platform.retrieval.reconciliation import copy_rows, hold
 from pricing_platform.stores.postgres import Postgres
 
 __all__ = [
+    "NAME_LIMIT",
     "Document",
     "DocumentFolder",
     "DocumentsSummary",
@@ -40,7 +43,7 @@ __all__ = [
     "reconcile_documents",
 ]
 
-DOCUMENTS_VERSION = "1"
+DOCUMENTS_VERSION = "2"
 """Raised when the same files would give other documents."""
 
 _HTML = (".html", ".htm")
@@ -70,7 +73,8 @@ class Document:
 
     ``document_id`` is the source and the path; ``kind`` the folder that the file lies in (the
     source at the top), or what the front matter says; ``content`` Markdown without front matter;
-    ``content_hash`` the sha256 of the file.
+    ``content_hash`` the sha256 of the file. Title and subject have at most ``NAME_LIMIT``
+    characters.
     """
 
     document_id: str
@@ -381,13 +385,14 @@ def _document(
     title = metadata.get("title") or _heading(read, shared, documents)
     title = title or metadata.get("page_title") or place.stem
     subject = normalise_subject(metadata.get("subject") or title)
+    subject = subject or normalise_subject(place.stem) or read.path
     return Document(
         document_id=_id(folder, read.path),
         source=folder.name,
         path=read.path,
         kind=metadata.get("kind") or place.parent.name or folder.name,
-        title=title,
-        subject=subject or normalise_subject(place.stem) or read.path,
+        title=shortened(title),
+        subject=normalise_subject(shortened(subject)) or shortened(subject),
         content=read.text.content,
         content_hash=read.content_hash,
     )

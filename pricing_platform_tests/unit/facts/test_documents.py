@@ -269,3 +269,18 @@ def test_other_sources_are_left_alone(documents: Documents) -> None:
     documents.follow(a="# Ironvale\n\nPots.\n")
     assert documents.current("ceo") == ["Eva Fry"]
     assert [source for source, _, values in documents.observed() if not values] == ["a.md"]
+
+
+def test_a_name_of_any_length_keeps_no_facts_away(documents: Documents) -> None:
+    heading = "".join(chr(0x4E00 + number * 7919 % 20_000) for number in range(9_900))
+    documents.follow(
+        a=IRONVALE,
+        b=f"# {heading}\n\n**CEO:** Cleo Das\n",
+        c=f"# Third\n\nPots.\n\n## {heading}\n\n- **2020:** 7\n",
+    )
+    assert documents.current("ceo") == ["Anna Berg"]
+    assert documents.current("ceo", heading[:300]) == ["Cleo Das"]
+    frame = documents.postgres.frame("SELECT title, subject FROM knowledge.documents")
+    assert frame.filter(frame["title"].str.starts_with(heading[:9])).rows() == [
+        (heading[:300], heading[:300])
+    ]
