@@ -46,6 +46,7 @@ _FIRST_DELAY = timedelta(minutes=1)  # after one failure; doubled by each more
 _LONGEST_DELAY = timedelta(hours=6)
 _LONGEST_RETRY_AFTER = timedelta(days=1)
 _REASON_LIMIT = 500  # characters
+_ANSWER_LIMIT = 2_000  # characters that the values of an answer may have together
 _log = logging.getLogger(__name__)
 
 
@@ -390,13 +391,19 @@ def _record(
     try:
         with postgres.connection() as connection:
             return _record_in(connection, rules, claim, answers)
-    except PlatformError as error:
+    except (PlatformError, psycopg.DataError, psycopg.errors.ProgramLimitExceeded) as error:
         if len(answers) > 1:
             return [o for answer in answers for o in _record(postgres, rules, claim, [answer])]
         if answers[0].failure is not None:
             raise
-        failed = replace(answers[0], failure=str(error))
+        failed = replace(answers[0], failure=_refusal(error))
         return _record(postgres, rules, claim, [failed])
+
+
+def _refusal(error: PlatformError | psycopg.Error) -> str:
+    if isinstance(error, PlatformError):
+        return str(error)
+    return f"The store can't keep what it states: {error.diag.message_primary}."
 
 
 def _record_in(
@@ -465,6 +472,11 @@ def _checked(claimed: _Claimed, answer: Answer) -> _Check:
         failure = f"{answer.source} says that nothing has changed, and never said anything."
     if failure is None and values and len(values) > 1 and claimed.cardinality == "single":
         failure = f"{answer.source} states {len(values):,} values of what has one at a time."
+    if failure is None and (length := sum(map(len, values or ()))) > _ANSWER_LIMIT:
+        failure = (
+            f"The {len(values or ()):,} values that {answer.source} states have {length:,}"
+            f" characters together, and {_ANSWER_LIMIT:,} are allowed."
+        )
     if failure is not None:
         return _Check(due.connector, answer, "failed", _one_line(failure))
     valid_from = answer.valid_from

@@ -337,6 +337,37 @@ def test_an_answer_that_can_not_be_recorded_fails_alone(
     assert len(failures[1]) <= 500
 
 
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ([f"{n:02d}" + "x" * 398 for n in range(12)], "4,800 characters together, and 2,000"),
+        # Few characters, but more bytes than an entry of an index may have.
+        (
+            [
+                "".join(map(chr, range(0x20000 + n, 0x20000 + n + 490)))
+                for n in (0, 500, 1000, 1500)
+            ],
+            "The store can't keep what it states: index row",
+        ),
+    ],
+)
+def test_an_answer_that_is_too_large_for_the_store_fails_alone(
+    postgres: Postgres, server: FactServer, values: list[str], reason: str
+) -> None:
+    server.facts |= {"s1": "a", "s2": values, "s3": ["b", "c"]}
+    declared = facts(server, ["s1", "s2", "s3"], attribute="colours", kind="specification")
+    rules = FactRules(multi=frozenset({"colours"}))
+    ensure_series(postgres, [declared], rules)
+    connector = HttpConnector(declared)
+    summary = refresh(postgres, {connector.name: connector}, rules)
+    assert counts(summary) == {"checked": 3, "changed": 2, "failed": 1}
+    rows = postgres.frame(SERIES)
+    assert rows["failures"].to_list() == [0, 1, 0]
+    assert reason in rows["last_failure"][1]
+    assert rows["later"].all()
+    assert one(postgres, "SELECT count(*) FROM knowledge.checks WHERE outcome = 'failed'") == 1
+
+
 def test_an_unchanged_answer_confirms_what_was_said_with_its_time(postgres: Postgres) -> None:
     declare(postgres, ["acme"])
     since = datetime(2020, 1, 1, tzinfo=UTC)
