@@ -17,7 +17,7 @@ import psycopg
 from pricing_platform.facts.extraction import extract
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.facts.observations import Observation, RecordSummary, record_in
-from pricing_platform.retrieval.documents import Document
+from pricing_platform.retrieval.documents import Document, hold_documents
 from pricing_platform.stores.postgres import Postgres
 
 CONNECTOR = "document_folder"
@@ -37,7 +37,8 @@ def observe_documents(
     Observed at is when the document was last verified. What a document stated before and does not
     any more gets an observation without values then; what a vanished one stated gets one now. What
     holds since a date that the text names replaces all that the document said of later times.
-    Documents that were not verified again since the last call change nothing.
+    Documents that were not verified again since the last call change nothing. A chunk is named only
+    where it holds what its document says there now.
 
     Args:
         postgres: where ``knowledge.documents`` is; its chunks are named if they are there.
@@ -46,6 +47,8 @@ def observe_documents(
     """
     ids = None if document_ids is None else list(document_ids)
     with postgres.connection() as connection:
+        # What is stated, and what was said, has to be of one state of the documents.
+        hold_documents(connection)
         now = _now(connection)
         documents = _documents(connection, ids)
         chunks = _chunks(connection, ids)
@@ -73,11 +76,15 @@ class _Chunks:
     ids: list[str]
     starts: list[int]
     ends: list[int]
+    texts: list[str]
 
-    def at(self, character: int) -> str | None:
-        """The chunk in which the character stands."""
+    def at(self, character: int, content: str) -> str | None:
+        """The chunk in which the character stands, unless it is of another content."""
         place = bisect_right(self.starts, character) - 1
-        return self.ids[place] if place >= 0 and character < self.ends[place] else None
+        if place < 0 or character >= self.ends[place]:
+            return None
+        now = content[self.starts[place] : self.ends[place]]
+        return self.ids[place] if self.texts[place] == now else None
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,9 @@ def _stated(
                 verified_at,
                 valid_from=statement.valid_from,
                 connector=CONNECTOR,
-                chunk_id=chunks.at(statement.start_character) if chunks else None,
+                chunk_id=(
+                    chunks.at(statement.start_character, document.content) if chunks else None
+                ),
                 start_character=statement.start_character,
                 end_character=statement.end_character,
             )
@@ -146,7 +155,8 @@ ORDER BY document_id
 _CHUNKS = """
 SELECT
     document_id, array_agg(chunk_id ORDER BY ordinal),
-    array_agg(start_character ORDER BY ordinal), array_agg(end_character ORDER BY ordinal)
+    array_agg(start_character ORDER BY ordinal), array_agg(end_character ORDER BY ordinal),
+    array_agg(text ORDER BY ordinal)
 FROM knowledge.chunks
 WHERE %(ids)s::text[] IS NULL OR document_id = ANY(%(ids)s)
 GROUP BY document_id
@@ -175,7 +185,7 @@ ORDER BY o.series_id, o.source, o.valid_from, o.observed_at DESC, o.stated DESC
 
 
 def _now(connection: _Connection) -> datetime:
-    row = connection.execute("SELECT now()").fetchone()
+    row = connection.execute("SELECT clock_timestamp()").fetchone()
     assert row is not None  # noqa: S101
     now: datetime = row[0]
     return now

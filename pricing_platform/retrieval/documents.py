@@ -39,6 +39,7 @@ __all__ = [
     "Document",
     "DocumentFolder",
     "DocumentsSummary",
+    "hold_documents",
     "normalise_subject",
     "reconcile_documents",
 ]
@@ -51,6 +52,7 @@ _SUFFIXES = (".md", ".markdown", ".txt", *_HTML)
 _LARGEST_BYTES = 32 << 20
 _FEW = 5  # of fewer documents, one may always go as long as others stay
 _EMBEDDINGS = "knowledge.chunk_embeddings"
+_CLOCKS_DIFFER = "5 minutes"
 
 
 class DocumentFolder(pydantic.BaseModel):
@@ -112,7 +114,8 @@ def reconcile_documents(
     """Makes ``knowledge.documents`` what the files say, in one transaction.
 
     What vanished or holds no text any more is deleted; what can't be read stays as it was. Times
-    never go backwards: a changed document is seen after what it replaces, whatever the clock says.
+    never go backwards: a changed document is seen after what it replaces, whatever the clock says,
+    unless that lies so far in the future that the clock was wrong then: it is brought back to now.
 
     Of each source, no larger share than the limit may be lost at once: deleted without coming back
     under another name, or shortened to less than a tenth where there are five documents or more.
@@ -128,7 +131,7 @@ def reconcile_documents(
     with postgres.connection() as connection:
         # Before the files are read, so that what was read first is written first; and so that no
         # document goes while its chunks are made.
-        hold(connection, _EMBEDDINGS)
+        hold_documents(connection)
         seen_at = now or datetime.now(UTC)
         found = _read_folders(folders, None if paths is None else frozenset(paths))
         _stage(connection, found, None if paths is None else list(paths))
@@ -138,6 +141,7 @@ def reconcile_documents(
             "DELETE FROM knowledge.documents AS d USING gone AS g"
             " WHERE d.document_id = g.document_id"
         ).rowcount
+        connection.execute(_SET_RIGHT, {"now": seen_at, "paths": paths and list(paths)})
         updated = connection.execute(_UPDATE, {"now": seen_at}).rowcount
         connection.execute(_VERIFY, {"now": seen_at})
         inserted = connection.execute(_INSERT, {"now": seen_at}).rowcount
@@ -146,6 +150,19 @@ def reconcile_documents(
     return DocumentsSummary(inserted, updated, unchanged, deleted, sorted(told))
 
 
+def hold_documents(connection: psycopg.Connection[Any]) -> None:
+    """Until the end of the transaction documents and their chunks change by it alone."""
+    hold(connection, _EMBEDDINGS)
+
+
+# To just before now: what is seen now is verified after that, and what can't be read is not.
+_SET_RIGHT = f"""
+UPDATE knowledge.documents SET
+    observed_at = least(observed_at, %(now)s - interval '1 microsecond'),
+    verified_at = %(now)s - interval '1 microsecond'
+WHERE verified_at > greatest(%(now)s, clock_timestamp()) + interval '{_CLOCKS_DIFFER}'
+    AND (%(paths)s::text[] IS NULL OR document_id = ANY(%(paths)s))
+"""
 _UPDATE = """
 UPDATE knowledge.documents AS d SET
     kind = s.kind, title = s.title, subject = s.subject, content = s.content,

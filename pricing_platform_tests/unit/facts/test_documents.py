@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pricing_platform.errors import PlatformError
 from pricing_platform.facts.documents import observe_documents
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.facts.observations import RecordSummary
@@ -37,6 +41,12 @@ class Documents:
         self.day += 1
         folder = DocumentFolder(name="docs", path=(str(self.root),), root=self.root)
         reconcile_documents(self.postgres, [folder], deletion_share_limit=1, now=self.time())
+
+    def read_at(self, now: datetime, **contents: str | None) -> None:
+        """Writes files and reads the folder at a time of any clock."""
+        self.write(**contents)
+        folder = DocumentFolder(name="docs", path=(str(self.root),), root=self.root)
+        reconcile_documents(self.postgres, [folder], deletion_share_limit=1, now=now)
 
     def follow(self, **contents: str | None) -> RecordSummary:
         """Writes files, reads the folder a day later and observes it."""
@@ -104,11 +114,11 @@ def test_the_place_is_kept_with_the_chunk_that_holds_it(documents: Documents) ->
     documents.write(a=IRONVALE)
     documents.read()
     with documents.postgres.connection() as connection:
-        for ordinal, (start, end) in enumerate([(0, 12), (12, 35), (35, len(IRONVALE))]):
+        for ordinal, (start, end) in enumerate([(0, 12), (12, 35), (35, len(IRONVALE) - 1)]):
             connection.execute(
                 "INSERT INTO knowledge.chunks VALUES"
-                " (%s, 'docs:a.md', 'docs', 'docs', 'ironvale', %s, '', %s, %s, '', '', '')",
-                [f"docs:a.md#{ordinal}", ordinal, start, end],
+                " (%s, 'docs:a.md', 'docs', 'docs', 'ironvale', %s, '', %s, %s, %s, '', '')",
+                [f"docs:a.md#{ordinal}", ordinal, start, end, IRONVALE[start:end]],
             )
     documents.observe()
     rows = documents.postgres.frame(
@@ -118,6 +128,13 @@ def test_the_place_is_kept_with_the_chunk_that_holds_it(documents: Documents) ->
         ("docs:a.md#1", "Anna Berg"),
         ("docs:a.md#2", "Oslo"),
     ]
+    changed = IRONVALE.replace("Anna Berg", "Ben Ode")
+    documents.follow(a=changed)
+    (row,) = documents.postgres.frame(
+        "SELECT chunk_id, start_character, end_character FROM knowledge.observations"
+        " WHERE stated = '{Ben Ode}'"
+    ).rows()
+    assert (row[0], changed[row[1] : row[2]]) == (None, "Ben Ode")
 
 
 def test_twice_is_as_once_and_verified_again_is_observed_again(documents: Documents) -> None:
@@ -284,3 +301,48 @@ def test_a_name_of_any_length_keeps_no_facts_away(documents: Documents) -> None:
     assert frame.filter(frame["title"].str.starts_with(heading[:9])).rows() == [
         (heading[:300], heading[:300])
     ]
+
+
+def test_a_document_that_is_read_while_another_observes_is_not_gone(
+    documents: Documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pricing_platform.facts import documents as module
+
+    documents.follow(b="# Other\n\n**CEO:** Cleo Das\n")
+    other = threading.Thread(target=documents.follow, kwargs={"a": IRONVALE})
+    read = module._documents
+
+    def read_then_wait(*arguments: Any) -> Any:
+        found = read(*arguments)
+        if threading.current_thread() is not other:
+            other.start()
+            while other.is_alive() and not _waits(documents.postgres):
+                time.sleep(0.01)
+        return found
+
+    monkeypatch.setattr(module, "_documents", read_then_wait)
+    documents.observe()
+    other.join()
+    assert documents.current("ceo") == ["Anna Berg"]
+    assert all(values for _, _, values in documents.observed())
+
+
+def _waits(postgres: Postgres) -> bool:
+    return not postgres.frame("SELECT 1 FROM pg_locks WHERE NOT granted").is_empty()
+
+
+def test_a_clock_that_was_ahead_stops_no_facts(documents: Documents) -> None:
+    began = datetime.now(UTC)
+    documents.follow(b="# Other\n\n**CEO:** Cleo Das\n")
+    documents.read_at(began + timedelta(days=365), a=IRONVALE)
+    with pytest.raises(PlatformError, match="future"):
+        documents.observe()
+    documents.read_at(began)
+    documents.observe()
+    assert documents.current("ceo") == ["Anna Berg"]
+    documents.read_at(
+        datetime.now(UTC), a=IRONVALE.replace("Anna Berg", "Ben Ode"), b="# Other\n\nNothing.\n"
+    )
+    documents.observe()
+    assert documents.current("ceo") == ["Ben Ode"]
+    assert documents.current("ceo", "other") == []

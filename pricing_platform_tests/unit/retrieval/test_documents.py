@@ -93,6 +93,30 @@ def test_times_never_go_backwards(postgres: Postgres, tmp_path: Path) -> None:
     assert times["notes/a.md"] == (just_after, just_after)
 
 
+def test_times_ahead_of_the_clock_are_brought_back(postgres: Postgres, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "wiki")
+    write(folder.root, SIX)
+    clock = datetime.now(UTC)
+    ahead = clock + timedelta(days=365)
+    run(postgres, folder, now=ahead)
+    write(folder.root, {"notes/a.md": "# a\n\nNew.", "notes/c.md": b"\0" * 9})
+    reconcile_documents(
+        postgres, [folder], deletion_share_limit=0.2, now=clock, paths=["wiki:notes/a.md"]
+    )
+    times = {str(row[2]): row[8:] for row in state(postgres)}
+    assert times["notes/a.md"] == (clock, clock)
+    assert times["notes/b.md"] == (ahead, ahead)
+    run(postgres, folder, now=clock)
+    times = {str(row[2]): row[8:] for row in state(postgres)}
+    just_before = clock - timedelta(microseconds=1)
+    assert times["notes/b.md"] == (just_before, clock)
+    assert times["notes/c.md"] == (just_before, just_before)
+    soon = clock + timedelta(minutes=1)
+    run(postgres, folder, now=soon)
+    run(postgres, folder, now=clock)
+    assert field(postgres, "verified_at", "wiki:notes/b.md") == soon
+
+
 def test_losing_too_many_is_refused_and_changes_nothing(postgres: Postgres, tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "wiki")
     write(folder.root, SIX)
