@@ -46,6 +46,8 @@ _FIRST_DELAY = timedelta(minutes=1)  # after one failure; doubled by each more
 _LONGEST_DELAY = timedelta(hours=6)
 _LONGEST_RETRY_AFTER = timedelta(days=1)
 _REASON_LIMIT = 500  # characters
+_ABSENCES = timedelta(hours=24)  # over which a connector's absences are counted together
+_FEW_ABSENCES = 5  # that no connector is suspected for
 _ANSWER_LIMIT = 2_000  # characters that the values of an answer may have together
 _log = logging.getLogger(__name__)
 
@@ -168,13 +170,16 @@ def refresh(
     kinds: Collection[str] = (),
     subjects: Collection[str] = (),
     everything: bool = False,
+    deletion_share_limit: float = 0.2,
     batch: int = _BATCH,
     progress: Progress = silent,
 ) -> RefreshSummary:
     """Checks the series that were due when it began, each once, and records what was answered.
 
     With ``kinds`` and ``subjects`` (those of both, where both are given), or ``everything``, series
-    are checked that are not due, too. What other refreshers have claimed is left to them. Whatever
+    are checked that are not due, too. No larger share of a connector's series than the limit, and
+    not more than five where that is more, lose their value to absent answers within a day: those
+    beyond it are failures. What other refreshers have claimed is left to them. Whatever
     ends this early, Ctrl-C too, gives back what it has claimed and not recorded.
 
     Raises:
@@ -193,9 +198,10 @@ def refresh(
         total = _count(connection, wanted)
     outcomes: Counter[tuple[str, Outcome]] = Counter()
     while claim := _claim(postgres, wanted, batch):
+        recorder = _Recorder(postgres, rules, claim, deletion_share_limit)
         try:
             for answers in _portions(connectors, claim):
-                outcomes.update(_record(postgres, rules, claim, answers))
+                outcomes.update(recorder.record(answers))
                 done = outcomes.total()
                 progress("Asking again", done, max(done, total))
         finally:
@@ -382,61 +388,62 @@ def _answers(
         yield Answer(series.series_id, source, None, now, failure=failure, seconds=seconds)
 
 
-def _record(
-    postgres: Postgres, rules: FactRules, claim: _Claim, answers: Sequence[Answer]
-) -> list[tuple[str, Outcome]]:
-    """Records what is valid of the answers whose series are still ours; the connector and outcome
-    of each of them.
-    """
-    try:
-        with postgres.connection() as connection:
-            return _record_in(connection, rules, claim, answers)
-    except (PlatformError, psycopg.DataError, psycopg.errors.ProgramLimitExceeded) as error:
-        if len(answers) > 1:
-            return [o for answer in answers for o in _record(postgres, rules, claim, [answer])]
-        if answers[0].failure is not None:
-            raise
-        failed = replace(answers[0], failure=_refusal(error))
-        return _record(postgres, rules, claim, [failed])
+@dataclass(frozen=True)
+class _Recorder:
+    """Records the answers of one claim."""
+
+    postgres: Postgres
+    rules: FactRules
+    claim: _Claim
+    deletion_share_limit: float
+
+    def record(self, answers: Sequence[Answer]) -> list[tuple[str, Outcome]]:
+        """Records what is valid of the answers whose series are still ours; the connector and
+        outcome of each of them.
+        """
+        try:
+            with self.postgres.connection() as connection:
+                return self._record_in(connection, answers)
+        except (PlatformError, psycopg.DataError, psycopg.errors.ProgramLimitExceeded) as error:
+            if len(answers) > 1:
+                return [outcome for answer in answers for outcome in self.record([answer])]
+            if answers[0].failure is not None:
+                raise
+            return self.record([replace(answers[0], failure=_refusal(error))])
+
+    def _record_in(
+        self, connection: psycopg.Connection[Any], answers: Sequence[Answer]
+    ) -> list[tuple[str, Outcome]]:
+        held = _lock(connection, self.claim, [answer.series_id for answer in answers])
+        ours = _in_order(connection, [a for a in answers if a.series_id in held])
+        checks = [_checked(self.claim.series[answer.series_id], answer) for answer in ours]
+        checks = _within_limit(connection, checks, self.deletion_share_limit)
+        observations = [c.observation for c in checks if c.observation is not None]
+        record_in(connection, observations, self.rules)
+        _reschedule(connection, checks)
+        _keep_validators(connection, checks)
+        connection.cursor().executemany(
+            "INSERT INTO knowledge.checks (series_id, connector, source, outcome, detail, seconds)"
+            " VALUES (%s, %s, %s, %s, %s, %s)",
+            [
+                (
+                    c.answer.series_id,
+                    c.connector,
+                    c.answer.source,
+                    c.outcome,
+                    c.reason,
+                    c.answer.seconds,
+                )
+                for c in checks
+            ],
+        )
+        return [(c.connector, c.outcome) for c in checks]
 
 
 def _refusal(error: PlatformError | psycopg.Error) -> str:
     if isinstance(error, PlatformError):
         return str(error)
     return f"The store can't keep what it states: {error.diag.message_primary}."
-
-
-def _record_in(
-    connection: psycopg.Connection[Any],
-    rules: FactRules,
-    claim: _Claim,
-    answers: Sequence[Answer],
-) -> list[tuple[str, Outcome]]:
-    held = _lock(connection, claim, [answer.series_id for answer in answers])
-    checks = [
-        _checked(claim.series[answer.series_id], answer)
-        for answer in answers
-        if answer.series_id in held
-    ]
-    record_in(connection, [c.observation for c in checks if c.observation is not None], rules)
-    _reschedule(connection, checks)
-    _keep_validators(connection, checks)
-    connection.cursor().executemany(
-        "INSERT INTO knowledge.checks (series_id, connector, source, outcome, detail, seconds)"
-        " VALUES (%s, %s, %s, %s, %s, %s)",
-        [
-            (
-                c.answer.series_id,
-                c.connector,
-                c.answer.source,
-                c.outcome,
-                c.reason,
-                c.answer.seconds,
-            )
-            for c in checks
-        ],
-    )
-    return [(c.connector, c.outcome) for c in checks]
 
 
 def _lock(
@@ -451,6 +458,26 @@ def _lock(
     return frozenset(row[0] for row in rows)
 
 
+def _in_order(connection: psycopg.Connection[Any], answers: Sequence[Answer]) -> list[Answer]:
+    """The answers, each observed after what its source said before: clocks may go backwards."""
+    rows = connection.execute(
+        "SELECT series_id, source, max(observed_at) + interval '1 microsecond'"
+        " FROM knowledge.observations WHERE series_id = ANY(%s) GROUP BY series_id, source",
+        [[answer.series_id for answer in answers]],
+    ).fetchall()
+    earliest: dict[tuple[int, str], datetime] = {
+        (series_id, source): time for series_id, source, time in rows
+    }
+
+    def later(answer: Answer) -> datetime:
+        if answer.observed_at.tzinfo is None:  # refused when it is recorded
+            return answer.observed_at
+        first = earliest.get((answer.series_id, answer.source), answer.observed_at)
+        return max(answer.observed_at, first)
+
+    return [replace(answer, observed_at=later(answer)) for answer in answers]
+
+
 @dataclass(frozen=True)
 class _Check:
     connector: str
@@ -458,6 +485,8 @@ class _Check:
     outcome: Outcome
     reason: str | None = None
     observation: Observation | None = None
+    retires: bool = False
+    """Whether the source says no longer what it said last."""
 
 
 def _checked(claimed: _Claimed, answer: Answer) -> _Check:
@@ -498,7 +527,60 @@ def _checked(claimed: _Claimed, answer: Answer) -> _Check:
         outcome = "absent"
     elif said is not None and values == said[0]:
         outcome = "confirmed"
-    return _Check(due.connector, answer, outcome, observation=observation)
+    retires = not values and said is not None and bool(said[0])
+    return _Check(due.connector, answer, outcome, observation=observation, retires=retires)
+
+
+def _within_limit(
+    connection: psycopg.Connection[Any], checks: Sequence[_Check], limit: float
+) -> list[_Check]:
+    """The checks; those by which too much of a connector would be absent at once are failures."""
+    counted: dict[str, tuple[int, int]] = {}
+    within = []
+    for check in checks:
+        if check.observation is None or not check.retires:
+            within.append(check)
+            continue
+        name = check.connector
+        if name not in counted:
+            counted[name] = _absences(connection, name)
+        absent, total = counted[name][0] + 1, max(counted[name][1], 1)
+        if absent > _FEW_ABSENCES and absent > limit * total:
+            reason = (
+                f"{name} says that {absent:,} of its {total:,} series ({absent / total:.0%}) are"
+                f" gone within a day, and at most {limit:.0%} may be lost at once; it stays as it"
+                " was. If they are to go, run once with a higher PRICING_DELETION_SHARE_LIMIT."
+            )
+            within.append(_Check(name, check.answer, "failed", reason))
+        else:
+            counted[name] = absent, total
+            within.append(check)
+    return within
+
+
+def _absences(connection: psycopg.Connection[Any], connector: str) -> tuple[int, int]:
+    """How many series of the connector lost their value lately, and how many ever had one.
+
+    What was absent before and is so still lost nothing. Others that count wait until we are done.
+    """
+    connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended('knowledge.checks ' || %s, 0))", [connector]
+    )
+    row = connection.execute(
+        "SELECT count(*) FILTER (WHERE EXISTS ("
+        " SELECT FROM knowledge.checks AS c"
+        " WHERE c.series_id = s.series_id AND c.connector = s.connector AND c.outcome = 'absent'"
+        " AND c.checked_at > now() - %(lately)s::interval)"
+        " AND EXISTS (SELECT FROM knowledge.fact_versions AS v"
+        " WHERE v.series_id = s.series_id AND upper(v.recorded) > now() - %(lately)s::interval)"
+        " AND NOT EXISTS (SELECT FROM knowledge.current_facts AS f"
+        " WHERE f.series_id = s.series_id)), count(*)"
+        " FROM knowledge.fact_series AS s WHERE s.connector = %(connector)s"
+        " AND EXISTS (SELECT FROM knowledge.fact_versions AS v WHERE v.series_id = s.series_id)",
+        {"connector": connector, "lately": _ABSENCES},
+    ).fetchone()
+    assert row is not None  # noqa: S101
+    return row[0], row[1]
 
 
 def _one_line(text: str) -> str:

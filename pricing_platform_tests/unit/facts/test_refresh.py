@@ -28,6 +28,7 @@ from pricing_platform.facts.refresh import (
     Answer,
     DueSeries,
     RefreshSummary,
+    Validators,
     failed_checks,
     refresh,
 )
@@ -366,6 +367,82 @@ def test_an_answer_that_is_too_large_for_the_store_fails_alone(
     assert reason in rows["last_failure"][1]
     assert rows["later"].all()
     assert one(postgres, "SELECT count(*) FROM knowledge.checks WHERE outcome = 'failed'") == 1
+
+
+def test_a_source_that_has_lost_everything_at_once_is_not_believed(
+    postgres: Postgres, server: FactServer
+) -> None:
+    subjects = [f"s{n:02d}" for n in range(50)]
+    server.facts = dict.fromkeys(subjects, "Ann")
+    declared = facts(server, subjects)
+    ensure_series(postgres, [declared], RULES)
+    run(postgres, HttpConnector(declared))
+    server.facts.clear()
+    for round_, expected in enumerate(({"absent": 10, "failed": 40}, {"failed": 40})):
+        make_due(postgres)
+        if round_:  # what is gone already is asked for no more here
+            execute(
+                postgres,
+                "UPDATE knowledge.fact_series SET next_check_at = NULL WHERE failures = 0",
+            )
+        assert counts(run(postgres, HttpConnector(declared), batch=7)) == {
+            "checked": sum(expected.values()),
+            **expected,
+        }
+        assert one(postgres, "SELECT count(*) FROM knowledge.current_facts") == 40
+    reason = one(postgres, "SELECT max(last_failure) FROM knowledge.fact_series")
+    assert "http:shop says that 11 of its 50 series (22%)" in reason
+    assert "PRICING_DELETION_SHARE_LIMIT" in reason
+
+    # A day later that many may go again; with a higher limit all do.
+    execute(postgres, "UPDATE knowledge.checks SET checked_at = checked_at - interval '25 hours'")
+    execute(postgres, "UPDATE knowledge.fact_series SET next_check_at = now() WHERE failures > 0")
+    summary = run(postgres, HttpConnector(declared))
+    assert (summary.absent, summary.failed) == (10, 30)
+    summary = run(postgres, HttpConnector(declared), everything=True, deletion_share_limit=1.0)
+    assert (summary.absent, summary.failed) == (50, 0)
+    assert one(postgres, "SELECT count(*) FROM knowledge.current_facts") == 0
+
+
+def test_what_was_gone_before_does_not_count_as_lost_again(postgres: Postgres) -> None:
+    now = datetime.now(UTC)
+    said = [(f"s{n:02d}", 3, ("Ann",)) for n in range(20)]
+    said += [(f"s{n:02d}", 2, ()) for n in range(10)]
+    observations = [
+        Observation(subject, "ceo", "they", values, now - timedelta(days=age), connector="saying")
+        for subject, age, values in said
+    ]
+    record(postgres, observations, RULES)
+    connector = Saying(lambda due: saying(*(["Ann"] if due.subject > "s10" else []))(due))
+    summary = run(postgres, connector, everything=True)
+    assert (summary.absent, summary.confirmed, summary.failed) == (11, 9, 0)
+
+
+def test_few_absences_are_believed(postgres: Postgres, server: FactServer) -> None:
+    subjects = [f"s{n}" for n in range(5)]
+    server.facts = dict.fromkeys(subjects, "Ann")
+    declared = facts(server, subjects)
+    ensure_series(postgres, [declared], RULES)
+    run(postgres, HttpConnector(declared))
+    server.facts.clear()
+    assert run(postgres, HttpConnector(declared), everything=True).absent == 5
+
+
+def test_what_is_answered_after_a_clock_went_back_still_comes_later(postgres: Postgres) -> None:
+    declare(postgres, ["acme"])
+    before = datetime.now(UTC)
+    run(postgres, Saying(saying("Old", observed_at=before)))
+    back = before - timedelta(minutes=2)
+    validators = Validators("asked", '"2"', None)
+    for answer, expected in (
+        (saying("New", observed_at=back, validators=validators), {"checked": 1, "changed": 1}),
+        (saying(values=None, observed_at=back), {"checked": 1, "confirmed": 1}),
+        (saying(values=None), {"checked": 1, "confirmed": 1}),
+    ):
+        make_due(postgres)
+        assert counts(run(postgres, Saying(answer))) == expected
+        assert postgres.frame("SELECT value FROM knowledge.current_facts").rows() == [("New",)]
+    assert one(postgres, "SELECT etag FROM knowledge.http_validators") == '"2"'
 
 
 def test_an_unchanged_answer_confirms_what_was_said_with_its_time(postgres: Postgres) -> None:
