@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pricing_platform.retrieval.embedding_cache import CachedEncoder
     from pricing_platform.stores.postgres import Postgres
 
-_DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
+_DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
 
 app = typer.Typer(
     name="pricing-platform",
@@ -159,10 +159,15 @@ def ask(
 ) -> None:
     """Answer a question from the documents and facts: found, not generated, with its age."""
     from pricing_platform.facts.answers import answer, answer_as_of
+    from pricing_platform.facts.configuration import configured_knowledge
 
-    with _knowledge_stores() as (_settings, server, encoder):
+    question = question.encode("utf-8", "replace").decode().strip()  # a terminal sends any bytes
+    if not question:
+        raise PlatformError("The question is empty.", 'As in: pricing-platform ask "Who is …?"')
+    with _knowledge_stores() as (settings, server, encoder):
         if as_of is None:
-            found = answer(server, encoder, question, k=k)
+            rules = configured_knowledge(settings).rules
+            found = answer(server, encoder, question, rules=rules, k=k)
         else:
             found = answer_as_of(server, encoder, question, as_of.replace(tzinfo=UTC), k=k)
     if as_json:
@@ -184,6 +189,8 @@ def retrieve(
     from pricing_platform.evaluation.retrieval_quality import read_questions, write_retrieved
     from pricing_platform.retrieval.search import CHUNKS, search_many
 
+    if out.exists() and out.samefile(questions):
+        raise PlatformError(f"{out} holds the questions.", "Name another file for --out.")
     asked = [at.question for at in read_questions(questions)]
     with _knowledge_stores() as (_settings, server, encoder):
         found = search_many(server, encoder, asked, k=k, max_characters=max_chars, origins=CHUNKS)
@@ -206,26 +213,43 @@ def refresh(
     """Ask the sources again for the facts that are due, or for those named."""
     from pricing_platform.console import TerminalProgress
     from pricing_platform.facts.configuration import configured_knowledge
+    from pricing_platform.facts.reading import facts_of
+    from pricing_platform.facts.refresh import failed_checks
     from pricing_platform.facts.upkeep import refresh_what_is_due
     from pricing_platform.stores.warehouse import Warehouse
 
-    with (
-        _knowledge_stores() as (settings, server, encoder),
-        TerminalProgress().shown() as progress,
-    ):
-        summary = refresh_what_is_due(
-            Warehouse.from_settings(settings),
-            server,
-            encoder,
-            configured_knowledge(settings),
-            kinds=kind or (),
-            subjects=subject or (),
-            everything=everything,
-            deletion_share_limit=settings.deletion_share_limit,
-            secrets=settings.http_secrets,
-            progress=progress.report,
-        )
+    started = datetime.now(UTC)
+    with _knowledge_stores() as (settings, server, encoder):
+        for name in () if everything else subject or ():
+            facts_of(server, name)  # tells of a subject that nobody knows
+        try:
+            with TerminalProgress().shown() as progress:
+                summary = refresh_what_is_due(
+                    Warehouse.from_settings(settings),
+                    server,
+                    encoder,
+                    configured_knowledge(settings),
+                    kinds=kind or (),
+                    subjects=subject or (),
+                    everything=everything,
+                    deletion_share_limit=settings.deletion_share_limit,
+                    secrets=settings.http_secrets,
+                    progress=progress.report,
+                )
+        except KeyboardInterrupt:
+            messages.print("interrupted; what was done is kept: run the same command to go on")
+            raise typer.Exit(130) from None
+        failed = failed_checks(server, started)
     _print_refresh(summary)
+    for row in failed.iter_rows(named=True):
+        messages.print(
+            f"{row['connector']}: {row['failed']} failed: {row['last_reason']}",
+            markup=False,
+            soft_wrap=True,
+        )
+    done = summary.refreshed
+    if done.checked and done.failed == done.checked:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -303,10 +327,12 @@ def _print_answer(found: FoundAnswer) -> None:
     from pricing_platform.facts.answers import as_frame
 
     if found.answer is None:
-        output.print("Nothing was found.")
+        output.print("Nothing that is known answers this. What comes closest:")
+        print_frame(as_frame(found.passages))
         return
     output.print(found.answer, style="bold", markup=False, soft_wrap=True)
-    about = [f"source {found.source}"]
+    about = [found.statement] if found.statement not in (None, found.answer) else []
+    about.append(f"source {found.source}")
     if found.valid_since:
         about.append(f"since {found.valid_since:%Y-%m-%d %H:%M}")
     if found.last_verified:
@@ -320,18 +346,19 @@ def _print_answer(found: FoundAnswer) -> None:
 def _print_refresh(summary: UpkeepSummary) -> None:
     for document, reason in summary.told:
         messages.print(f"{document}: {reason}", markup=False, soft_wrap=True)
+    if summary.documents is not None:
+        read = summary.documents
+        output.print(
+            f"{read.inserted + read.updated + read.unchanged:,} documents: {read.inserted:,} new,"
+            f" {read.updated:,} changed, {read.deleted:,} gone;"
+            f" {summary.versions:,} versions of facts written"
+        )
     done = summary.refreshed
     output.print(
         f"{done.checked:,} facts asked for: {done.changed:,} changed, {done.confirmed:,} confirmed,"
         f" {done.absent:,} gone, {done.failed:,} failed; {summary.encoded:,} texts encoded,"
         f" {summary.seconds:.1f} s"
     )
-    if done.failed:
-        messages.print(
-            'Why: pricing-platform sql --postgres "@sql/queries/refresh_failures.postgres.sql"',
-            markup=False,
-            soft_wrap=True,
-        )
 
 
 def _query_text(query: str) -> str:

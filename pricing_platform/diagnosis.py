@@ -10,6 +10,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import NamedTuple
@@ -17,7 +18,12 @@ from typing import NamedTuple
 import duckdb
 import polars as pl
 
-from pricing_platform.catalog.configured_sources import configured_sources, uses_bundled_catalogue
+from pricing_platform.catalog.configured_sources import (
+    configured_sources,
+    sources_file,
+    uses_bundled_catalogue,
+)
+from pricing_platform.catalog.declaration import declared_entries
 from pricing_platform.errors import PlatformError
 from pricing_platform.settings import Settings
 from pricing_platform.stores.postgres import Postgres
@@ -45,6 +51,7 @@ def diagnose(settings: Settings) -> pl.DataFrame:
         _sources,
         _warehouse,
         _postgres,
+        _knowledge,
         _encoder,
         _evaluation,
     ]
@@ -70,7 +77,7 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     """Every setting; a secret one shows itself as asterisks."""
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name)
-        shown = "not set" if value is None else str(value)
+        shown = "not set" if value is None or value == {} else str(value)
         origin = " (default)" if value is not None and value == field.default else ""
         yield Finding(f"PRICING_{name.upper()}", "ok", f"{shown}{origin}")
 
@@ -94,6 +101,14 @@ def _sources(settings: Settings) -> Iterator[Finding]:
             "ok",
             "the bundled catalogue",
             "For your own listings write a sources.toml; see README.md.",
+        )
+        return
+    if not declared_entries(sources_file(settings), "source"):
+        yield Finding(
+            "sources",
+            "warning",
+            "no listings, documents and facts alone",
+            "`pricing-platform run` needs a [[source]]; `refresh` and `ask` do not.",
         )
         return
     for source in configured_sources(settings):
@@ -139,6 +154,40 @@ def _postgres(settings: Settings) -> Iterator[Finding]:
         )
     finally:
         postgres.close()
+
+
+def _knowledge(settings: Settings) -> Iterator[Finding]:
+    from pricing_platform.facts.configuration import configured_knowledge
+    from pricing_platform.facts.reading import facts_past_time_to_live
+    from pricing_platform.facts.refresh import failed_checks
+
+    folders = configured_knowledge(settings).documents
+    with closing(Postgres.from_settings(settings)) as postgres:
+        documents = postgres.frame("SELECT count(*) FROM knowledge.documents").item()
+        kinds = facts_past_time_to_live(postgres)
+        failed = failed_checks(postgres, datetime.now(UTC) - timedelta(days=1))
+    unread = "Run `pricing-platform refresh --all`." if folders and not documents else ""
+    yield Finding(
+        "documents",
+        "warning" if unread else "ok",
+        f"{documents:,} of {len(folders)} configured folders",
+        unread,
+    )
+    for kind, facts, _fresh, stale, expired, *_ in kinds.iter_rows():
+        past = stale + expired
+        yield Finding(
+            f"facts: {kind}",
+            "warning" if past else "ok",
+            f"{facts:,}, of which {past:,} are past their time to live",
+            "Run `pricing-platform refresh`; prices need a newer snapshot." if past else "",
+        )
+    for row in failed.filter(pl.col("still_failing") > 0).iter_rows(named=True):
+        yield Finding(
+            row["connector"],
+            "warning",
+            f"{row['still_failing']:,} facts could not be asked for: {row['last_reason']}",
+            "What was known stands; they are asked for again by themselves.",
+        )
 
 
 def _encoder(settings: Settings) -> Iterator[Finding]:

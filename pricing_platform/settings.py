@@ -11,7 +11,7 @@ from typing import Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from pricing_platform.errors import PlatformError
 
@@ -166,6 +166,8 @@ def load_settings() -> Settings:
         lines = [_told(e["loc"], e["msg"]) for e in error.errors(include_input=False)]
     except UnicodeDecodeError:
         lines = ["The file .env is not UTF-8."]
+    except SettingsError as error:  # what should be JSON and is not; the message names the field
+        lines = [f"{str(error).splitlines()[0]}: it is not JSON."]
     raise PlatformError(
         "The configuration cannot be read.\n" + "\n".join(lines),
         "Correct the environment variable or the .env file.",

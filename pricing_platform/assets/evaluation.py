@@ -218,7 +218,7 @@ def _freshness_headline(store: Warehouse, measured: list[FreshnessImpact]) -> di
     for impact in measured:
         numbers |= {
             "chunks_changed": impact.changed_chunks,
-            "chunks_encoded": impact.encoded_chunks,
+            "chunks_embedded": impact.embedded_chunks,
             "seconds_from_change_to_retrieval": impact.refresh_seconds + impact.question_seconds,
         }
     return {**numbers, "summary": told}

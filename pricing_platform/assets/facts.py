@@ -24,6 +24,15 @@ from pricing_platform.resources import (
     WarehouseResource,
 )
 
+FRESHNESS_COLUMNS = {
+    "kind": "What the facts' time to live depends on.",
+    "facts": "How many current facts there are.",
+    "fresh": "Verified within their time to live.",
+    "stale": "Not verified within it.",
+    "expired": "Not verified within twice as long.",
+    "oldest": "When the one was verified that was verified longest ago.",
+}
+
 
 @dg.asset(
     deps=["knowledge_documents", "chunk_embeddings", "listings", "items"],
@@ -99,6 +108,7 @@ def facts(
     group_name="facts",
     kinds={"postgres"},
     owners=OWNERS,
+    code_version="1",
     freshness_policy=dg.FreshnessPolicy.time_window(
         fail_window=timedelta(hours=6), warn_window=timedelta(hours=2)
     ),
@@ -126,7 +136,14 @@ def fact_freshness(
         kinds, done = facts_past_time_to_live(server), summary.refreshed
     return dg.MaterializeResult(
         metadata={
+            "dagster/table_name": "postgres.knowledge.current_facts",
             "dagster/row_count": kinds.height,
+            "dagster/column_schema": dg.TableSchema(
+                columns=[
+                    dg.TableColumn(name, str(dtype).lower(), FRESHNESS_COLUMNS[name])
+                    for name, dtype in kinds.schema.items()
+                ]
+            ),
             "checked": done.checked,
             "changed": done.changed,
             "failed": done.failed,

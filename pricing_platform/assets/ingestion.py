@@ -53,7 +53,9 @@ def knowledge_documents(
         metadata = postgres_table_metadata(
             server, "knowledge.documents", shown=("kind", "title", "path", "observed_at")
         )
-        version = contents_version(server, "knowledge.documents", "document_id, content_hash")
+        version = contents_version(
+            server, "knowledge.documents", "document_id, kind, title, subject, content_hash"
+        )
     for document, reason in summary.told:
         context.log.warning(f"{document}: {reason}")
     told = pl.DataFrame(summary.told, schema=["document", "told"], orient="row")

@@ -6,6 +6,8 @@ one refresh runs as the schedules run it, and every change is asked for. Here be
 
 from __future__ import annotations
 
+import glob
+import re
 import shutil
 import tempfile
 import time
@@ -21,12 +23,12 @@ from pricing_platform.evaluation.mutations import Mutation, StatedFact, mutated
 from pricing_platform.facts.configuration import Knowledge
 from pricing_platform.facts.reading import facts_of
 from pricing_platform.facts.upkeep import DocumentsUpkeep, follow_documents
-from pricing_platform.retrieval.documents import DocumentFolder
+from pricing_platform.retrieval.documents import DocumentFolder, reconcile_documents
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.retrieval.search import Passage, search
 from pricing_platform.stores.postgres import Postgres
 
-FRESHNESS_IMPACT_VERSION = "2"
+FRESHNESS_IMPACT_VERSION = "3"
 RETRIEVED = 10
 """How many passages are looked at."""
 
@@ -68,16 +70,17 @@ ORDER BY f.series_id, o.observed_at DESC
 class FreshnessImpact:
     """What came of it: a row a change, and the figures of the refreshes.
 
-    ``changed_chunks`` counts the chunks whose text was in no chunk before; ``encoded`` the texts
-    that were encoded, of chunks and of facts; seconds are those from the change on disk until the
-    refresh had ended, and those of one question.
+    ``changed_chunks`` counts the chunks whose text was in no chunk before, ``embedded_chunks``
+    those that were given another embedding, ``restored_encoded`` what had to be encoded when
+    documents came back as they were; seconds are those from the change on disk until the refresh
+    had ended, and those of one question.
     """
 
     changes: pl.DataFrame
     chunks: int
     changed_chunks: int
-    encoded_chunks: int
-    encoded_facts: int
+    embedded_chunks: int
+    embedded_facts: int
     restored_encoded: int
     refresh_seconds: float
     question_seconds: float
@@ -120,7 +123,7 @@ def measure_freshness(
         removed: how many documents are deleted.
         renamed: how many subjects get another name.
     """
-    with _copied(knowledge.documents) as folders:
+    with _copied(scratch, knowledge) as folders:
         copied = replace_documents(knowledge, folders)
         follow_documents(scratch, encoder, copied, deletion_share_limit=1.0)
         before, hashes = _now(scratch), _chunk_hashes(scratch)
@@ -146,8 +149,8 @@ def measure_freshness(
         changes=pl.DataFrame([*rows, *restored], schema=FRESHNESS_SCHEMA),
         chunks=len(hashes),
         changed_chunks=len(changed),
-        encoded_chunks=upkeep.chunks.encoded,
-        encoded_facts=upkeep.sentences.encoded,
+        embedded_chunks=upkeep.chunks.inserted + upkeep.chunks.updated,
+        embedded_facts=upkeep.sentences.inserted + upkeep.sentences.updated,
         restored_encoded=again.chunks.encoded + again.sentences.encoded if again else 0,
         refresh_seconds=refreshed - started,
         question_seconds=(asked - refreshed) / max(1, len(changes)),
@@ -160,20 +163,24 @@ def replace_documents(knowledge: Knowledge, folders: Sequence[DocumentFolder]) -
 
 
 @contextmanager
-def _copied(folders: Sequence[DocumentFolder]) -> Iterator[list[DocumentFolder]]:
+def _copied(postgres: Postgres, knowledge: Knowledge) -> Iterator[list[DocumentFolder]]:
+    """Copies of the files that are documents, and of no other, in folders of their own."""
+    reconcile_documents(postgres, knowledge.documents, deletion_share_limit=1.0)
+    roots = {folder.name: folder.root for folder in knowledge.documents}
+    found = postgres.frame("SELECT source, path FROM knowledge.documents ORDER BY document_id")
     with tempfile.TemporaryDirectory() as temporary:
-        copies = []
-        for folder in folders:
-            root = Path(temporary) / folder.name
-            shutil.copytree(folder.root, root)
-            copies.append(
-                DocumentFolder(
-                    name=folder.name,
-                    path=tuple(p.replace(str(folder.root), str(root), 1) for p in folder.path),
-                    root=root,
-                )
+        for source, path in found.iter_rows():
+            copy = Path(temporary) / source / path
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(roots[source] / path, copy)
+        yield [
+            DocumentFolder(
+                name=name,
+                path=(f"{glob.escape(temporary)}/{name}/**/*",),
+                root=Path(temporary) / name,
             )
-        yield copies
+            for name in found["source"].unique().sort()
+        ]
 
 
 def _stated(postgres: Postgres) -> list[StatedFact]:
@@ -234,10 +241,14 @@ def _tells(passage: Passage, mutation: Mutation) -> bool:
     """Whether the passage states the new value of the subject."""
     if mutation.new_value is None:
         return False
-    text = passage.text.casefold()
-    return mutation.new_value.casefold() in text and (
-        passage.document_id == mutation.document_id or mutation.subject.casefold() in text
-    )
+    about_it = passage.document_id == mutation.document_id or _holds(passage, mutation.subject)
+    return about_it and _holds(passage, mutation.new_value)
+
+
+def _holds(passage: Passage, words: str) -> bool:
+    """Whether the words stand in the passage, and not inside of others."""
+    pattern = rf"(?<![\w.,]){re.escape(words)}(?!\w|[.,]\d)"
+    return re.search(pattern, passage.text, re.IGNORECASE) is not None
 
 
 def _is_superseded(passage: Passage, mutation: Mutation) -> bool:
@@ -253,11 +264,7 @@ def _is_superseded(passage: Passage, mutation: Mutation) -> bool:
             mutation.attribute,
             mutation.old_value,
         )
-    return (
-        superseded is not None
-        and passage.document_id == mutation.document_id
-        and superseded in passage.text
-    )
+    return superseded is not None and superseded in passage.text
 
 
 def _was(postgres: Postgres, mutation: Mutation, before: datetime | None) -> bool | None:

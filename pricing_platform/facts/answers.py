@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 
+from pricing_platform.facts.kinds import FactRules
 from pricing_platform.facts.sentences import sentence
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.retrieval.search import Passage, search
@@ -23,7 +24,8 @@ from pricing_platform.stores.postgres import Postgres
 _CONSIDERED = 10
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'(*])|\n+")
 _MARKUP = re.compile(r"^[\s>#*\-+|]+|[*_`|]+|\s+$")
-_SHORTEST = 12  # characters: less than that is a heading or a number without its meaning
+_FEWEST_WORDS = 3  # fewer are a heading, or a number without its meaning
+_STEM = 5  # letters
 _AS_OF = """
 SELECT f.* FROM knowledge.facts_as_of(%(valid_at)s, %(known_at)s) AS f
 JOIN knowledge.fact_series AS s USING (series_id)
@@ -31,7 +33,15 @@ WHERE s.connector IS DISTINCT FROM 'snapshot_folder'
 ORDER BY f.series_id, f.value
 """
 _WORD = re.compile(r"\w+")
+_NO_MATTER = """
+a an and are at by can did do does for from give has have how in is it its list many me much of on or
+show tell that the their there to was were what when where which who whom whose why will with
+"""
+_ASKING = frozenset(word[:_STEM] for word in _NO_MATTER.split())
+"""Words that a question is made of, and not what it is about."""
+
 _OVERLAP_WEIGHT = 0.5
+_FACT_WEIGHT = 0.15  # a value is an answer, a sentence only holds one
 _PLACE_WEIGHT = 0.02
 
 
@@ -65,9 +75,25 @@ class _Candidate:
     place: int
 
 
-def answer(postgres: Postgres, encoder: CachedEncoder, question: str, *, k: int = 5) -> FoundAnswer:
-    """The current answer to a question, and the ``k`` best passages and facts."""
-    passages = search(postgres, encoder, question, k=max(k, _CONSIDERED))
+def answer(
+    postgres: Postgres,
+    encoder: CachedEncoder,
+    question: str,
+    *,
+    rules: FactRules,
+    k: int = 5,
+) -> FoundAnswer:
+    """The current answer to a question, and the ``k`` best passages and facts.
+
+    How long a passage is fresh is the time to live of the kind ``document``.
+    """
+    passages = search(
+        postgres,
+        encoder,
+        question,
+        k=max(k, _CONSIDERED),
+        time_to_live=rules.time_to_live_of("document"),
+    )
     return _answered(encoder, question, passages, k)
 
 
@@ -97,12 +123,16 @@ def _answered(
     encoder: CachedEncoder, question: str, passages: Sequence[Passage], k: int
 ) -> FoundAnswer:
     candidates = [
-        candidate for place, found in enumerate(passages) for candidate in _sentences(found, place)
+        candidate
+        for place, found in enumerate(passages)
+        for candidate in _sentences(found, place)
+        if _is_about(question, candidate)
     ]
     if not candidates:
         return FoundAnswer(question, None, None, None, None, None, None, None, tuple(passages[:k]))
     scores = _similarity(encoder, question, [at.text for at in candidates])
     scores -= _PLACE_WEIGHT * np.array([at.place for at in candidates])
+    scores += _FACT_WEIGHT * np.array([at.passage.origin == "fact" for at in candidates])
     best = candidates[int(scores.argmax())]
     shown = best.passage
     return FoundAnswer(
@@ -121,8 +151,27 @@ def _answered(
 def _sentences(passage: Passage, place: int) -> list[_Candidate]:
     if passage.origin == "fact":
         return [_Candidate(passage.text, passage.value or passage.text, passage, place)]
-    parts = (_MARKUP.sub("", part) for part in _SENTENCE_END.split(passage.text))
-    return [_Candidate(part, part, passage, place) for part in parts if len(part) >= _SHORTEST]
+    body = passage.text.removeprefix(passage.heading_path)
+    lines = [part for part in _SENTENCE_END.split(body) if not part.lstrip().startswith("#")]
+    parts = (_MARKUP.sub("", part) for part in lines)
+    return [
+        _Candidate(part, part, passage, place)
+        for part in parts
+        if len(_WORD.findall(part)) >= _FEWEST_WORDS
+    ]
+
+
+def _is_about(question: str, candidate: _Candidate) -> bool:
+    """Whether most of what the question asks for stands there or in what it stands under."""
+    asked = _stems(question) - _ASKING
+    passage = candidate.passage
+    told = _stems(f"{candidate.text} {passage.heading_path} {passage.subject}")
+    return bool(asked) and len(asked & told) > len(asked) / 2
+
+
+def _stems(text: str) -> set[str]:
+    """The words, cut so that a singular is its plural."""
+    return {word[:_STEM] for word in _WORD.findall(text.casefold())}
 
 
 def _ranked(encoder: CachedEncoder, question: str, passages: Sequence[Passage]) -> list[Passage]:

@@ -26,6 +26,7 @@ TIME_TO_LIVE: Mapping[str, timedelta | None] = {
     "office_holder": timedelta(days=30),
     DEFAULT_KIND: timedelta(days=180),
     "founding_date": None,
+    "document": timedelta(days=30),
 }
 """For how long after it was verified a fact of the kind is fresh; None: always."""
 

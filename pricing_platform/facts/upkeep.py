@@ -42,9 +42,15 @@ class DocumentsUpkeep:
 
 @dataclass(frozen=True)
 class UpkeepSummary:
-    """What a refresh did; ``told`` are files that were refused or mended, with the reason."""
+    """What a refresh did.
+
+    ``documents`` and ``versions`` (of facts, written or deleted) are of the documents where all of
+    them were followed; ``told`` are files that were refused or mended, with the reason.
+    """
 
     refreshed: RefreshSummary
+    documents: DocumentsSummary | None
+    versions: int
     told: tuple[tuple[str, str], ...]
     encoded: int
     seconds: float
@@ -107,6 +113,7 @@ def refresh_what_is_due(
     """
     started, encoded = time.perf_counter(), 0
     told: tuple[tuple[str, str], ...] = ()
+    documents, versions = None, 0
     ensure_series(postgres, knowledge.http, knowledge.rules)
     if everything:
         followed = follow_documents(
@@ -116,7 +123,8 @@ def refresh_what_is_due(
             deletion_share_limit=deletion_share_limit,
             progress=progress,
         )
-        told = tuple(followed.documents.told)
+        documents, versions = followed.documents, followed.observed.versions
+        told = tuple(documents.told)
         encoded = followed.chunks.encoded + followed.sentences.encoded
     refreshed = refresh(
         postgres,
@@ -127,11 +135,14 @@ def refresh_what_is_due(
         everything=everything,
         progress=progress,
     )
-    if refreshed.changed or refreshed.absent:
+    # A document is read as a whole: more of it may have changed than what was due.
+    if refreshed.checked:
         chunks = reconcile_chunk_embeddings(postgres, encoder, progress=progress)
         sentences = reconcile_fact_sentences(postgres, encoder, progress=progress)
         encoded += chunks.encoded + sentences.encoded
-    return UpkeepSummary(refreshed, told, encoded, time.perf_counter() - started)
+    return UpkeepSummary(
+        refreshed, documents, versions, told, encoded, time.perf_counter() - started
+    )
 
 
 def _connectors(

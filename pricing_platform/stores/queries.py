@@ -5,6 +5,7 @@ Here belongs asking. The queries that the platform ships stand in ``sql/queries`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import duckdb
@@ -15,6 +16,8 @@ from pricing_platform.settings import Settings
 from pricing_platform.stores.frames import unique_names, with_types_of_frames
 from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.warehouse import Warehouse
+
+_PARAMETER = re.compile(r"(?<!%)%\((\w+)\)s")
 
 
 def query_warehouse(settings: Settings, query: str, parameters: Mapping[str, str]) -> pl.DataFrame:
@@ -59,6 +62,10 @@ def query_postgres(settings: Settings, query: str, parameters: Mapping[str, str]
     Raises:
         PlatformError: when the server can't be reached, or with what is wrong with the statement.
     """
+    missing = sorted(set(_PARAMETER.findall(query)) - parameters.keys())
+    if missing:
+        given = " ".join(f"-p {name}=…" for name in missing)
+        raise PlatformError(f"The query asks for {', '.join(missing)}.", f"Give it: {given}")
     postgres = Postgres.from_settings(settings)
     try:
         return postgres.frame(query, dict(parameters) or None)

@@ -80,6 +80,12 @@ def test_an_answer_follows_its_document(command: Command, folder: Path) -> None:
     assert "Cleo Marsh" in current
 
 
+def test_what_nobody_knows_is_not_answered(command: Command) -> None:
+    assert answer(command, "Who is the CEO of Unknownia?")["answer"] is None
+    assert "comes closest" in command("ask", "Who is the CEO of Unknownia?").output
+    assert isinstance(command("ask", "  ").exception, PlatformError)
+
+
 def test_what_was_true_is_asked_for_by_date(command: Command) -> None:
     found = answer(command, "Who is the CEO of Contoso?", "--as-of", "2001-01-01")
     assert found["answer"] is None
