@@ -8,6 +8,7 @@ same every time and executes nothing: text is data. Which source said what at wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from pricing_platform.facts.keyed_facts import VALUE_LIMIT, keyed_facts
@@ -30,9 +31,9 @@ def extract(document: Document) -> list[Statement]:
     behind its heading: ``compensation history 2020``, ``pricing basic tier``. Values of more than
     200 characters, names of more than 300 and lines of more than 10,000 are passed over.
 
-    Of several statements of one attribute of one subject the first wins. Office-holders are the
-    exception: who holds an office wins over who was appointed to it, of those the one appointed
-    last wins, and who resigned from it holds it no longer.
+    Of several statements of one attribute of one subject the first wins that says no date, or else
+    the one with the latest: who holds an office wins over who was appointed to it, of those the one
+    appointed last wins, and who resigned from it holds it no longer.
     """
     text = Text(document.content)
     found = list(told_facts(text))
@@ -59,7 +60,8 @@ def _decided(found: list[Found]) -> Iterator[Statement]:
         yield min(holding or [at for at in same if at.resigned], key=_precedence).statement
 
 
-def _precedence(at: Found) -> tuple[bool, float, int]:
+def _precedence(at: Found) -> tuple[bool, float, bool, int]:
     since = at.statement.valid_from
-    newest = -since.timestamp() if at.appointed and since else 0.0
-    return at.appointed, newest, at.statement.start_character
+    newest = -since.timestamp() if since else math.inf
+    is_now = not (at.appointed or since)
+    return not is_now, newest, at.appointed, at.statement.start_character

@@ -39,7 +39,9 @@ _OFFICE = (
     r"|[Pp]resident|[Cc]hair(?:man|woman|person)?|[Mm]anaging [Dd]irector|[Gg]eneral [Mm]anager"
     r"|[Hh]ead of [A-Za-z]{2,20})"
 )
-_LEAD = r"(?:(?:Today|Now|Currently),? |(?:As of|Since|In) [^,.;:]{1,30}, )?"
+# What is told of a time in the past ("In 2010, ...") is no fact of the present.
+_LEAD = rf"(?:(?:Today|Now|Currently|As of (?:today|now)),? |(?:As of|Since) (?P<since>{_DAY}),? )?"
+_PAST_LEAD = r"(?:(?:As of|Since|In) [^,.;:]{1,30}, )?"
 _SENTENCES = tuple(
     re.compile(pattern)
     for pattern in (
@@ -52,7 +54,7 @@ _SENTENCES = tuple(
         rf" (?:of|at) (?P<subject>{_NAME})(?: (?:on|in|as of|effective) (?P<day>{_DAY}))?",
         rf"(?:(?:On|In) {_DAY},? )?(?P<resigned>{_NAME}) (?:has )?(?:resigned|stepped down|retired)"
         rf" as (?:the )?(?P<office>{_OFFICE}) (?:of|at) (?P<subject>{_NAME})",
-        rf"{_LEAD}(?P<subject>{_NAME}) was (?:co-)?(?:founded|established)"
+        rf"{_PAST_LEAD}(?P<subject>{_NAME}) was (?:co-)?(?:founded|established)"
         rf"(?: (?:in|on) (?P<year>{_DAY}))?(?: by (?P<founder>{_PEOPLE}))?"
         rf"(?: (?:in|on) (?P<founded>{_DAY}))?",
         rf"{_LEAD}(?P<subject>{_NAME}) (?:now |currently )?"
@@ -128,6 +130,7 @@ def _stated(match: re.Match[str], places: list[int]) -> Iterator[Found]:
     if not all(map(_is_name, names)) or groups["subject"].endswith(("'s", "’s")):
         return
     subject = normalise_subject(groups["subject"].removeprefix("The "))
+    since = _date(groups.get("day") or groups.get("since") or "")
     for group, found in groups.items():
         start, end = places[match.start(group)], places[match.end(group) - 1] + 1
         if group in _HOLDERS:
@@ -138,7 +141,7 @@ def _stated(match: re.Match[str], places: list[int]) -> Iterator[Found]:
                     () if group == "resigned" else (found,),
                     start,
                     end,
-                    _date(groups.get("day") or groups.get("since") or ""),
+                    since,
                 ),
                 appointed=group == "appointed",
                 resigned=found if group == "resigned" else "",
@@ -146,7 +149,7 @@ def _stated(match: re.Match[str], places: list[int]) -> Iterator[Found]:
         elif group in _ATTRIBUTES:
             people = tuple(_SEPARATOR.split(found)) if group == "founder" else (found,)
             attribute = "founders" if len(people) > 1 else _ATTRIBUTES[group]
-            yield Found(Statement(subject, attribute, people, start, end))
+            yield Found(Statement(subject, attribute, people, start, end, since))
 
 
 def _is_name(text: str) -> bool:

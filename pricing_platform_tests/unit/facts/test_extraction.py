@@ -174,6 +174,12 @@ def test_a_safe_sentence_is_about_whom_it_names(
         "By 2020, Ironvale had reached a peak of 200 employees.",
         "Ironvale has 12 employees in its Oslo works.",
         "We heard that Anna Berg is the CEO of Ironvale.",
+        "In 2010, Anna Berg is CEO of Ironvale.",
+        "In May 2010, the CEO of Ironvale is Anna Berg.",
+        "In 2010, Ironvale has 12 employees.",
+        "In 2010, Ironvale is headquartered in Oslo.",
+        "As of the end of 2015, Anna Berg is CEO of Ironvale.",
+        "Since the merger, Ironvale has 12 employees.",
     ],
 )
 def test_other_sentences_state_nothing(sentence: str) -> None:
@@ -186,6 +192,30 @@ def test_an_appointment_holds_since_its_date() -> None:
     assert stated.valid_from == datetime(2025, 3, 1, tzinfo=UTC)
     (stated,) = extract(document("In June 2024, Ben Ode was named as the CFO of Ironvale."))
     assert stated.valid_from == datetime(2024, 6, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "value"),
+    [
+        ("As of 2015, Tom Old is the CEO of Ironvale.", "Tom Old"),
+        ("Since 2015 Tom Old is the CEO of Ironvale.", "Tom Old"),
+        ("As of January 2015, the CEO of Ironvale is Tom Old.", "Tom Old"),
+        ("As of January 1, 2015, Ironvale employs 32 people.", "32"),
+        ("Since 2015, Ironvale is based in Oslo.", "Oslo"),
+    ],
+)
+def test_what_is_said_since_a_date_holds_since_then(sentence: str, value: str) -> None:
+    (stated,) = extract(document(sentence))
+    assert stated.values == (value,)
+    assert stated.valid_from == datetime(2015, 1, 1, tzinfo=UTC)
+
+
+def test_what_holds_without_a_date_wins_over_what_held_since_one() -> None:
+    old, new = "As of 2015, Tom Old is CEO of Ironvale.", "As of 2020, Cleo Das is CEO of Ironvale."
+    appointed = "Ben Ode was appointed CEO of Ironvale in 2018."
+    assert own_facts(f"{old} Anna Berg is the CEO of Ironvale.")["ceo"] == ("Anna Berg",)
+    assert own_facts(f"{old} {new} {appointed}")["ceo"] == ("Cleo Das",)
+    assert own_facts(f"{old} {appointed}")["ceo"] == ("Ben Ode",)
 
 
 def test_the_first_mention_wins() -> None:
