@@ -34,8 +34,8 @@ ORDER BY f.series_id, f.value
 """
 _WORD = re.compile(r"\w+")
 _NO_MATTER = """
-a an and are at by can did do does for from give has have how in is it its list many me much of on or
-show tell that the their there to was were what when where which who whom whose why will with
+a an and are at by can did do does for from give has have how in is it its list many me much of on
+or show tell that the their there to was were what when where which who whom whose why will with
 """
 _ASKING = frozenset(word[:_STEM] for word in _NO_MATTER.split())
 """Words that a question is made of, and not what it is about."""

@@ -239,7 +239,9 @@ def declare_series(
 ) -> int:
     """Has series of these subjects and attributes, for a connector that can be asked for them.
 
-    Those that are new, or were another connector's, are due now; returns how many.
+    Those that are new, or were another connector's, are due now; returns how many. Those that are
+    there get the kind and the time to live that are declared now, and a new time of the next check
+    with them.
 
     Raises:
         PlatformError: when there is no such kind.
@@ -252,21 +254,99 @@ def declare_series(
         rows.append((normalise_subject(subject), name, of_kind, rules.cardinality_of(name), ttl))
     if not rows:
         return 0
+    declared = {
+        **dict(
+            zip(
+                ("subjects", "attributes", "kinds", "cardinalities", "ttls"),
+                map(list, zip(*rows, strict=True)),
+                strict=True,
+            )
+        ),
+        "connector": connector,
+    }
     with postgres.connection() as connection:
-        written = connection.execute(
-            "WITH declared AS (SELECT DISTINCT ON (subject, attribute) * FROM unnest("
-            "%s::text[], %s::text[], %s::text[], %s::text[], %s::interval[]"
-            ") AS d (subject, attribute, kind, cardinality, ttl) ORDER BY subject, attribute)"
-            " INSERT INTO knowledge.fact_series AS s"
-            " (subject, attribute, kind, cardinality, ttl, connector, next_check_at)"
-            " SELECT d.*, %s, now() FROM declared AS d WHERE NOT EXISTS ("
-            " SELECT FROM knowledge.fact_series AS o WHERE (o.subject, o.attribute, o.connector)"
-            " = (d.subject, d.attribute, %s)) ORDER BY d.subject, d.attribute"
-            " ON CONFLICT (subject, attribute) DO UPDATE SET"
-            " connector = excluded.connector, next_check_at = excluded.next_check_at",
-            [*map(list, zip(*rows, strict=True)), connector, connector],
+        # As every writer: adds in the order of the names, locks in that of the numbers.
+        added = connection.execute(_DECLARED + _ADD, declared).rowcount
+        others = connection.execute(_DECLARED + _LOCK_OTHERS, declared).fetchall()
+        connection.execute(
+            _DECLARED + _REDECLARE, {**declared, "series": [row[0] for row in others]}
         )
-        return written.rowcount
+        otherwise = [row[0] for row in others if row[2]]
+        if otherwise:
+            connection.execute("SELECT knowledge.fold(%s::bigint[])", [otherwise])
+        return added + sum(row[1] for row in others)
+
+
+_DECLARED = """
+WITH declared AS (
+    SELECT DISTINCT ON (subject, attribute) * FROM unnest(
+        %(subjects)s::text[], %(attributes)s::text[], %(kinds)s::text[],
+        %(cardinalities)s::text[], %(ttls)s::interval[]
+    ) AS d (subject, attribute, kind, cardinality, ttl)
+    ORDER BY subject, attribute
+)
+"""
+_ADD = """
+INSERT INTO knowledge.fact_series AS s
+    (subject, attribute, kind, cardinality, ttl, connector, next_check_at)
+SELECT d.*, %(connector)s, now() FROM declared AS d
+WHERE NOT EXISTS (
+    SELECT FROM knowledge.fact_series AS o
+    WHERE (o.subject, o.attribute) = (d.subject, d.attribute)
+)
+ORDER BY d.subject, d.attribute
+ON CONFLICT (subject, attribute) DO NOTHING
+"""
+_LOCK_OTHERS = """
+SELECT
+    s.series_id, s.connector IS DISTINCT FROM %(connector)s AS taken,
+    s.cardinality <> d.cardinality AS otherwise
+FROM knowledge.fact_series AS s JOIN declared AS d USING (subject, attribute)
+WHERE (s.kind, s.cardinality, s.ttl, s.connector)
+    IS DISTINCT FROM (d.kind, d.cardinality, d.ttl, %(connector)s)
+ORDER BY s.series_id
+FOR UPDATE OF s
+"""
+# What was never asked for stays due; a failed check is repeated when that was going to be.
+_REDECLARE = """
+UPDATE knowledge.fact_series AS s SET
+    kind = d.kind, cardinality = d.cardinality, ttl = d.ttl, connector = %(connector)s,
+    next_check_at = CASE
+        WHEN s.connector IS DISTINCT FROM %(connector)s THEN now()
+        WHEN s.ttl IS NOT DISTINCT FROM d.ttl OR s.failures > 0 OR s.checked_at IS NULL
+            THEN s.next_check_at
+        ELSE s.checked_at + d.ttl * (0.8 + random() / 5)
+    END
+FROM declared AS d
+WHERE s.series_id = ANY(%(series)s) AND (s.subject, s.attribute) = (d.subject, d.attribute)
+"""
+
+
+def disown_series(postgres: Postgres, kept: Mapping[str, Collection[tuple[str, str]]]) -> int:
+    """Asks HTTP connectors for no more series than these pairs of subject and attribute.
+
+    What is known of the others stays, as old as it is; returns how many they are. ``kept`` has the
+    pairs, normalised, by the name of the connector.
+    """
+    rows = [(name, *pair) for name, pairs in kept.items() for pair in pairs]
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], []]
+    with postgres.connection() as connection:
+        found = connection.execute(
+            "SELECT series_id FROM knowledge.fact_series AS s"
+            " WHERE starts_with(s.connector, 'http:') AND NOT EXISTS ("
+            " SELECT FROM unnest(%s::text[], %s::text[], %s::text[])"
+            " AS k (connector, subject, attribute) WHERE (k.connector, k.subject, k.attribute)"
+            " = (s.connector, s.subject, s.attribute))"
+            " ORDER BY series_id FOR UPDATE",
+            columns,
+        ).fetchall()
+        connection.execute(
+            "UPDATE knowledge.fact_series SET connector = NULL, next_check_at = NULL,"
+            " claimed_until = NULL, failures = 0, last_failure = NULL"
+            " WHERE series_id = ANY(%s)",
+            [[row[0] for row in found]],
+        )
+        return len(found)
 
 
 def last_statements(

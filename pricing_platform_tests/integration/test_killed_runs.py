@@ -41,7 +41,8 @@ KNOWLEDGE = (
     "SELECT chunks, lexemes FROM knowledge.corpus",
     "SELECT subject, attribute, kind, value, source FROM knowledge.current_facts ORDER BY 1, 2, 4",
     "SELECT subject, attribute, value, source, valid::text, recorded::text"
-    " FROM knowledge.fact_versions JOIN knowledge.fact_series USING (series_id) WHERE connector = 'snapshot_folder'"
+    " FROM knowledge.fact_versions JOIN knowledge.fact_series USING (series_id)"
+    " WHERE connector = 'snapshot_folder'"
     " ORDER BY 1, 2, 5, 6",
     "SELECT subject, attribute, text, e.embedding::text FROM knowledge.fact_sentences"
     " FULL JOIN knowledge.fact_embeddings AS e USING (fact_id) ORDER BY 1, 2, 3",

@@ -27,7 +27,7 @@ def test_a_warehouse_without_tables_is_a_finding(tmp_path: Path) -> None:
     duckdb.connect(str(tmp_path / "warehouse.duckdb")).close()
     found = diagnosis.diagnose(Settings(home=tmp_path))
     warnings = found.filter(pl.col("status") == "warning")
-    assert warnings["subject"].to_list() == ["warehouse", "evaluation"]
+    assert warnings["subject"].to_list() == ["warehouse", "documents", "evaluation"]
     assert set(warnings["found"]) == {"its tables are not built yet"}
     assert "failed" not in found["status"]
 

@@ -25,13 +25,19 @@ FROM knowledge.fact_series AS s JOIN pg_temp.wanted AS w USING (subject, attribu
 ORDER BY s.series_id
 FOR UPDATE OF s;
 
+-- What is declared to be asked for over HTTP stays so, whoever else states it.
 UPDATE knowledge.fact_series AS s SET
     kind = w.kind, cardinality = w.cardinality, ttl = w.ttl,
     connector = coalesce(w.connector, s.connector), next_check_at = NULL
 FROM pg_temp.locked AS l JOIN pg_temp.wanted AS w USING (subject, attribute)
 WHERE s.series_id = l.series_id
+    AND (s.connector IS NULL OR NOT starts_with(s.connector, 'http:'))
     AND (s.kind, s.cardinality, s.ttl, s.connector)
     IS DISTINCT FROM (w.kind, w.cardinality, w.ttl, coalesce(w.connector, s.connector));
+
+UPDATE knowledge.fact_series AS s SET cardinality = w.cardinality
+FROM pg_temp.locked AS l JOIN pg_temp.wanted AS w USING (subject, attribute)
+WHERE s.series_id = l.series_id AND l.changed AND s.cardinality <> w.cardinality;
 
 WITH new AS (
     INSERT INTO knowledge.observations (
@@ -145,6 +151,8 @@ newest AS (
 verified AS (
     SELECT
         s.series_id, s.next_check_at, s.connector, s.ttl,
+        starts_with(s.connector, 'http:') AND s.next_check_at IS NOT NULL
+        AND s.connector IS DISTINCT FROM w.connector AS asked_anyway,
         CASE
             WHEN n.other THEN coalesce(n.stated_at, s.verified_at)
             ELSE greatest(n.stated_at, s.verified_at)
@@ -152,11 +160,14 @@ verified AS (
         0.8 + 0.2 / 65535 * (hashtextextended(
             s.subject || s.attribute, extract(epoch FROM n.stated_at)::bigint
         ) & 65535) AS share
-    FROM newest AS n JOIN knowledge.fact_series AS s USING (series_id)
+    FROM newest AS n
+    JOIN knowledge.fact_series AS s USING (series_id)
+    JOIN pg_temp.wanted AS w USING (subject, attribute)
 )
 UPDATE knowledge.fact_series AS s SET
     verified_at = v.verified_at,
     next_check_at = CASE
+        WHEN v.asked_anyway THEN v.next_check_at
         WHEN v.connector IS NOT NULL
             THEN greatest(v.next_check_at, v.verified_at + v.ttl * v.share)
     END

@@ -36,9 +36,15 @@ import soupsieve
 from anyio.from_thread import start_blocking_portal
 from bs4 import BeautifulSoup
 
-from pricing_platform.facts.kinds import FactRules
+from pricing_platform.facts.kinds import FactRules, normalise_attribute
 from pricing_platform.facts.observations import VALUE_LIMIT
-from pricing_platform.facts.refresh import Answer, DueSeries, Validators, declare_series
+from pricing_platform.facts.refresh import (
+    Answer,
+    DueSeries,
+    Validators,
+    declare_series,
+    disown_series,
+)
 from pricing_platform.retrieval.documents import normalise_subject
 from pricing_platform.stores.postgres import Postgres
 
@@ -163,9 +169,21 @@ class HttpFacts(pydantic.BaseModel, frozen=True, extra="forbid"):
 def ensure_series(postgres: Postgres, declared: Iterable[HttpFacts], rules: FactRules) -> int:
     """Has the series that are declared, due at once where they are new; returns how many are.
 
+    These are all that are asked for over HTTP: what was declared before and is not any more keeps
+    its facts, and is left alone.
+
     Raises:
         PlatformError: when a kind is named that there is none of.
     """
+    declared = list(declared)
+    kept = {
+        facts.connector: [
+            (normalise_subject(subject), normalise_attribute(facts.attribute))
+            for subject in facts.subjects
+        ]
+        for facts in declared
+    }
+    disown_series(postgres, kept)
     return sum(
         declare_series(
             postgres,

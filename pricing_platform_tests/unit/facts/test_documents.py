@@ -346,3 +346,18 @@ def test_a_clock_that_was_ahead_stops_no_facts(documents: Documents) -> None:
     documents.observe()
     assert documents.current("ceo") == ["Ben Ode"]
     assert documents.current("ceo", "other") == []
+
+
+def test_each_of_several_values_is_a_fact_of_its_own(documents: Documents) -> None:
+    documents.follow(a="# Ironvale\n\n**Products:** Pots, Pans and Lids\n")
+    assert documents.current("products") == ["Lids", "Pans", "Pots"]
+    documents.follow(a="# Ironvale\n\n**Products:** Pots\n\n**Products:** Woks\n")
+    assert documents.current("products") == ["Pots", "Woks"]
+
+
+def test_a_list_of_any_length_keeps_no_facts_away(documents: Documents) -> None:
+    names = ["".join(chr(0x4E00 + n * k % 20_000) for k in range(1, 99)) for n in range(7001, 7099)]
+    lines = "\n\n".join(f"**Products:** {name}" for name in names)
+    documents.follow(a=IRONVALE, b=f"# Other\n\n{lines}\n")
+    assert documents.current("ceo") == ["Anna Berg"]
+    assert set(documents.current("products", "other")) < set(names)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pricing_platform.facts.extraction import LINE_LIMIT, VALUE_LIMIT, Statement, extract
-from pricing_platform.facts.kinds import normalise_attribute
+from pricing_platform.facts.kinds import FactRules, normalise_attribute
 from pricing_platform.retrieval.document_text import read_text
 from pricing_platform.retrieval.documents import Document, normalise_subject
 
@@ -227,6 +227,48 @@ def test_the_first_mention_wins() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("written", "values"),
+    [
+        ("Alpha, Beta and Gamma", ("Alpha", "Beta", "Gamma")),
+        ("Alpha, Beta, and Gamma", ("Alpha", "Beta", "Gamma")),
+        ("Alpha and Beta", ("Alpha", "Beta")),
+        ("Drag and drop", ("Drag and drop",)),
+        ("Oslo, Norway; Bergen, Norway; and Paris", ("Oslo, Norway", "Bergen, Norway", "Paris")),
+        ("Alpha (red, blue and green), Beta", ("Alpha (red, blue and green)", "Beta")),
+        ("1,000 pots, Beta, Beta", ("1,000 pots", "Beta")),
+        ("Alpha, , -, Beta,", ("Alpha", "Beta")),
+        ("A" * 201 + ", Beta", ("Beta",)),
+        (", ".join(f"Pot {n:03}" for n in range(40)), tuple(f"Pot {n:03}" for n in range(40))),
+    ],
+)
+def test_a_list_is_several_values_where_several_hold(
+    written: str, values: tuple[str, ...]
+) -> None:
+    content = document(f"**Products:** {written}\n")
+    assert [at.values for at in extract(content, FactRules())] == [values]
+    content = document(f"**Address:** {written}\n")
+    assert all(len(at.values) == 1 for at in extract(content, FactRules()))
+
+
+def test_what_a_document_says_of_several_values_is_united() -> None:
+    content = (
+        "**Features:** Alpha, Beta\n\n**Features:** Gamma\n\n**Features:** Beta\n\n"
+        "- **CEO:** Anna Berg\n- **CEO:** Ben Ode\n"
+    )
+    features, ceo = extract(document(content), FactRules())
+    assert features.values == ("Alpha", "Beta", "Gamma")
+    assert content[features.start_character : features.end_character] == "Alpha, Beta"
+    assert ceo.values == ("Anna Berg",)
+    assert extract(document(content))[0].values == ("Alpha, Beta",)
+
+
+def test_of_a_list_of_any_length_as_much_is_taken_as_can_be_recorded() -> None:
+    lines = "".join(f"**Features:** {chr(0x4E00 + n) * 100}\n\n" for n in range(99))
+    (features,) = extract(document(lines), FactRules())
+    assert 1 < len(features.values) < 9
+
+
 def test_of_office_holders_the_one_who_holds_wins() -> None:
     first = "Anna Berg was appointed CEO of Ironvale in 2010."
     second = "Ben Ode was appointed CEO of Ironvale on 1 March 2025."
@@ -265,8 +307,9 @@ def test_of_office_holders_the_one_who_holds_wins() -> None:
 )
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_read_the_same_twice_and_every_fact_stands_in_it(content: str) -> None:
-    found = extract(document(content))
-    assert found == extract(document(content))
+    rules = FactRules(multi=frozenset({"(?i).*[a-m]"}))
+    found = extract(document(content), rules)
+    assert found == extract(document(content), rules)
     assert len({(at.subject, at.attribute) for at in found}) == len(found)
     for at in found:
         assert 0 <= at.start_character < at.end_character <= len(content)

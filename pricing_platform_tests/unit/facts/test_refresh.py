@@ -414,7 +414,7 @@ def test_what_was_gone_before_does_not_count_as_lost_again(postgres: Postgres) -
     ]
     record(postgres, observations, RULES)
     connector = Saying(lambda due: saying(*(["Ann"] if due.subject > "s10" else []))(due))
-    summary = run(postgres, connector, everything=True)
+    summary = run(postgres, connector, everything=True, batch=5)
     assert (summary.absent, summary.confirmed, summary.failed) == (11, 9, 0)
 
 
@@ -443,6 +443,91 @@ def test_what_is_answered_after_a_clock_went_back_still_comes_later(postgres: Po
         assert counts(run(postgres, Saying(answer))) == expected
         assert postgres.frame("SELECT value FROM knowledge.current_facts").rows() == [("New",)]
     assert one(postgres, "SELECT etag FROM knowledge.http_validators") == '"2"'
+
+
+def series(postgres: Postgres) -> dict[str, Any]:
+    """The one series that there is."""
+    return postgres.frame(
+        "SELECT kind, cardinality, ttl::text, connector, next_check_at, last_failure"
+        " FROM knowledge.fact_series"
+    ).row(0, named=True)
+
+
+def test_another_kind_or_time_to_live_reaches_series_that_are_there(
+    postgres: Postgres, server: FactServer
+) -> None:
+    server.facts["acme"] = ["Ann", "Bob"]
+    many = FactRules(multi=frozenset({"ceo"}))
+    declared = facts(server, ["acme"])
+    ensure_series(postgres, [declared], many)
+    refresh(postgres, {"http:shop": HttpConnector(declared)}, many)
+    assert one(postgres, "SELECT count(*) FROM knowledge.current_facts") == 2
+    before = series(postgres)
+
+    hourly = FactRules(
+        time_to_live={**RULES.time_to_live, "price": timedelta(hours=1)}, multi=frozenset()
+    )
+    declared = facts(server, ["acme"], kind="price")
+    assert ensure_series(postgres, [declared], hourly) == 0
+    after = series(postgres)
+    assert (after["kind"], after["cardinality"], after["ttl"]) == ("price", "single", "01:00:00")
+    assert after["next_check_at"] < datetime.now(UTC) + timedelta(hours=1)
+    assert after["next_check_at"] < before["next_check_at"]
+    assert one(postgres, "SELECT value FROM knowledge.current_facts") == "Ann"
+    assert ensure_series(postgres, [declared], hourly) == 0
+    assert series(postgres) == after
+
+
+@pytest.mark.parametrize("document_first", [False, True])
+def test_a_declared_series_stays_so_when_a_document_states_it_too(
+    postgres: Postgres, server: FactServer, document_first: bool
+) -> None:
+    def state(value: str) -> None:
+        said = Observation(
+            "acme", "ceo", "notes:a.md", (value,), datetime.now(UTC), connector="document_folder"
+        )
+        record(postgres, [said], RULES)
+
+    server.facts["acme"] = "Ann"
+    declared = facts(server, ["acme"], kind="price")
+    if document_first:
+        state("Ann")
+    assert ensure_series(postgres, [declared], RULES) == 1
+    due = series(postgres)
+    state("Ann")
+    assert series(postgres) == due
+    assert counts(run(postgres, HttpConnector(declared)))["checked"] == 1
+    asked = series(postgres)
+    assert asked["next_check_at"] is not None
+    for value in ("Ann", "Bob", "Ann"):
+        state(value)
+        assert series(postgres) == asked
+        assert ensure_series(postgres, [declared], RULES) == 0
+    assert asked["connector"] == "http:shop"
+    assert asked["kind"] == "price"
+
+
+def test_a_subject_that_is_no_longer_declared_is_left_alone(
+    postgres: Postgres, server: FactServer
+) -> None:
+    server.facts |= {"acme": "Ann", "other": "Bob"}
+    declared = facts(server, ["acme", "other"])
+    ensure_series(postgres, [declared], RULES)
+    run(postgres, HttpConnector(declared))
+    less = facts(server, ["acme"])
+    assert ensure_series(postgres, [less], RULES) == 0
+    server.asked.clear()
+    for options in ({}, {"everything": True}):
+        execute(postgres, "UPDATE knowledge.fact_series SET next_check_at = next_check_at - ttl")
+        assert counts(run(postgres, HttpConnector(less), **options)) == {
+            "checked": 1,
+            "confirmed": 1,
+        }
+    assert set(server.asked) == {"acme"}
+    assert one(postgres, "SELECT count(*) FROM knowledge.current_facts") == 2
+    ensure_series(postgres, [], RULES)
+    assert refresh(postgres, {}, RULES, everything=True).checked == 0
+    assert ensure_series(postgres, [declared], RULES) == 2
 
 
 def test_an_unchanged_answer_confirms_what_was_said_with_its_time(postgres: Postgres) -> None:
