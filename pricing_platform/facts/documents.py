@@ -55,7 +55,7 @@ def observe_documents(
         stated = {
             (at.source, at.subject, at.attribute): at
             for document, verified_at in documents
-            for at in _stated(document, verified_at, chunks.get(document.document_id))
+            for at in _stated(document, verified_at, chunks.get(document.document_id), rules)
         }
         said = _said(connection, ids)
         verified = {document.document_id: verified_at for document, verified_at in documents}
@@ -97,9 +97,9 @@ class _Said:
 
 
 def _stated(
-    document: Document, verified_at: datetime, chunks: _Chunks | None
+    document: Document, verified_at: datetime, chunks: _Chunks | None, rules: FactRules
 ) -> Iterator[Observation]:
-    for statement in extract(document):
+    for statement in extract(document, rules):
         if statement.values:
             yield Observation(
                 statement.subject,

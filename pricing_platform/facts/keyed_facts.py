@@ -6,7 +6,7 @@ Here belongs which keys name an attribute, and what its value is.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pricing_platform.facts.kinds import normalise_attribute
@@ -25,7 +25,10 @@ from pricing_platform.facts.text_structure import (
 VALUE_LIMIT = 200
 """Characters of a value: what is longer is a clause, not a value."""
 
-_RAW_LIMIT = 2 * VALUE_LIMIT
+LIST_LIMIT = 1_500
+"""Characters of a list of values."""
+
+_RAW_LIMIT = 2 * LIST_LIMIT
 
 _KEY = re.compile(
     r"(?P<mark>\*\*|__)(?P<key>[^\n*_:]{1,80})(?::(?P=mark)|(?P=mark)[ \t]{0,9}:)[ \t]*"
@@ -54,8 +57,13 @@ _AMOUNT = re.compile(
 )
 
 
-def keyed_facts(text: Text, subject: str) -> Iterator[Found]:
-    """The facts about the subject that stand behind a key in the text."""
+def keyed_facts(
+    text: Text, subject: str, is_list: Callable[[str], bool]
+) -> Iterator[Found]:
+    """The facts about the subject that stand behind a key in the text.
+
+    A list is given as one value, of ``LIST_LIMIT`` characters at most.
+    """
     for key in _keys(text):
         value, (start, end) = key.value, key.characters
         attribute = key.attribute()
@@ -63,7 +71,9 @@ def keyed_facts(text: Text, subject: str) -> Iterator[Found]:
             attribute = "employee count"
         if key.is_offer and (amount := _AMOUNT.match(value)):
             value = amount.group()
-        if attribute and _is_value(value):
+        if not attribute or not _is_value(value):
+            continue
+        if len(value) <= VALUE_LIMIT or is_list(attribute):
             yield Found(Statement(subject, attribute, (value,), start, end))
 
 
@@ -71,7 +81,7 @@ def _is_value(text: str) -> bool:
     """Whether a text says something: it is no gap to be filled in, and announces no list."""
     placeholder = (text.startswith("[") and text.endswith("]")) or text.endswith(":")
     return (
-        len(text) <= VALUE_LIMIT
+        len(text) <= LIST_LIMIT
         and "\0" not in text
         and not placeholder
         and any(character.isalnum() for character in text)

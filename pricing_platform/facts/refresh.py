@@ -274,7 +274,7 @@ def declare_series(
         otherwise = [row[0] for row in others if row[2]]
         if otherwise:
             connection.execute("SELECT knowledge.fold(%s::bigint[])", [otherwise])
-        return added + sum(row[1] for row in others)
+        return added + sum(bool(row[1]) for row in others)
 
 
 _DECLARED = """

@@ -28,7 +28,7 @@ def test_a_warehouse_without_tables_is_a_finding(tmp_path: Path) -> None:
     found = diagnosis.diagnose(Settings(home=tmp_path))
     warnings = found.filter(pl.col("status") == "warning")
     assert warnings["subject"].to_list() == ["warehouse", "documents", "evaluation"]
-    assert set(warnings["found"]) == {"its tables are not built yet"}
+    assert set(warnings["found"]) == {"its tables are not built yet", "0 of 1 configured folders"}
     assert "failed" not in found["status"]
 
 

@@ -31,7 +31,7 @@ UPDATE knowledge.fact_series AS s SET
     connector = coalesce(w.connector, s.connector), next_check_at = NULL
 FROM pg_temp.locked AS l JOIN pg_temp.wanted AS w USING (subject, attribute)
 WHERE s.series_id = l.series_id
-    AND (s.connector IS NULL OR NOT starts_with(s.connector, 'http:'))
+    AND (s.connector IS NULL OR s.connector = w.connector OR NOT starts_with(s.connector, 'http:'))
     AND (s.kind, s.cardinality, s.ttl, s.connector)
     IS DISTINCT FROM (w.kind, w.cardinality, w.ttl, coalesce(w.connector, s.connector));
 

@@ -242,9 +242,7 @@ def test_the_first_mention_wins() -> None:
         (", ".join(f"Pot {n:03}" for n in range(40)), tuple(f"Pot {n:03}" for n in range(40))),
     ],
 )
-def test_a_list_is_several_values_where_several_hold(
-    written: str, values: tuple[str, ...]
-) -> None:
+def test_a_list_is_several_values_where_several_hold(written: str, values: tuple[str, ...]) -> None:
     content = document(f"**Products:** {written}\n")
     assert [at.values for at in extract(content, FactRules())] == [values]
     content = document(f"**Address:** {written}\n")
