@@ -57,9 +57,7 @@ _AMOUNT = re.compile(
 )
 
 
-def keyed_facts(
-    text: Text, subject: str, is_list: Callable[[str], bool]
-) -> Iterator[Found]:
+def keyed_facts(text: Text, subject: str, is_list: Callable[[str], bool]) -> Iterator[Found]:
     """The facts about the subject that stand behind a key in the text.
 
     A list is given as one value, of ``LIST_LIMIT`` characters at most.
