@@ -14,7 +14,6 @@ import hashlib
 import ipaddress
 import json
 import logging
-import os
 import re
 import socket
 import time
@@ -77,7 +76,7 @@ class HttpFacts(pydantic.BaseModel, frozen=True, extra="forbid"):
 
     ``{subject}`` in the path or query of ``url`` stands for the subject, percent-encoded. What is
     stated is what ``json_path`` (RFC 9535) or ``html_selector`` (CSS) finds. ``headers`` may hold
-    secrets, written as ``${NAME}`` of a setting; the URL may not, for it is shown.
+    secrets, written as ``${NAME}`` of PRICING_HTTP_SECRETS; the URL may not, for it is shown.
     ``timeout_seconds`` is for a whole request, redirects included. A host whose addresses are
     private is asked only where ``allowed_private_hosts`` names it.
     """
@@ -206,7 +205,7 @@ class HttpConnector:
     def __init__(
         self, facts: HttpFacts, secrets: Mapping[str, pydantic.SecretStr] | None = None
     ) -> None:
-        """With the secrets that headers name, by their names; otherwise from the environment."""
+        """With the secrets that headers name, by their names; one that is missing is a failure."""
         self.facts = facts
         self.name = facts.connector
         self._secrets = secrets or {}
@@ -314,9 +313,7 @@ class HttpConnector:
         name = variable[1]
         if name in self._secrets:
             return self._secrets[name].get_secret_value()
-        if name in os.environ:
-            return os.environ[name]
-        raise _RequestError(f"A header needs the setting {name}, which is not set.")
+        raise _RequestError(f"A header needs {name}, which PRICING_HTTP_SECRETS does not hold.")
 
     def _identity(self, url: str) -> str:
         asked = json.dumps([url, self.facts.json_path, self.facts.html_selector])
@@ -541,7 +538,10 @@ def _port(url: httpx2.URL) -> int:
 def _is_public(text: str) -> bool:
     """Whether an address, and the one it may hold inside of it, belongs to no private network."""
     address = ipaddress.ip_address(text.split("%")[0])
-    return all(a.is_global and not a.is_multicast for a in (address, *_inner(address)))
+    return not any(
+        not a.is_global or a.is_multicast or any(a in network for network in _LEADING_INSIDE)
+        for a in (address, *_inner(address))
+    )
 
 
 def _inner(address: _Address) -> list[_Address]:
@@ -557,6 +557,13 @@ def _inner(address: _Address) -> list[_Address]:
 
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_LEADING_INSIDE: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = (
+    ipaddress.IPv6Network("::/96"),  # IPv4-compatible (RFC 4291, 2.5.5.1)
+    ipaddress.IPv6Network("fec0::/10"),  # site-local (RFC 3879)
+    ipaddress.IPv6Network("64:ff9b:1::/48"),  # NAT64 of a local network (RFC 8215)
+    ipaddress.IPv4Network("192.88.99.0/24"),  # relays of 6to4 (RFC 7526)
+)
+"""What Python calls global, and may lead into a network of ours nevertheless."""
 
 
 def _told(error: Exception) -> str:

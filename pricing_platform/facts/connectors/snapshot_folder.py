@@ -1,16 +1,23 @@
 """Prices of listings, from the newest snapshot that the warehouse has read.
 
 Reading snapshots into the warehouse belongs to the ingestion, which has a schedule of its own. A
-listing that no newer snapshot holds is as old as before: what was last seen is confirmed, and not
-that it was seen today.
+listing that no newer snapshot holds is as old as before: that is a failure to verify it, which
+retires nothing.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
 
-from pricing_platform.facts.connectors.recording import Held, held_values, recorded_answer
+from pricing_platform.facts.connectors.recording import (
+    Held,
+    held_values,
+    is_verified_anew,
+    recorded_answer,
+)
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.facts.prices import record_listing_prices
 from pricing_platform.facts.refresh import Answer, DueSeries
@@ -18,6 +25,9 @@ from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.warehouse import Warehouse
 
 NAME = "snapshot_folder"
+
+_UNVERIFIED = "No newer snapshot holds it."
+_NEXT_SNAPSHOT = timedelta(hours=6)  # a newer one is recorded when it is read, whatever this says
 
 
 class SnapshotFolderConnector:
@@ -45,7 +55,12 @@ class SnapshotFolderConnector:
         seconds = (time.perf_counter() - started) / len(due)
         for series in due:
             source = series.sources[0] if series.sources else self.name
-            yield recorded_answer(series, source, before, after, seconds)
+            answer = recorded_answer(series, source, before, after, seconds)
+            if not is_verified_anew(series, before, after):
+                answer = replace(
+                    answer, failure=_UNVERIFIED, recorded=None, retry_after=_NEXT_SNAPSHOT
+                )
+            yield answer
 
     def _look(self) -> tuple[Held, Held]:
         before = held_values(self._postgres, self.name)

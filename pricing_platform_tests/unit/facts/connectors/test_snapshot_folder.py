@@ -46,14 +46,19 @@ def test_a_newer_snapshot_changes_and_confirms(warehouse: Warehouse, postgres: P
     before = postgres.frame(query)
 
     summary = run(warehouse, postgres)
-    assert summary.by_connector == {"snapshot_folder": {"confirmed": 3}}
+    assert summary.by_connector == {"snapshot_folder": {"failed": 3}}
     assert postgres.frame(query).equals(before)  # seen no later than before
 
     see(warehouse, 9, a=1.0, b=2.5)
     summary = run(warehouse, postgres)
-    assert summary.by_connector == {"snapshot_folder": {"changed": 1, "confirmed": 2}}
+    assert summary.by_connector == {"snapshot_folder": {"changed": 1, "confirmed": 1, "failed": 1}}
     assert postgres.frame(query).rows() == [
         ("shop:a", "1.00 USD", FIRST + timedelta(days=9)),
         ("shop:b", "2.50 USD", FIRST + timedelta(days=9)),
         ("shop:c", "3.00 USD", FIRST),
     ]
+    told = postgres.frame(
+        "SELECT subject, last_failure, next_check_at > checked_at + interval '5 hours' AS waits"
+        " FROM knowledge.fact_series WHERE failures > 0"
+    )
+    assert told.rows() == [("shop:c", "No newer snapshot holds it.", True)]
