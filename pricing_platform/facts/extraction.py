@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from pricing_platform.facts.keyed_facts import VALUE_LIMIT, keyed_facts
 from pricing_platform.facts.kinds import FactRules
-from pricing_platform.facts.text_structure import LINE_LIMIT, Found, Statement, Text
+from pricing_platform.facts.text_structure import ABBREVIATIONS, LINE_LIMIT, Found, Statement, Text
 from pricing_platform.facts.told_facts import told_facts
 from pricing_platform.retrieval.documents import NAME_LIMIT, Document
 
@@ -27,6 +27,7 @@ __all__ = ["EXTRACTION_VERSION", "LINE_LIMIT", "VALUE_LIMIT", "Statement", "extr
 _LIST_BYTES = 1_500  # of all values of a statement: an index holds them
 _BRACKETED = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
 _SEMICOLON, _COMMA = re.compile(r";"), re.compile(r",(?=\s|$)")
+_END = re.compile(r"(\w{2,20})[.!?](?:\s|$)")
 _LAST = re.compile(r"\s+and\s+")
 _TWO_NAMES = re.compile(r"\s+and\s+(?=[^\W_a-z])")
 
@@ -46,7 +47,8 @@ def extract(document: Document, rules: FactRules | None = None) -> list[Statemen
 
     Of attributes that have several values at a time by the rules, all statements are united, in the
     place of the first, and lists such as "Alpha, Beta and Gamma" taken apart: at semicolons, where
-    there are any, or else at commas. What is more than 1,500 bytes of values is passed over.
+    there are any, or else at commas. Sentences stay whole. What is more than 1,500 bytes of values
+    is passed over.
     """
 
     def has_several(attribute: str) -> bool:
@@ -99,9 +101,10 @@ def _united(same: Sequence[Found]) -> Iterator[Statement]:
 
 
 def _items(value: str) -> Iterator[str]:
-    """The items of a list, or the value itself."""
-    parts = _split(value, _SEMICOLON)
-    if len(parts) == 1:
+    """The items of a list, or the value itself: sentences are no lists."""
+    is_prose = any(found[1] not in ABBREVIATIONS for found in _END.finditer(value))
+    parts = [value] if is_prose else _split(value, _SEMICOLON)
+    if not is_prose and len(parts) == 1:
         *others, last = _split(value, _COMMA)
         is_marked = last.lstrip().startswith("and ")
         parts = [*others, *([last] if is_marked else _split(last, _LAST if others else _TWO_NAMES))]

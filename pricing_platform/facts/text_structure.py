@@ -60,6 +60,10 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+ABBREVIATIONS = words("Dr Mr Mrs Ms St Prof Jr Sr Inc Co Ltd Corp")
+"""Words whose full stop ends no sentence."""
+
+
 @dataclass
 class Block:
     """Lines of a paragraph, or one row of a table.

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from pricing_platform.facts.kinds import normalise_attribute
 from pricing_platform.facts.text_structure import (
+    ABBREVIATIONS,
     MARKER,
     MONTHS,
     Block,
@@ -25,8 +26,7 @@ from pricing_platform.retrieval.documents import normalise_subject
 _SENTENCE_LIMIT = 500
 
 _UPPER = "".join(letter for letter in map(chr, range(0x530)) if letter.isupper())
-_ABBREVIATIONS = words("Dr Mr Mrs Ms St Prof Jr Sr Inc Co Ltd Corp")
-_WORD = rf"(?:(?:[{_UPPER}]|{'|'.join(sorted(_ABBREVIATIONS))})\.|[{_UPPER}][\w'’&-]{{0,40}}(?!\w))"
+_WORD = rf"(?:(?:[{_UPPER}]|{'|'.join(sorted(ABBREVIATIONS))})\.|[{_UPPER}][\w'’&-]{{0,40}}(?!\w))"
 _NAME = rf"{_WORD}(?: (?:(?:&|of|de|van|von|der|del|di|la|le) )?{_WORD}){{0,5}}"
 _PEOPLE = rf"{_NAME}(?:, {_NAME}){{0,5}}(?:,? and {_NAME})?"
 _MONTH = "|".join(MONTHS)
@@ -119,7 +119,7 @@ def _sentence_starts(prose: str) -> Iterator[int]:
     yield 0
     for boundary in _BOUNDARY.finditer(prose):
         last_word = prose[max(0, boundary.start() - 6) : boundary.start()].rpartition(" ")[2]
-        if last_word not in _ABBREVIATIONS and not (len(last_word) == 1 and last_word.isupper()):
+        if last_word not in ABBREVIATIONS and not (len(last_word) == 1 and last_word.isupper()):
             yield boundary.end()
 
 
