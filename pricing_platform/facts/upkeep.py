@@ -126,10 +126,19 @@ def refresh_what_is_due(
         documents, versions = followed.documents, followed.observed.versions
         told = tuple(documents.told)
         encoded = followed.chunks.encoded + followed.sentences.encoded
+    documents_connector = DocumentFolderConnector(
+        postgres, knowledge.documents, knowledge.rules, deletion_share_limit
+    )
+    asked: list[Connector] = [
+        documents_connector,
+        SnapshotFolderConnector(warehouse, postgres, knowledge.rules),
+        *(HttpConnector(facts, secrets) for facts in knowledge.http),
+    ]
     refreshed = refresh(
         postgres,
-        _connectors(warehouse, postgres, knowledge, deletion_share_limit, secrets),
+        {connector.name: connector for connector in asked},
         knowledge.rules,
+        deletion_share_limit=deletion_share_limit,
         kinds=kinds,
         subjects=subjects,
         everything=everything,
@@ -141,22 +150,10 @@ def refresh_what_is_due(
         sentences = reconcile_fact_sentences(postgres, encoder, progress=progress)
         encoded += chunks.encoded + sentences.encoded
     return UpkeepSummary(
-        refreshed, documents, versions, told, encoded, time.perf_counter() - started
+        refreshed,
+        documents,
+        versions,
+        told or documents_connector.told,
+        encoded,
+        time.perf_counter() - started,
     )
-
-
-def _connectors(
-    warehouse: Warehouse,
-    postgres: Postgres,
-    knowledge: Knowledge,
-    deletion_share_limit: float,
-    secrets: Mapping[str, SecretStr],
-) -> dict[str, Connector]:
-    """What a refresh asks, by the names that series have for it."""
-    rules = knowledge.rules
-    asked: list[Connector] = [
-        DocumentFolderConnector(postgres, knowledge.documents, rules, deletion_share_limit),
-        SnapshotFolderConnector(warehouse, postgres, rules),
-        *(HttpConnector(facts, secrets) for facts in knowledge.http),
-    ]
-    return {connector.name: connector for connector in asked}
