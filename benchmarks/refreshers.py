@@ -12,7 +12,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks.measurement import Comparison
-from pricing_platform.facts.connectors.http import HttpConnector, HttpFacts, ensure_series
+from pricing_platform.facts.connectors.http import HttpConnector
+from pricing_platform.facts.connectors.http_facts import HttpFacts, ensure_series
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.facts.refresh import RefreshSummary, refresh
 from pricing_platform.settings import Settings

@@ -24,7 +24,7 @@ from pricing_platform.catalog.declaration import (
     validated,
 )
 from pricing_platform.errors import PlatformError
-from pricing_platform.facts.connectors.http import HttpFacts
+from pricing_platform.facts.connectors.http_facts import HttpFacts
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.retrieval.documents import DocumentFolder
 from pricing_platform.settings import Settings

@@ -7,14 +7,14 @@ step is done belongs to the modules it calls.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import SecretStr
 
 from pricing_platform.facts.configuration import Knowledge
 from pricing_platform.facts.connectors.document_folder import DocumentFolderConnector
-from pricing_platform.facts.connectors.http import HttpConnector, ensure_series
+from pricing_platform.facts.connectors.http_facts import HttpFacts, ensure_series
 from pricing_platform.facts.connectors.snapshot_folder import SnapshotFolderConnector
 from pricing_platform.facts.documents import observe_documents
 from pricing_platform.facts.observations import RecordSummary
@@ -132,7 +132,7 @@ def refresh_what_is_due(
     asked: list[Connector] = [
         documents_connector,
         SnapshotFolderConnector(warehouse, postgres, knowledge.rules),
-        *(HttpConnector(facts, secrets) for facts in knowledge.http),
+        *_http_connectors(knowledge.http, secrets),
     ]
     refreshed = refresh(
         postgres,
@@ -157,3 +157,12 @@ def refresh_what_is_due(
         encoded,
         time.perf_counter() - started,
     )
+
+
+def _http_connectors(
+    declared: Sequence[HttpFacts], secrets: Mapping[str, SecretStr]
+) -> Iterator[Connector]:
+    if declared:
+        from pricing_platform.facts.connectors.http import HttpConnector
+
+        yield from (HttpConnector(facts, secrets) for facts in declared)

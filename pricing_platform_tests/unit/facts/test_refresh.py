@@ -21,7 +21,8 @@ import pytest
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.facts import refresh as module
-from pricing_platform.facts.connectors.http import HttpConnector, HttpFacts, ensure_series
+from pricing_platform.facts.connectors.http import HttpConnector
+from pricing_platform.facts.connectors.http_facts import HttpFacts, ensure_series
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.facts.observations import Observation, record
 from pricing_platform.facts.refresh import (
@@ -665,7 +666,8 @@ KILLED = """
 import os, signal, sys
 import psycopg
 from pricing_platform.facts import refresh
-from pricing_platform.facts.connectors.http import HttpConnector, HttpFacts
+from pricing_platform.facts.connectors.http import HttpConnector
+from pricing_platform.facts.connectors.http_facts import HttpFacts
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.stores.postgres import Postgres
 

@@ -25,7 +25,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pricing_platform.facts.connectors import http
-from pricing_platform.facts.connectors.http import HttpConnector, HttpFacts
+from pricing_platform.facts.connectors.http import HttpConnector
+from pricing_platform.facts.connectors.http_facts import HttpFacts
 from pricing_platform.facts.refresh import Answer, DueSeries, Validators
 from pricing_platform.retrieval.documents import normalise_subject
 from pricing_platform_tests.unit.facts.fact_server import FactServer, Reply, serve
