@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from pricing_platform.evaluation.queries import run_query
+from pricing_platform.evaluation.retrieval_quality import Question, scored_questions, summarised
 from pricing_platform.settings import sql_folder
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform_tests.unit.evaluation.evaluated_catalogue import (
@@ -20,11 +21,13 @@ PARAMETERS: dict[str, dict[str, object]] = {
     "differences": {"technique": "stack"},
     "failures": {},
     "families": {"rows": 5},
+    "freshness_impact": {},
     "leaderboard": {},
     "price_bands": {"technique": "stack"},
     "price_history": {"item_id": "item-0001"},
     "price_leaks": {},
     "rejected_by_rule": {},
+    "retrieval_quality": {},
     "sources": {},
     "splits": {},
     "worst_misses": {"technique": "stack", "rows": 3},
@@ -38,6 +41,9 @@ DUCKDB_FILES = sorted(
 def test_every_query_runs_and_says_what_it_asks(evaluated: Warehouse, path: Path) -> None:
     text = path.read_text()
     comment = [line for line in text.splitlines() if line.startswith("--")]
+
+    scores = scored_questions([Question(question="Who?", keywords=("a",))], [["a"]])
+    evaluated.replace("evaluation.retrieval_quality", summarised(scores, seed=1))
 
     rows = run_query(evaluated, path.stem, **PARAMETERS[path.stem])
 
