@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from pricing_platform.facts.extraction import extract
+from pricing_platform.facts.extraction import Statement, extract
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.facts.observations import Observation, RecordSummary, record_in
 from pricing_platform.retrieval.documents import Document, hold_documents
@@ -37,7 +37,9 @@ def observe_documents(
     Observed at is when the document was last verified. What a document stated before and does not
     any more gets an observation without values then; what a vanished one stated gets one now. What
     holds since a date that the text names replaces all that the document said of later times.
-    Documents that were not verified again since the last call change nothing. A chunk is named only
+    Documents that were not verified again since the last call change nothing. Who resigned by one
+    document holds the office by no other that says so of an earlier time, or was there before. A
+    chunk is named only
     where it holds what its document says there now.
 
     Args:
@@ -50,15 +52,17 @@ def observe_documents(
         # What is stated, and what was said, has to be of one state of the documents.
         hold_documents(connection)
         now = _now(connection)
-        documents = _documents(connection, ids)
+        read = [_Read(at, extract(at.document, rules)) for at in _documents(connection)]
+        endings = _endings(read)
+        wanted = [at for at in read if ids is None or at.document_id in ids]
         chunks = _chunks(connection, ids)
         stated = {
             (at.source, at.subject, at.attribute): at
-            for document, verified_at in documents
-            for at in _stated(document, verified_at, chunks.get(document.document_id), rules)
+            for one in wanted
+            for at in _stated(one, chunks.get(one.document_id), endings)
         }
         said = _said(connection, ids)
-        verified = {document.document_id: verified_at for document, verified_at in documents}
+        verified = {at.document_id: at.seen.verified_at for at in wanted}
         gone = {
             key: _gone(key, verified.get(key[0], now))
             for key, before in said.items()
@@ -67,6 +71,52 @@ def observe_documents(
         new = {**stated, **gone}
         replacing = _replacing(connection, new, said)
         return record_in(connection, [*new.values(), *replacing], rules)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A document, when its content was first seen, and when last."""
+
+    document: Document
+    observed_at: datetime
+    verified_at: datetime
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A document and what it states."""
+
+    seen: _Seen
+    statements: list[Statement]
+
+    @property
+    def document_id(self) -> str:
+        return self.seen.document.document_id
+
+
+_Endings = Mapping[tuple[str, str, str], tuple[Statement, datetime]]
+"""What ended, by subject, attribute and value: how that is said, and when it was first seen."""
+
+
+def _endings(read: Sequence[_Read]) -> _Endings:
+    return {
+        (at.subject, at.attribute, at.ended.casefold()): (at, one.seen.observed_at)
+        for one in read
+        for at in one.statements
+        if at.ended
+    }
+
+
+def _has_ended(statement: Statement, seen_at: datetime, endings: _Endings) -> bool:
+    """Whether another document ends it: by the dates that both say, or as they were seen."""
+    for value in statement.values:
+        key = (statement.subject, statement.attribute, value.casefold())
+        if found := endings.get(key):
+            ending, ending_seen_at = found
+            if statement.valid_from is None:
+                return seen_at <= ending_seen_at
+            return statement.valid_from <= (ending.valid_from or ending_seen_at)
+    return False
 
 
 @dataclass(frozen=True)
@@ -96,11 +146,10 @@ class _Said:
     values: frozenset[str]
 
 
-def _stated(
-    document: Document, verified_at: datetime, chunks: _Chunks | None, rules: FactRules
-) -> Iterator[Observation]:
-    for statement in extract(document, rules):
-        if statement.values:
+def _stated(read: _Read, chunks: _Chunks | None, endings: _Endings) -> Iterator[Observation]:
+    document, verified_at = read.seen.document, read.seen.verified_at
+    for statement in read.statements:
+        if statement.values and not _has_ended(statement, read.seen.observed_at, endings):
             yield Observation(
                 statement.subject,
                 statement.attribute,
@@ -147,9 +196,8 @@ def _replacing(
 
 
 _DOCUMENTS = f"""
-SELECT {", ".join(column.name for column in fields(Document))}, verified_at
+SELECT {", ".join(column.name for column in fields(Document))}, observed_at, verified_at
 FROM knowledge.documents
-WHERE %(ids)s::text[] IS NULL OR document_id = ANY(%(ids)s)
 ORDER BY document_id
 """
 _CHUNKS = """
@@ -191,9 +239,12 @@ def _now(connection: _Connection) -> datetime:
     return now
 
 
-def _documents(connection: _Connection, ids: _Ids) -> list[tuple[Document, datetime]]:
-    rows = connection.execute(_DOCUMENTS, {"ids": ids}).fetchall()
-    return [(Document(*columns), verified_at) for *columns, verified_at in rows]
+def _documents(connection: _Connection) -> list[_Seen]:
+    rows = connection.execute(_DOCUMENTS).fetchall()
+    return [
+        _Seen(Document(*columns), observed_at, verified_at)
+        for *columns, observed_at, verified_at in rows
+    ]
 
 
 def _chunks(connection: _Connection, ids: _Ids) -> dict[str, _Chunks]:

@@ -19,7 +19,7 @@ from pricing_platform.facts.text_structure import ABBREVIATIONS, LINE_LIMIT, Fou
 from pricing_platform.facts.told_facts import told_facts
 from pricing_platform.retrieval.documents import NAME_LIMIT, Document
 
-EXTRACTION_VERSION = "2"
+EXTRACTION_VERSION = "3"
 """Raised when the same documents would give other facts."""
 
 __all__ = ["EXTRACTION_VERSION", "LINE_LIMIT", "VALUE_LIMIT", "Statement", "extract"]
@@ -85,7 +85,8 @@ def _decided(same: Sequence[Found]) -> Iterator[Statement]:
         if not at.resigned
         and not resigned.intersection(value.casefold() for value in at.statement.values)
     ]
-    yield min(holding or [at for at in same if at.resigned], key=_precedence).statement
+    decided = min(holding or [at for at in same if at.resigned], key=_precedence)
+    yield replace(decided.statement, ended=decided.resigned)
 
 
 def _united(same: Sequence[Found]) -> Iterator[Statement]:

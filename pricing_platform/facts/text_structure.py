@@ -34,8 +34,9 @@ class Statement:
     """A fact as a document states it.
 
     ``values`` are cleaned of Markdown; there are none where the document says that nothing holds
-    any more, as after a resignation. ``content[start_character:end_character]`` is where it is
-    said, as it is written. ``valid_from`` is since when it holds, where the text has a date.
+    any more, as after a resignation, and ``ended`` is what held until then.
+    ``content[start_character:end_character]`` is where it is said, as it is written.
+    ``valid_from`` is since when it holds, where the text has a date.
     """
 
     subject: str
@@ -44,6 +45,7 @@ class Statement:
     start_character: int
     end_character: int
     valid_from: datetime | None = None
+    ended: str = ""
 
 
 @dataclass(frozen=True)

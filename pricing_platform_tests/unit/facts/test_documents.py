@@ -361,3 +361,43 @@ def test_a_list_of_any_length_keeps_no_facts_away(documents: Documents) -> None:
     documents.follow(a=IRONVALE, b=f"# Other\n\n{lines}\n")
     assert documents.current("ceo") == ["Anna Berg"]
     assert set(documents.current("products", "other")) < set(names)
+
+
+NOTE = "# News\n\nOn 3 January 2026, Anna Berg resigned as CEO of Ironvale.\n"
+
+
+def test_a_resignation_is_believed_wherever_it_is_told(documents: Documents) -> None:
+    documents.follow(a=IRONVALE)
+    documents.follow(news=NOTE)
+    assert documents.current("ceo") == []
+    assert documents.current("headquarters") == ["Oslo"]
+    documents.follow()
+    assert documents.current("ceo") == []
+    assert documents.as_of(1.5) == ["Anna Berg"]
+    documents.follow(a=IRONVALE.replace("Anna Berg", "Tom Rask"))
+    assert documents.current("ceo") == ["Tom Rask"]
+
+
+def test_who_came_back_holds_the_office_again(documents: Documents) -> None:
+    documents.follow(a=IRONVALE, news=NOTE)
+    assert documents.current("ceo") == []
+    documents.follow(a=IRONVALE + "\nShe came back.\n")
+    assert documents.current("ceo") == ["Anna Berg"]
+
+
+def test_a_resignation_that_is_taken_back_ends_nothing(documents: Documents) -> None:
+    documents.follow(a=IRONVALE, b=IRONVALE, news=NOTE)
+    assert documents.current("ceo") == []
+    documents.follow(news=None)
+    assert documents.current("ceo") == ["Anna Berg"]
+
+
+def test_an_appointment_after_the_resignation_stands(documents: Documents) -> None:
+    documents.follow(
+        news=NOTE, later="# More\n\nOn 5 January 2026, Anna Berg was appointed CEO of Ironvale.\n"
+    )
+    documents.follow()
+    documents.follow()
+    documents.follow()
+    documents.follow()
+    assert documents.current("ceo") == ["Anna Berg"]
