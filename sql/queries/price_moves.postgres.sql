@@ -31,6 +31,8 @@ SELECT
     source
 FROM moves
 WHERE amount <> amount_before
+    -- Only what is counted alike is compared: currency, and per what.
+    AND regexp_replace(value, '[0-9.,]+', '', 'g') = regexp_replace(value_before, '[0-9.,]+', '', 'g')
     AND valid_from >= now() - make_interval(days => %(days)s::int)
 ORDER BY abs(ln(nullif(amount, 0) / nullif(amount_before, 0))) DESC NULLS LAST, subject, valid_from
 LIMIT %(count)s;

@@ -20,6 +20,8 @@ moves AS (
     FROM before AS b
     JOIN after AS a USING (series_id)
     WHERE a.value <> b.value
+        -- Only what is counted alike is compared: currency, and per what.
+        AND regexp_replace(a.value, '[0-9.,]+', '', 'g') = regexp_replace(b.value, '[0-9.,]+', '', 'g')
 )
 SELECT
     subject, source, value_before, value,
