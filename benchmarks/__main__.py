@@ -18,6 +18,7 @@ from benchmarks.imports import compare_imports
 from benchmarks.measurement import Comparison
 from benchmarks.price_facts import compare_price_facts
 from benchmarks.refresh import compare_refresh
+from benchmarks.refreshers import compare_refreshers
 from pricing_platform.settings import Settings
 from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.warehouse import Warehouse
@@ -49,6 +50,7 @@ COMPARISONS: dict[str, Callable[[Path], Iterable[Comparison]]] = {
     "copy": _binary_copy,
     "curation": lambda folder: [compare_curation(folder)],
     "prices": compare_price_facts,
+    "refreshers": lambda folder: [compare_refreshers(folder)],
     "refresh": _refresh_then_encoder,
 }
 

@@ -34,12 +34,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        path = item.path.relative_to(Path(__file__).parent).as_posix()
-        if path.startswith(WITH_MODELS):
-            item.add_marker(pytest.mark.xdist_group("models"))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    path = item.path.relative_to(Path(__file__).parent).as_posix()
+    if path.startswith(WITH_MODELS):
+        item.add_marker(pytest.mark.xdist_group("models"))
 
 
 @pytest.fixture(scope="session", autouse=True)
