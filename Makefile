@@ -25,7 +25,7 @@ run: $(INSTALLED)  ## Build everything from listings to the leaderboard.
 	@$(BIN)/pricing-platform run
 
 test: $(INSTALLED)  ## The whole test suite.
-	$(BIN)/python -m pytest -n logical --dist loadgroup
+	$(BIN)/python -m pytest -n logical
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -10,11 +10,12 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from xdist.scheduler import LoadScopeScheduling
 
 from pricing_platform.settings import Settings
 from pricing_platform.stores.embedded_postgres import EmbeddedPostgres
@@ -34,10 +35,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    path = item.path.relative_to(Path(__file__).parent).as_posix()
-    if path.startswith(WITH_MODELS):
-        item.add_marker(pytest.mark.xdist_group("models"))
+class _ModelsTogether(LoadScopeScheduling):
+    """Gives every test to whichever process is free, and all tests with models to one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0].removeprefix("pricing_platform_tests/")
+        return "models" if path.startswith(WITH_MODELS) else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _ModelsTogether(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
