@@ -6,7 +6,6 @@ bringing rows and embeddings to agree to ``retrieval.reconciliation``.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.retrieval.reconciliation import (
     EmbeddedTable,
     ReconciliationSummary,
+    content_hash_of,
     reconcile,
 )
 from pricing_platform.stores.postgres import Postgres
@@ -88,14 +88,14 @@ class _CurrentFacts:
                 [list(keys)],
             ).fetchall()
         return pl.DataFrame(
-            [(key, text, self._fingerprint(_hash(text))) for key, text in rows],
+            [(key, text, self._fingerprint(content_hash_of(text))) for key, text in rows],
             schema={"key": pl.String, "text": pl.String, "fingerprint": pl.String},
             orient="row",
         )
 
     def _worded(self, subject: str, attribute: str, value: str) -> tuple[str, str, str]:
         text = sentence(subject, attribute, value)
-        content_hash = _hash(text)
+        content_hash = content_hash_of(text)
         return text, content_hash, self._fingerprint(content_hash)
 
     def _fingerprint(self, content_hash: str) -> str:
@@ -147,7 +147,3 @@ def name_of(subject: str) -> str:
 
 def _acronym(word: str) -> str:
     return word.upper() if word.strip("().,:") in _ACRONYMS else word
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -6,7 +6,6 @@ bringing rows and embeddings to agree to ``reconciliation``.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from pricing_platform.retrieval.encoder import Encoder
 from pricing_platform.retrieval.reconciliation import (
     EmbeddedTable,
     ReconciliationSummary,
+    content_hash_of,
     reconcile,
 )
 from pricing_platform.stores.postgres import Postgres
@@ -101,7 +101,7 @@ class _DocumentChunks:
             {
                 "key": [row[0] for row in rows],
                 "text": texts,
-                "fingerprint": [self._fingerprint(_hash(text)) for text in texts],
+                "fingerprint": [self._fingerprint(content_hash_of(text)) for text in texts],
             },
             schema={"key": pl.String, "text": pl.String, "fingerprint": pl.String},
         )
@@ -110,7 +110,7 @@ class _DocumentChunks:
         self, document_id: str, source: str, kind: str, subject: str, chunks: Sequence[Chunk]
     ) -> Iterator[tuple[str | int, ...]]:
         for found in chunks:
-            content_hash = _hash(found.embedded_text)
+            content_hash = content_hash_of(found.embedded_text)
             yield (
                 f"{document_id}#{found.ordinal:04}",
                 document_id,
@@ -191,7 +191,3 @@ def _tokenizer(encoder: CachedEncoder) -> Tokenizer:
     if isinstance(encoder.encoder, Encoder):
         return encoder.encoder.tokenizer
     raise PlatformError(f"The encoder {encoder.identity} has no tokenizer to cut documents with.")
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -11,6 +11,7 @@ Here belongs what is the same for everything that is embedded. What is embedded 
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -365,6 +366,11 @@ def hold(connection: psycopg.Connection[Any], embeddings: str) -> None:
 
 def _lock(connection: psycopg.Connection[Any], table: EmbeddedTable) -> None:
     hold(connection, table.embeddings)
+
+
+def content_hash_of(text: str) -> str:
+    """The sha256 by which a text enters the fingerprint of its embedding."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def short_identity(identity: str) -> str:

@@ -14,13 +14,11 @@ from datetime import UTC, datetime
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.facts.connectors.recording import Held, held_values, recorded_answer
-from pricing_platform.facts.documents import observe_documents
+from pricing_platform.facts.documents import CONNECTOR, observe_documents
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.facts.refresh import Answer, DueSeries
 from pricing_platform.retrieval.documents import DocumentFolder, reconcile_documents
 from pricing_platform.stores.postgres import Postgres
-
-NAME = "document_folder"
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class DocumentFolderConnector:
     reason, as far as it has looked.
     """
 
-    name = NAME
+    name = CONNECTOR
 
     def __init__(
         self,

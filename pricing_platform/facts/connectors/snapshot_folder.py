@@ -19,12 +19,10 @@ from pricing_platform.facts.connectors.recording import (
     recorded_answer,
 )
 from pricing_platform.facts.kinds import FactRules
-from pricing_platform.facts.prices import record_listing_prices
+from pricing_platform.facts.prices import CONNECTOR, record_listing_prices
 from pricing_platform.facts.refresh import Answer, DueSeries
 from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.warehouse import Warehouse
-
-NAME = "snapshot_folder"
 
 _UNVERIFIED = "No newer snapshot holds it."
 _NEXT_SNAPSHOT = timedelta(hours=6)  # a newer one is recorded when it is read, whatever this says
@@ -36,7 +34,7 @@ class SnapshotFolderConnector:
     So each refresh has one of its own.
     """
 
-    name = NAME
+    name = CONNECTOR
 
     def __init__(self, warehouse: Warehouse, postgres: Postgres, rules: FactRules) -> None:
         self._warehouse = warehouse
