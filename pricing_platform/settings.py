@@ -92,6 +92,57 @@ class Settings(BaseSettings):
         ge=1,
         description="How many tokens a fine-tuning reads at most, all epochs together; its time.",
     )
+    base_model: str | None = Field(
+        None,
+        description="The language model on this machine: a local folder, or a hub id as"
+        " name@revision; without it the one that the platform trains itself.",
+    )
+    base_model_tokens: int = Field(
+        1_000_000,
+        ge=1,
+        description="How many tokens the platform's own language model is trained on; its time.",
+    )
+    quantization: Literal["none", "8bit", "4bit"] = Field(
+        "none", description="How the weights of PRICING_BASE_MODEL are held."
+    )
+    llm_base_url: str | None = Field(
+        None, description="An OpenAI-compatible endpoint that the prompts go to, as in .../v1."
+    )
+    llm_model: str | None = Field(None, description="The name of the endpoint's model.")
+    llm_api_key: SecretStr | None = Field(None, description="The endpoint's key.")
+    llm_api: Literal["chat", "completions"] = Field(
+        "chat", description="Which of the endpoint's interfaces is used."
+    )
+    llm_mode: Literal["live", "batch"] = Field(
+        "live", description="Ask at once, or write files of requests for an offline batch."
+    )
+    llm_structured_output: bool = Field(
+        False, description="Whether the endpoint can be held to a JSON schema."
+    )
+    llm_calls_tools: bool = Field(True, description="Whether the endpoint's model calls functions.")
+    llm_top_logprobs: int = Field(
+        0, ge=0, description="How many log-probabilities a token the endpoint gives; 0 for none."
+    )
+    llm_context_window: int = Field(
+        8192, ge=64, description="Tokens that a prompt and its answer may have together."
+    )
+    llm_tokenizer: str | None = Field(
+        None,
+        description="The folder of the endpoint's tokenizer; without it a token is taken to be"
+        " three bytes.",
+    )
+    llm_concurrency: int = Field(16, ge=1, description="Calls under way at once.")
+    llm_timeout_seconds: float = Field(60, gt=0, description="How long one answer may take.")
+    llm_attempts: int = Field(5, ge=1, description="How often a call is sent at most.")
+    llm_budget_usd: float | None = Field(
+        None, ge=0, description="What all calls of this home together may cost; no limit if empty."
+    )
+    llm_budget_tokens: int | None = Field(
+        None, ge=0, description="The tokens that all calls of this home together may take."
+    )
+    llm_usd_per_million_input: float = Field(0, ge=0, description="Price of tokens sent.")
+    llm_usd_per_million_cached: float = Field(0, ge=0, description="Price of cached tokens sent.")
+    llm_usd_per_million_output: float = Field(0, ge=0, description="Price of tokens written.")
     seed: int = Field(42, ge=0, description="Of all that is random in fitting and resampling.")
 
     @field_validator("memory_limit")

@@ -199,6 +199,9 @@ class EncoderFinetuned:
                 tokens_out=0,
                 latency_ms=latency,
                 cost_usd=0.0,
+                prompt_version=None,
+                context_items=None,
+                context_cut=None,
             )
             .select(ESTIMATE_SCHEMA.names())
             .cast(ESTIMATE_SCHEMA)

@@ -68,6 +68,9 @@ def estimate_frame(
             tokens_out=0,
             latency_ms=latency,
             cost_usd=0.0,
+            prompt_version=None,
+            context_items=None,
+            context_cut=None,
             failure=None,
         )
         .select(ESTIMATE_SCHEMA.names())

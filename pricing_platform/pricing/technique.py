@@ -26,6 +26,9 @@ ESTIMATE_SCHEMA = pl.Schema(
         "tokens_out": pl.Int64,
         "latency_ms": pl.Float64,
         "cost_usd": pl.Float64,
+        "prompt_version": pl.String,  # of the templates; null without a language model
+        "context_items": pl.Int64,  # shots or comparables that the model was shown
+        "context_cut": pl.Int64,  # those left out, the lowest-ranked first, for want of room
     }
 )
 

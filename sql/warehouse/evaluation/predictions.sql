@@ -14,6 +14,9 @@ CREATE OR REPLACE TABLE evaluation.predictions (
     latency_ms DOUBLE,
     cost_usd DOUBLE,
     failure VARCHAR,
+    prompt_version VARCHAR,
+    context_items BIGINT,
+    context_cut BIGINT,
     checkpoint VARCHAR,
     created_at TIMESTAMPTZ
 );
@@ -34,5 +37,8 @@ COMMENT ON COLUMN evaluation.predictions.tokens_out IS 'Tokens written.';
 COMMENT ON COLUMN evaluation.predictions.latency_ms IS 'Time for this item, in milliseconds (its share of a batch); the embedding that the platform keeps of every item is not part of it.';
 COMMENT ON COLUMN evaluation.predictions.cost_usd IS 'What the item cost, in USD.';
 COMMENT ON COLUMN evaluation.predictions.failure IS 'Why there is no estimate; null where there is one.';
+COMMENT ON COLUMN evaluation.predictions.prompt_version IS 'Of the prompt templates; null without a language model.';
+COMMENT ON COLUMN evaluation.predictions.context_items IS 'Shots or comparables that the language model was shown.';
+COMMENT ON COLUMN evaluation.predictions.context_cut IS 'Those that were left out, the lowest-ranked first, because the context window was full.';
 COMMENT ON COLUMN evaluation.predictions.checkpoint IS 'The checkpoint that estimated; null for a technique without one.';
 COMMENT ON COLUMN evaluation.predictions.created_at IS 'When the estimate was made.';

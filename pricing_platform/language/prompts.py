@@ -1,0 +1,185 @@
+"""Prompts, rendered from the Jinja2 templates in ``templates`` and versioned by their hash.
+
+Here belongs what a model is told, and where. What a technique puts into a prompt, and which of it
+is left out where the window is full, belongs to the technique. The model that the platform trains
+reads documents made of these same prompts, so a change here is a change of that model.
+
+Texts of listings and documents stand inside tags, and what looks like one of these tags in a text
+is taken out: a text can't end its own tag.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from pricing_platform.language.model import Message, Prompt, Tool
+
+FOLDER = Path(__file__).parent / "templates"
+_SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹"}
+_TAGS = ("product", "comparable", "facts", "result", "document")
+_TAG = re.compile(rf"</?\s*(?:{'|'.join(_TAGS)})\b[^>]*>?", re.IGNORECASE)
+_BLANK_LINES = re.compile(r"\n\s*\n+")
+
+ATTRIBUTES_CUE = "Attributes:"
+COMPARABLES_CUE = "Comparable products:"
+FINAL_PRICE_CUE = "Final price:"
+RANGE_LABEL = "Price range:"
+ACTION_LABEL = "Action:"
+ANSWER_ACTION = "answer"
+
+
+@dataclass(frozen=True)
+class PricedText:
+    """A product's text with its price, and how many days old that price is."""
+
+    text: str
+    price: float
+    age_days: int = 0
+
+
+@dataclass(frozen=True)
+class Currency:
+    """An ISO 4217 code, and the sign that stands before a number."""
+
+    code: str
+
+    @property
+    def symbol(self) -> str:
+        """As in ``$``; a currency without a sign of its own is written as its code and a space."""
+        return _SYMBOLS.get(self.code, f"{self.code} ")
+
+    @property
+    def answer_prefix(self) -> str:
+        """How an answer begins; the number follows at once."""
+        return f"Price: {self.symbol}"
+
+    def price_line(self, price: float) -> str:
+        """A price as every prompt shows it."""
+        return f"{self.answer_prefix}{whole_price(price)}"
+
+
+def whole_price(price: float) -> int:
+    """The whole number that stands for a price: at least 1, halves to the even one."""
+    return max(1, round(price))
+
+
+def data(text: object) -> str:
+    """A text as it may stand inside a tag: no such tag in it, and no blank line."""
+    return _BLANK_LINES.sub("\n", _TAG.sub(" ", str(text))).strip()
+
+
+def zero_shot(text: str, currency: Currency, *, item_id: str = "") -> Prompt:
+    """The instructions and the product."""
+    return multi_shot(text, [], currency, item_id=item_id)
+
+
+def multi_shot(
+    text: str, shots: Sequence[PricedText], currency: Currency, *, item_id: str = ""
+) -> Prompt:
+    """The instructions, other products with their prices as turns of their own, the product."""
+    turns = [_instructions("price_instructions", currency)]
+    for shot in shots:
+        turns.append(Message("user", render("product", text=shot.text)))
+        turns.append(Message("assistant", currency.price_line(shot.price)))
+    turns.append(Message("user", render("product", text=text)))
+    return Prompt(tuple(turns), currency.answer_prefix, item_id)
+
+
+def rag(
+    text: str,
+    comparables: Sequence[PricedText],
+    facts: Sequence[str],
+    currency: Currency,
+    *,
+    item_id: str = "",
+) -> Prompt:
+    """The instructions, and in one turn comparables in the order given, facts, the product."""
+    found = render(
+        "rag", text=text, comparables=comparables, facts=facts, symbol=currency.answer_prefix
+    )
+    turns = (_instructions("price_instructions", currency), Message("user", found))
+    return Prompt(turns, currency.answer_prefix, item_id)
+
+
+def chain_start(text: str, currency: Currency, *, item_id: str = "") -> Prompt:
+    """The first of three steps: the product's attributes are asked for."""
+    asked = Message("user", f"{render('product', text=text)}\n{ATTRIBUTES_CUE}")
+    turns = (_instructions("chain_instructions", currency), asked)
+    return Prompt(turns, "", item_id, "attributes")
+
+
+def chain_comparables(before: Prompt, attributes: str) -> Prompt:
+    """The second step, after the answer to the first: comparable products and a price range."""
+    said = (Message("assistant", data(attributes)), Message("user", COMPARABLES_CUE))
+    return Prompt(before.messages + said, "", before.item_id, "comparables")
+
+
+def chain_price(before: Prompt, comparables: str, currency: Currency) -> Prompt:
+    """The third step, after the answer to the second: the price."""
+    said = (Message("assistant", data(comparables)), Message("user", FINAL_PRICE_CUE))
+    return Prompt(before.messages + said, currency.answer_prefix, before.item_id, "price")
+
+
+def tools_start(
+    text: str, tools: Sequence[Tool], currency: Currency, *, item_id: str = ""
+) -> Prompt:
+    """The tools and the product; the answer is an action."""
+    instructions = _instructions("tools_instructions", currency, tools=tools)
+    asked = Message("user", render("product", text=text))
+    return Prompt((instructions, asked), ACTION_LABEL, item_id, "action")
+
+
+def tools_result(before: Prompt, action: str, lines: Sequence[str]) -> Prompt:
+    """After an action and its result: the next action is asked for."""
+    said = (
+        Message("assistant", f"{ACTION_LABEL} {data(action)}"),
+        Message("user", render("result", lines=lines)),
+    )
+    return Prompt(before.messages + said, ACTION_LABEL, before.item_id, "action")
+
+
+def tools_price(before: Prompt, currency: Currency) -> Prompt:
+    """After the last action: the price."""
+    said = (
+        Message("assistant", f"{ACTION_LABEL} {ANSWER_ACTION}"),
+        Message("user", FINAL_PRICE_CUE),
+    )
+    return Prompt(before.messages + said, currency.answer_prefix, before.item_id, "price")
+
+
+def render(template: str, **values: Any) -> str:
+    """A template's text, without the line break at its end."""
+    return _template(template).render(**values).rstrip("\n")
+
+
+@cache
+def templates_version() -> str:
+    """The first 16 hexadecimal digits of the sha256 over all templates, in order of file name."""
+    digest = hashlib.sha256()
+    for path in sorted(FOLDER.glob("*.jinja")):
+        digest.update(f"{path.name}\n{path.read_text(encoding='utf-8')}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _instructions(template: str, currency: Currency, **values: Any) -> Message:
+    text = render(template, currency=currency.code, symbol=currency.symbol, **values)
+    return Message("system", text)
+
+
+@cache
+def _template(name: str) -> Template:
+    # No autoescape: prompts are text, and what makes a text harmless in them is data().
+    environment = Environment(  # noqa: S701
+        loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    environment.filters["data"] = data
+    environment.filters["price"] = lambda prefix, price: f"{prefix}{whole_price(price)}"
+    return environment.get_template(f"{name}.jinja")
