@@ -6,7 +6,6 @@ import dagster as dg
 
 from pricing_platform.assets.reporting import (
     OWNERS,
-    contents_version,
     postgres_table_metadata,
     reconciled,
 )
@@ -24,6 +23,7 @@ from pricing_platform.retrieval.item_embeddings import (
     ITEM_EMBEDDINGS_VERSION,
     reconcile_item_embeddings,
 )
+from pricing_platform.stores.postgres import contents_version
 from pricing_platform.stores.warehouse import fingerprint
 
 

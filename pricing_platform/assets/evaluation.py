@@ -10,7 +10,6 @@ import polars as pl
 from pricing_platform.assets.reporting import (
     OWNERS,
     RefreshConfig,
-    contents_version,
     markdown_table,
     pictures,
     refreshed_table,
@@ -39,6 +38,7 @@ from pricing_platform.facts.configuration import configured_knowledge
 from pricing_platform.pricing.fitting import training_seconds
 from pricing_platform.resources import ModelsResource, PostgresResource, WarehouseResource
 from pricing_platform.retrieval.search import SEARCH_VERSION
+from pricing_platform.stores.postgres import contents_version
 from pricing_platform.stores.provenance import inputs_fingerprint, refresh
 from pricing_platform.stores.warehouse import Warehouse, fingerprint
 

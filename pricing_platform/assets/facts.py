@@ -7,7 +7,6 @@ import dagster as dg
 
 from pricing_platform.assets.reporting import (
     OWNERS,
-    contents_version,
     markdown_table,
     postgres_table_metadata,
     reconciled,
@@ -23,6 +22,7 @@ from pricing_platform.resources import (
     PostgresResource,
     WarehouseResource,
 )
+from pricing_platform.stores.postgres import contents_version
 
 FRESHNESS_COLUMNS = {
     "kind": "What the facts' time to live depends on.",

@@ -11,7 +11,6 @@ import polars as pl
 from pricing_platform.assets.reporting import (
     OWNERS,
     RefreshConfig,
-    contents_version,
     markdown_table,
     postgres_table_metadata,
     table_metadata,
@@ -22,6 +21,7 @@ from pricing_platform.facts.configuration import configured_knowledge
 from pricing_platform.partitions import partitions_of
 from pricing_platform.resources import PostgresResource, WarehouseResource
 from pricing_platform.retrieval.documents import DOCUMENTS_VERSION, reconcile_documents
+from pricing_platform.stores.postgres import contents_version
 from pricing_platform.stores.provenance import refresh_by
 
 DAILY = dg.FreshnessPolicy.time_window(

@@ -20,7 +20,7 @@ from psycopg import sql
 from pricing_platform.retrieval.reconciliation import ReconciliationSummary
 from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.provenance import Refreshed, refresh
-from pricing_platform.stores.warehouse import Warehouse, fingerprint, make_folder
+from pricing_platform.stores.warehouse import Warehouse, make_folder
 
 OWNERS = ["team:pricing"]
 _PREVIEW_ROWS = 5
@@ -129,18 +129,6 @@ def postgres_table_metadata(
         first = sql.SQL("SELECT {} FROM {} LIMIT {}").format(cut, name, _PREVIEW_ROWS)
         metadata["preview"] = dg.MetadataValue.md(markdown_table(server.frame(first.as_string())))
     return metadata
-
-
-def contents_version(server: Postgres, table: str, columns: str) -> str:
-    """A version of these columns of a table in Postgres; equal contents give equal versions."""
-    # A sum does not depend on the order, and takes no memory however many rows there are.
-    row = server.frame(
-        "SELECT count(*)::text AS rows,"
-        f" coalesce(sum(hashtextextended(({columns})::text, 0)::numeric), 0)::text AS total,"
-        f" coalesce(sum(hashtextextended(({columns})::text, 1)::numeric), 0)::text AS another"
-        f" FROM {table}"
-    ).row(0)
-    return fingerprint(table, *row)[:32]
 
 
 def reconciled(summary: ReconciliationSummary, started: float) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from pricing_platform.settings import Settings
 from pricing_platform.stores.embedded_postgres import READER, EmbeddedPostgres
 from pricing_platform.stores.frames import unique_names
 from pricing_platform.stores.migrations import is_current, migrate
+from pricing_platform.stores.warehouse import fingerprint
 
 PGVECTOR_MINIMUM = (0, 8, 4)
 _CONNECT_SECONDS = 10
@@ -276,6 +277,18 @@ class Postgres:
             f"{self} cannot be reached: {said}",
             "" if self._embedded else f"{_CHECK_URL}, and that the server runs.",
         )
+
+
+def contents_version(server: Postgres, table: str, columns: str) -> str:
+    """A version of these columns of a table in Postgres; equal contents give equal versions."""
+    # A sum does not depend on the order, and takes no memory however many rows there are.
+    row = server.frame(
+        "SELECT count(*)::text AS rows,"
+        f" coalesce(sum(hashtextextended(({columns})::text, 0)::numeric), 0)::text AS total,"
+        f" coalesce(sum(hashtextextended(({columns})::text, 1)::numeric), 0)::text AS another"
+        f" FROM {table}"
+    ).row(0)
+    return fingerprint(table, *row)[:32]
 
 
 def _checked_url(url: str) -> str:
