@@ -1,0 +1,22 @@
+"""How much of a text is shown where it is context and not what is asked about.
+
+Here belongs cutting a text. Which texts are shown, and how many, belongs to the techniques; the
+documents that the platform's own model is trained on cut their context the same way.
+"""
+
+from __future__ import annotations
+
+EXCERPT_CHARACTERS = 240
+"""A title and the first attributes: most of what a comparable says, at half of what it costs."""
+
+
+def excerpt(text: str, characters: int = EXCERPT_CHARACTERS) -> str:
+    """The start of a text, cut between words; at most ``characters`` long.
+
+    A text that is short enough is returned as it is. A first word that is too long is cut itself.
+    """
+    if len(text) <= characters:
+        return text
+    kept = text[: characters + 1]
+    words_end = max(kept.rfind(" "), kept.rfind("\n"))
+    return text[: words_end if words_end > 0 else characters].rstrip()
