@@ -1,0 +1,304 @@
+"""Reading the one price that a language model's answer gives, in words, digits or JSON.
+
+Here belongs which amount of a text is the answer. What the digits of one amount mean (``1.299,00``)
+and which currency a sign may stand for are the rules by which listings are read: the macros of
+``sql/curation/reading.sql``.
+
+What is decided here, and tested case by case:
+
+- A range whose ends lie within a factor of 3 reads as its midpoint; a wider one says too little.
+- Beside an amount with a currency, numbers without one are no prices (500 GB); without any
+  currency, a number is a price only where nothing but words of an estimate stand around it.
+- An amount after ``Price:``, ``Final price is`` or the like counts for more than others. Otherwise
+  two different amounts are no answer, and neither is one whose digits can be read in two ways.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import threading
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+
+import duckdb
+
+from pricing_platform.language.prompts import Currency
+from pricing_platform.settings import sql_folder
+
+HIGHEST_PRICE = 1e9
+WIDEST_RANGE = 3.0
+"""High end over low end, up to which a range reads as its midpoint."""
+
+_READ_AT_MOST = 4_000
+_SHOWN = 60
+_DOLLAR = "a dollar"
+_CURRENCIES = {
+    "$": _DOLLAR,
+    "dollar": _DOLLAR,
+    "dollars": _DOLLAR,
+    "bucks": _DOLLAR,
+    "us$": "USD",
+    "ca$": "CAD",
+    "c$": "CAD",
+    "au$": "AUD",
+    "a$": "AUD",
+    "€": "EUR",
+    "euro": "EUR",
+    "euros": "EUR",
+    "£": "GBP",
+    "pounds": "GBP",
+    "¥": "JPY",
+    "yen": "JPY",
+    "₹": "INR",
+    "rs": "INR",
+    "rupees": "INR",
+}
+_CODES = "usd|eur|gbp|cad|aud|nzd|chf|jpy|cny|inr|sek|nok|dkk|pln|mxn|brl|sgd|hkd"
+_SIGN = r"(?:us|ca|au|[ac])?\$|[€£¥₹]"
+_WORD = rf"\b(?:{_CODES}|dollars?|bucks|euros?|pounds|yen|rupees|rs)\b"
+_DIGITS = r"\d{1,3}(?:[ \u00a0\u202f'’]\d{3})+(?:[.,]\d{1,2})?(?!\d)|\d(?:[\d.,]*\d)?|[.,]\d+"
+_AMOUNT = re.compile(
+    rf"(?<![\w.,])(?P<minus>[-−–]\s?)?(?P<before>{_SIGN}|{_WORD})?\s?(?P<inner>[-−]\s?)?"
+    rf"(?P<digits>{_DIGITS})"
+    rf"(?P<thousands>\s?k\b)?\s?(?:(?P<after>{_SIGN}|{_WORD})|(?P<percent>%|percent\b))?",
+    re.IGNORECASE,
+)
+_CENTS = re.compile(r"\b(\d+)\s?(?:dollars?|euros?)\s?(?:and\s)?(\d{1,2})\s?cents?\b", re.IGNORECASE)
+_BARE_CENTS = re.compile(r"(?<![\w.,])(\d{1,2})\s?(?:¢|cents?\b)", re.IGNORECASE)
+_BETWEEN_ENDS = re.compile(r"\s*(?:-|–|—|to|and|until|bis)\s*", re.IGNORECASE)
+_LABEL = re.compile(
+    r"(?:^|[.;,:\n{*\"'])[\s*\"']*(?:(?:my|the|its|final|estimated|best|fair|likely)\s+)*"
+    r"(?:price|estimate|answer)(?:\s+range)?[\s*\"']*"
+    r"(?:(?:is|of|would be|will be|should be)\b|[:=]|\s)[\s*:=\"']*"
+    r"(?:(?:about|around|approximately|roughly|between|from|only|~|≈)\s*)*$",
+    re.IGNORECASE,
+)
+_FILLER = re.compile(
+    r"\b(?:about|around|approximately|approx|roughly|nearly|almost|circa|ca|maybe|probably|perhaps"
+    r"|between|from|and|to|or|so|price|prices|range|final|estimate|estimated|answer|fair|likely"
+    r"|best|guess|it|its|this|that|the|product|item|a|an|is|are|be|i|my|would|will|should|could"
+    r"|may|might|cost|costs|costing|sell|sells|sold|for|at|of|say|think|only|just|s|d)\b"
+    r"|[\s.,:;!~≈=*\"'’`()\[\]{}<>_+-]",
+    re.IGNORECASE,
+)
+_DIGIT = re.compile(r"\d")
+
+
+@dataclass(frozen=True)
+class ParsedPrice:
+    """A positive price in the catalogue's currency, or why there is none: exactly one of them."""
+
+    price: float | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class _Amount:
+    """An amount as it stands in a text: from ``start`` to ``end``."""
+
+    value: float | None  # null where the digits can be read in two ways
+    currency: str | None
+    written: str
+    labelled: bool
+    start: int
+    end: int
+
+
+def parse_price(text: str, currency: Currency) -> ParsedPrice:
+    """The one price that the text gives, or the reason why it gives none. Never raises.
+
+    Args:
+        text: what a model wrote, in whole or after ``Price: $``.
+        currency: the catalogue's; an amount in another one is no price.
+    """
+    text = text[:_READ_AT_MOST].strip()
+    if not text:
+        return ParsedPrice(failure="the answer is empty")
+    stated = _from_json(text, currency)
+    return stated if stated is not None else _from_words(text, currency)
+
+
+def _from_json(text: str, currency: Currency) -> ParsedPrice | None:
+    """What a JSON object in the text gives; null where the text has none."""
+    start, end = text.find("{"), text.rfind("}")
+    if start < 0 or end < start:
+        return None
+    try:
+        found = json.loads(text[start : end + 1])
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    named = {str(name).lower(): value for name, value in found.items()}
+    code = named.get("currency")
+    if isinstance(code, str) and code and not _is_in(_named_currency(code), currency):
+        return ParsedPrice(failure=f"the price is in {code[:_SHOWN]}, not in {currency.code}")
+    price = named.get("price", named.get("estimate"))
+    if isinstance(price, bool) or not isinstance(price, (int, float, str)):
+        return ParsedPrice(failure="the JSON has no price")
+    if isinstance(price, str):
+        return _from_words(price.strip(), currency)
+    return _usable(price)
+
+
+def _from_words(text: str, currency: Currency) -> ParsedPrice:
+    text = _digits_for_words(text)
+    first_line = text.split("\n", 1)[0].strip().rstrip(".")
+    if _AMOUNT.fullmatch(first_line):
+        text = first_line
+    found = _amounts(text)
+    if not found:
+        percent = " but a percentage" if "%" in text else ""
+        return ParsedPrice(failure=f"no price{percent} in {_excerpt(text)}")
+    ranges = _ranges(found, text)
+    candidates = _candidates(_with_shared_marks(found, ranges), text)
+    if not candidates:
+        return ParsedPrice(failure=f"no amount of money in {_excerpt(text)}")
+    for at in candidates:
+        if not _is_in(at.currency, currency):
+            return ParsedPrice(failure=f"{at.written!r} is not in {currency.code}")
+        if at.value is None:
+            return ParsedPrice(failure=f"{at.written!r} can be read in two ways")
+    values = {at.value for at in candidates if at.value is not None}
+    if len(values) == 2 and len(candidates) == 2 and candidates[0].start in ranges:
+        return _midpoint(min(values), max(values))
+    if len(values) > 1:
+        return ParsedPrice(failure=f"several different prices in {_excerpt(text)}")
+    return _usable(values.pop())
+
+
+def _midpoint(low: float, high: float) -> ParsedPrice:
+    if low <= 0 or high > WIDEST_RANGE * low:
+        return ParsedPrice(failure=f"from {low:g} to {high:g} is too wide a range for a price")
+    return _usable((low + high) / 2)
+
+
+def _usable(price: float) -> ParsedPrice:
+    try:
+        value = float(price)
+    except OverflowError:
+        value = math.inf
+    if not math.isfinite(value) or value > HIGHEST_PRICE:
+        return ParsedPrice(failure="the number is too large for a price")
+    if value < 0:
+        return ParsedPrice(failure="the price is negative")
+    # Half a cent is the least that any amount rounds up from.
+    return ParsedPrice(value) if value >= 0.005 else ParsedPrice(failure="the price is 0")
+
+
+def _digits_for_words(text: str) -> str:
+    """The text with numbers in digits where it has none; dollars and cents as one amount."""
+    if not _DIGIT.search(text):
+        from text_to_num import alpha2digit
+
+        text = alpha2digit(text, "en")
+    text = _CENTS.sub(lambda found: f"${found[1]}.{int(found[2]):02d}", text)
+    return _BARE_CENTS.sub(lambda found: f"$0.{int(found[1]):02d}", text)
+
+
+def _amounts(text: str) -> list[_Amount]:
+    """Every number of the text that is no percentage, with the currency beside it."""
+    found = []
+    for at in _AMOUNT.finditer(text):
+        if at["percent"]:
+            continue
+        value = _value(at["digits"], at["after"] or "")
+        if value is not None and at["thousands"]:
+            value *= 1000
+        if value is not None and (at["inner"] or _is_minus(at, text)):
+            value = -value
+        marks = [_named_currency(mark) for mark in (at["before"], at["after"]) if mark]
+        exact = [mark for mark in marks if mark != _DOLLAR]
+        currency = (exact or marks or [None])[0]
+        label = bool(_LABEL.search(text[max(at.start() - 80, 0) : at.start()]))
+        found.append(_Amount(value, currency, at[0].strip(), label, at.start(), at.end()))
+    return found
+
+
+def _is_minus(at: re.Match[str], text: str) -> bool:
+    """Whether the dash before an amount is its sign: it is none after another amount."""
+    before = text[: at.start()].rstrip()
+    return bool(at["minus"]) and not (before and (before[-1].isalnum() or before[-1] in "$€£¥₹%"))
+
+
+def _ranges(found: list[_Amount], text: str) -> dict[int, _Amount]:
+    """Where a range starts -> its high end: two amounts with no more than ``to`` between them."""
+    ranges = {}
+    for low, high in zip(found, found[1:], strict=False):
+        between = text[low.end : high.start]
+        dashed = high.written[:1] in "-−–" and high.value is not None and high.value > 0
+        if _BETWEEN_ENDS.fullmatch(between) or (dashed and not between.strip()):
+            ranges[low.start] = high
+    return ranges
+
+
+def _candidates(found: list[_Amount], text: str) -> list[_Amount]:
+    """The amounts that may be the answer: labelled ones, else those with a currency, else all."""
+    if labelled := [at for at in found if at.labelled]:
+        return labelled
+    if marked := [at for at in found if at.currency is not None]:
+        return marked
+    around = text
+    for at in reversed(found):
+        around = f"{around[: at.start]} {around[at.end :]}"
+    return [] if _FILLER.sub("", around) else found
+
+
+def _with_shared_marks(found: list[_Amount], ranges: dict[int, _Amount]) -> list[_Amount]:
+    """The amounts, the ends of a range with what only one of them has: currency and label."""
+    shared = {at.start: at for at in found}
+    for start, end in ranges.items():
+        low, high = shared[start], shared[end.start]
+        shared[start] = replace(low, currency=low.currency or high.currency)
+        shared[end.start] = replace(
+            high, currency=high.currency or low.currency, labelled=low.labelled
+        )
+    return list(shared.values())
+
+
+def _named_currency(mark: str) -> str:
+    """The ISO code that a sign, a word or a code stands for; of a bare dollar, that it is one."""
+    return _CURRENCIES.get(mark.strip().lower(), mark.strip().upper())
+
+
+def _is_in(mark: str | None, currency: Currency) -> bool:
+    if mark is None or mark == currency.code:
+        return True
+    return mark == _DOLLAR and bool(_read("$1", currency.code)[1])
+
+
+def _value(digits: str, mark_after: str) -> float | None:
+    """The number that digits and separators mean; null where they can be read in two ways."""
+    joined = re.sub(r"[ \u00a0\u202f'’]", "", digits)
+    if joined.isdecimal():
+        return float(joined)
+    euros = mark_after.lower() in ("€", "eur", "euro", "euros")
+    return _read(f"{joined} €" if euros else f"${joined}", "USD")[0]
+
+
+@lru_cache(maxsize=10_000)
+def _read(published: str, code: str) -> tuple[float | None, bool]:
+    """A price as published: its number, and whether its sign may stand for the currency."""
+    with _LOCK:
+        row = _reader().execute(_READ, {"published": published, "code": code}).fetchone()
+    assert row is not None
+    return row[0], bool(row[1])
+
+
+_READ = "SELECT price_number($published), is_price_in($published, $code)"
+_LOCK = threading.Lock()
+
+
+@cache
+def _reader() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    path = sql_folder() / "curation" / "reading.sql"
+    connection.execute(path.read_text(encoding="utf-8"))
+    return connection
+
+
+def _excerpt(text: str) -> str:
+    flat = " ".join(text.split())
+    return repr(flat if len(flat) <= _SHOWN else f"{flat[: _SHOWN - 1]}…")

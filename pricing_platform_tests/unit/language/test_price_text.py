@@ -1,0 +1,183 @@
+"""The price in what a model wrote, case by case; and that no text is ever too strange to read."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pricing_platform.language.price_text import ParsedPrice, parse_price
+from pricing_platform.language.prompts import Currency
+
+USD, EUR, GBP, JPY = Currency("USD"), Currency("EUR"), Currency("GBP"), Currency("JPY")
+
+PRICES = [
+    ("45", 45),
+    ("45.", 45),
+    (" 45\n", 45),
+    ("0.5", 0.5),
+    ("1,299", 1299),
+    ("1,29,900", 129900),
+    ("$1,299.00", 1299),
+    ("$1,299.00 USD", 1299),
+    ("1 299.00 USD", 1299),
+    ("$1'299.00", 1299),
+    ("$1.2k", 1200),
+    ("US$45", 45),
+    ("USD 12.50", 12.5),
+    ("12,50", 12.5),
+    ("Price: $45", 45),
+    ("**Price: $45**", 45),
+    ("The final price is about $45.", 45),
+    ("I'd say $45!", 45),
+    ("45 (approx.)", 45),
+    ("~45", 45),
+    ("about twenty dollars", 20),
+    ("twenty-five dollars and ninety cents", 25.9),
+    ("one thousand two hundred ninety-nine dollars", 1299),
+    ("5 dollars and 5 cents", 5.05),
+    ("99 cents", 0.99),
+    ("99¢", 0.99),
+    # A range: its midpoint.
+    ("between 20 and 30", 25),
+    ("between $20 and $30", 25),
+    ("between twenty and thirty dollars", 25),
+    ("$20-$30", 25),
+    ("$20 – 30", 25),
+    ("20-30 dollars", 25),
+    ("Price range: $20 to $30", 25),
+    # What counts among several numbers.
+    ("The 500 GB drive costs $45", 45),
+    ("$45, that is $45.00", 45),
+    ("- A: $30\n- B: $50\nPrice: $40", 40),
+    ("Final price: $45. A comparable one: $30", 45),
+    ("45\n<product>\nAnother\nPrice: $60", 45),
+    # JSON.
+    ('{"price": 12.5}', 12.5),
+    ('{"Price": "$1,299.00"}', 1299),
+    ('```json\n{"price": "12.50", "currency": "USD"}\n```', 12.5),
+]
+
+FAILURES = [
+    ("", "empty"),
+    ("   \n", "empty"),
+    ("N/A", "no price"),
+    ("unknown", "no price"),
+    ("free", "no price"),
+    ("no one knows", "no price"),
+    ("I'm sorry, but I cannot estimate the price of this product.", "no price"),
+    ("As of 2024 I can't say.", "no amount of money"),
+    ("500 GB", "no amount of money"),
+    ("1e3", "no amount of money"),
+    ("45%", "percentage"),
+    ("15 percent off", "no price"),
+    ("$1.299", "two ways"),
+    ("1.299", "two ways"),
+    ("1.299 USD", "two ways"),
+    ("$45 or $60", "several different prices"),
+    ("Original price $60, now $45", "several different prices"),
+    ("nineteen ninety nine", "several different prices"),
+    ("$20 to $90", "too wide"),
+    ("-5", "negative"),
+    ("$-5", "negative"),
+    ("-$5", "negative"),
+    ("0", "is 0"),
+    ("$0.00", "is 0"),
+    ("€45", "not in USD"),
+    ("12.50 EUR", "not in USD"),
+    ("CA$45", "not in USD"),
+    ("¥4500", "not in USD"),
+    ("45 pounds", "not in USD"),
+    ("45 rupees", "not in USD"),
+    ("99999999999999", "too large"),
+    ('{"price": null}', "no price"),
+    ('{"cost": 12}', "no price"),
+    ('{"price": true}', "no price"),
+    ('{"price": -3}', "negative"),
+    ('{"price": 1e400}', "too large"),
+    ('{"price": NaN}', "too large"),
+    ('{"price": 12.5, "currency": "EUR"}', "EUR, not in USD"),
+]
+
+
+@pytest.mark.parametrize(("text", "price"), PRICES, ids=[text for text, _ in PRICES])
+def test_reads_the_price(text: str, price: float) -> None:
+    assert parse_price(text, USD) == ParsedPrice(pytest.approx(price))
+
+
+@pytest.mark.parametrize(("text", "reason"), FAILURES, ids=[text for text, _ in FAILURES])
+def test_says_why_there_is_no_price(text: str, reason: str) -> None:
+    found = parse_price(text, USD)
+    assert found.price is None
+    assert reason in (found.failure or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "currency", "price"),
+    [
+        ("1.299,00 €", EUR, 1299),
+        ("€1.299,00", EUR, 1299),
+        ("1 299,00 €", EUR, 1299),
+        ("12,99 Euro", EUR, 12.99),
+        ("EUR 12.50", EUR, 12.5),
+        ("20 bis 30 €", EUR, 25),
+        ("£45", GBP, 45),
+        ("4500 yen", JPY, 4500),
+        ("$45", Currency("CAD"), 45),
+        ("45 SEK", Currency("SEK"), 45),
+        ("1.299 €", EUR, None),
+        ("1,299 €", EUR, None),
+        ("$45", EUR, None),
+        ("US$45", Currency("CAD"), None),
+        ("£45", EUR, None),
+    ],
+)
+def test_reads_prices_of_the_catalogues_currency_alone(
+    text: str, currency: Currency, price: float | None
+) -> None:
+    found = parse_price(text, currency)
+    assert found.price == (None if price is None else pytest.approx(price))
+    assert (found.failure is None) == (price is not None)
+
+
+STYLES = [
+    lambda price: f"{price:.2f}",
+    lambda price: f"${price:.2f}",
+    lambda price: f"${price:,.2f}",
+    lambda price: f"Price: ${price:,.2f}",
+    lambda price: f"I think it costs about ${price:,.2f}.",
+    lambda price: f"USD {price:.2f}",
+    lambda price: f"{price:,.2f} dollars",
+    lambda price: json.dumps({"price": price}),
+    lambda price: json.dumps({"reason": "like a 500 GB one", "price": f"${price:,.2f}"}),
+]
+
+
+@given(cents=st.integers(1, 99_999_999), style=st.sampled_from(STYLES))
+def test_reads_back_any_price_in_each_style(cents: int, style: object) -> None:
+    price = cents / 100
+    assert parse_price(style(price), USD).price == pytest.approx(price)  # type: ignore[operator]
+
+
+@given(cents=st.integers(1, 99_999_999))
+def test_reads_back_any_price_as_it_is_written_in_europe(cents: int) -> None:
+    price = cents / 100
+    written = f"{price:,.2f}".translate(str.maketrans(",.", ".,"))
+    assert parse_price(f"{written} €", EUR).price == pytest.approx(price)
+    assert parse_price(f"{written} €", USD).price is None
+
+
+_PIECES = st.sampled_from(
+    ["$", "€", "-", "1", "23", ".", ",", "000", " ", "%", "k", "{", "}", '"price":', "to", "twenty"]
+    + ["Price:", "null", "\n", "NaN", "\x00", "´", "USD"]
+)
+
+
+@given(st.one_of(st.text(max_size=80), st.lists(_PIECES, max_size=12).map("".join)))
+def test_no_text_raises_and_what_is_read_is_a_price(text: str) -> None:
+    found = parse_price(text, USD)
+    assert (found.price is None) != (found.failure is None)
+    if found.price is not None:
+        assert 0 < found.price <= 1e9
