@@ -48,7 +48,7 @@ def fit_context(
     room = model.context_window - answer_tokens
     best: list[FittedPrompt | None] = [None] * len(pieces)
     lowest, highest = [0] * len(pieces), list(pieces)
-    asked = {place: count for place, count in enumerate(pieces)}
+    asked = dict(enumerate(pieces))
     while asked:
         prompts = {place: render(place, count) for place, count in asked.items()}
         tokens = dict(zip(asked, model.count_tokens(list(prompts.values())), strict=True))
@@ -66,9 +66,4 @@ def fit_context(
             for place in asked
             if lowest[place] <= highest[place]
         }
-    return [_found(at) for at in best]
-
-
-def _found(fitted: FittedPrompt | None) -> FittedPrompt:
-    assert fitted is not None
-    return fitted
+    return [at for at in best if at is not None]  # each place is decided once it is asked of

@@ -21,6 +21,7 @@ import re
 import threading
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from itertools import pairwise
 
 import duckdb
 
@@ -65,7 +66,9 @@ _AMOUNT = re.compile(
     rf"(?P<thousands>\s?k\b)?\s?(?:(?P<after>{_SIGN}|{_WORD})|(?P<percent>%|percent\b))?",
     re.IGNORECASE,
 )
-_CENTS = re.compile(r"\b(\d+)\s?(?:dollars?|euros?)\s?(?:and\s)?(\d{1,2})\s?cents?\b", re.IGNORECASE)
+_CENTS = re.compile(
+    r"\b(\d+)\s?(?:dollars?|euros?)\s?(?:and\s)?(\d{1,2})\s?cents?\b", re.IGNORECASE
+)
 _BARE_CENTS = re.compile(r"(?<![\w.,])(\d{1,2})\s?(?:¢|cents?\b)", re.IGNORECASE)
 _BETWEEN_ENDS = re.compile(r"\s*(?:-|–|—|to|and|until|bis)\s*", re.IGNORECASE)
 _LABEL = re.compile(
@@ -226,7 +229,7 @@ def _is_minus(at: re.Match[str], text: str) -> bool:
 def _ranges(found: list[_Amount], text: str) -> dict[int, _Amount]:
     """Where a range starts -> its high end: two amounts with no more than ``to`` between them."""
     ranges = {}
-    for low, high in zip(found, found[1:], strict=False):
+    for low, high in pairwise(found):
         between = text[low.end : high.start]
         dashed = high.written[:1] in "-−–" and high.value is not None and high.value > 0
         if _BETWEEN_ENDS.fullmatch(between) or (dashed and not between.strip()):
@@ -283,8 +286,7 @@ def _read(published: str, code: str) -> tuple[float | None, bool]:
     """A price as published: its number, and whether its sign may stand for the currency."""
     with _LOCK:
         row = _reader().execute(_READ, {"published": published, "code": code}).fetchone()
-    assert row is not None
-    return row[0], bool(row[1])
+    return (row[0], bool(row[1])) if row is not None else (None, False)
 
 
 _READ = "SELECT price_number($published), is_price_in($published, $code)"

@@ -1,0 +1,205 @@
+"""The tools that a language model may call before it names a price, and what they answer.
+
+Here belong the tools' names, the validation of their arguments, and their results as lines of text.
+When a tool is called, and how the conversation goes on, belongs to ``prompt_tools``. A tool reads
+the training items as they were known when the item was observed, never the item's own family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from pricing_platform.language.excerpts import excerpt
+from pricing_platform.language.model import Tool
+from pricing_platform.language.prompts import Currency, whole_price
+from pricing_platform.pricing.known_facts import KnownFacts
+from pricing_platform.pricing.neighbours import Integers
+from pricing_platform.pricing.references import PriceHistory, References
+from pricing_platform.pricing.word_search import WordSearch, best
+
+MOST_COMPARABLES = 5
+_TITLE_CHARACTERS = 80
+_FACTS = 3
+_EXPRESSION = r"^[0-9+\-*/(). ]+$"
+
+_Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+
+
+class _Arguments(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class FindComparables(_Arguments):
+    """Words to search for, and how many products to return."""
+
+    query: _Words
+    count: Annotated[int, Field(ge=1, le=MOST_COMPARABLES)] = 3
+
+
+class PriceStatistics(_Arguments):
+    """A category, and a brand where only its products count."""
+
+    category: _Words
+    brand: _Words | None = None
+
+
+class CurrentFacts(_Arguments):
+    """Whom or what the facts are about."""
+
+    subject: _Words
+
+
+class Calculator(_Arguments):
+    """Numbers, brackets and the four operations."""
+
+    expression: Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=_EXPRESSION)]
+
+
+TOOLS = (
+    Tool(
+        "find_comparables",
+        'similar products and prices, {"query": "words", "count": 3}',
+        FindComparables,
+    ),
+    Tool(
+        "price_statistics",
+        'lowest, median and highest price, {"category": "name", "brand": "name or null"}',
+        PriceStatistics,
+    ),
+    Tool("current_facts", 'what is known now, {"subject": "brand"}', CurrentFacts),
+    Tool("calculator", 'arithmetic, {"expression": "2 * 9.5"}', Calculator),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ItemView:
+    """What tools may see for one item: prices known by ``moment``, and nothing of ``own``."""
+
+    moment: int
+    own: Integers
+
+
+@dataclass(frozen=True, eq=False)
+class PricingTools:
+    """The tools over these references and facts."""
+
+    references: References
+    history: PriceHistory
+    search: WordSearch
+    facts: KnownFacts
+    currency: Currency
+
+    def call(self, name: str, arguments: str, view: ItemView) -> list[str]:
+        """The result of a call as lines; of one that is not valid, a line that says why.
+
+        Args:
+            name: as the model wrote it.
+            arguments: JSON as the model wrote it.
+            view: what may be seen.
+        """
+        tool = next((tool for tool in TOOLS if tool.name == name), None)
+        if tool is None:
+            return [f"error: there is no such tool; use {', '.join(at.name for at in TOOLS)}"]
+        try:
+            validated = tool.arguments.model_validate_json(arguments or "{}")
+        except ValidationError as error:
+            return [f"error: {_first_error(error)}"]
+        return self._functions[name](validated, view)
+
+    @property
+    def _functions(self) -> dict[str, Callable[[Any, ItemView], list[str]]]:
+        return {
+            "find_comparables": self._find_comparables,
+            "price_statistics": self._price_statistics,
+            "current_facts": self._current_facts,
+            "calculator": _calculated,
+        }
+
+    def _find_comparables(self, asked: FindComparables, view: ItemView) -> list[str]:
+        known = self.history.at(view.moment)
+        hidden = np.union1d(np.flatnonzero(~np.isfinite(known.prices)), view.own)
+        found = best(self.search.scores(asked.query), asked.count, without=hidden)
+        if not len(found):
+            return ["nothing found"]
+        return [
+            f"- {self._title(at)}: {self._written(known.prices[at])}"
+            f" ({known.age_days[at]} days old)"
+            for at in found
+        ]
+
+    def _price_statistics(self, asked: PriceStatistics, view: ItemView) -> list[str]:
+        prices = self.history.at(view.moment).prices
+        counts = np.isfinite(prices)
+        counts[view.own] = False
+        counts &= _equal(self.references.categories, asked.category)
+        if asked.brand is not None:
+            counts &= _equal(self.references.brands, asked.brand)
+        if not counts.any():
+            return ["nothing found"]
+        low, median, high = np.quantile(prices[counts], (0.0, 0.5, 1.0))
+        return [
+            f"{int(counts.sum())} products: lowest {self._written(low)},"
+            f" median {self._written(median)}, highest {self._written(high)}"
+        ]
+
+    def _current_facts(self, asked: CurrentFacts, _view: ItemView) -> list[str]:
+        return self.facts.about(asked.subject, _FACTS) or ["nothing known"]
+
+    def _title(self, place: int) -> str:
+        title = " ".join((self.references.titles[place] or self.references.texts[place]).split())
+        return excerpt(title, _TITLE_CHARACTERS)
+
+    def _written(self, price: float) -> str:
+        return f"{self.currency.symbol}{whole_price(price)}"
+
+
+def calculate(expression: str) -> float:
+    """The value of an expression of numbers, brackets and + - * /.
+
+    Raises:
+        ValueError: when it is none, or has no finite value.
+    """
+    import ast
+    import operator
+
+    from simpleeval import InvalidExpression, SimpleEval
+
+    operations = {
+        ast.Add: operator.add,
+        ast.Sub: operator.sub,
+        ast.Mult: operator.mul,
+        ast.Div: operator.truediv,
+        ast.USub: operator.neg,
+        ast.UAdd: operator.pos,
+    }
+    try:
+        value = float(SimpleEval(operators=operations, functions={}, names={}).eval(expression))
+    except (InvalidExpression, ArithmeticError, SyntaxError, TypeError, RecursionError) as error:
+        raise ValueError("it cannot be calculated") from error
+    if not np.isfinite(value):
+        raise ValueError("it has no finite value")
+    return value
+
+
+def _calculated(asked: Calculator, _view: ItemView) -> list[str]:
+    try:
+        return [f"{calculate(asked.expression):.10g}"]
+    except ValueError as error:
+        return [f"error: {error}"]
+
+
+def _equal(names: list[str | None], wanted: str) -> Any:
+    name = wanted.casefold()
+    return np.array([at is not None and at.casefold() == name for at in names], dtype=bool)
+
+
+def _first_error(error: ValidationError) -> str:
+    """The first thing that is wrong with the arguments, without what the model wrote."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else str(first["msg"])

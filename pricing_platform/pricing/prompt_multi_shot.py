@@ -1,0 +1,186 @@
+"""Prompting with examples: the same products and prices before every product that is asked about.
+
+Here belongs which training items the examples are. They come first and are the same for all items,
+so that a model computes them once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from pydantic import JsonValue
+
+from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.language import prompts
+from pricing_platform.language.context_fit import FittedPrompt, fit_context
+from pricing_platform.language.excerpts import EXCERPT_CHARACTERS, excerpt
+from pricing_platform.language.model import Prompt
+from pricing_platform.language.prompts import PricedText
+from pricing_platform.pricing.estimates import Floats
+from pricing_platform.pricing.language_technique import (
+    ANSWER_TOKENS,
+    LanguageContext,
+    LanguageTechnique,
+    sample_of,
+)
+from pricing_platform.pricing.references import texts_of
+from pricing_platform.pricing.stored import read_json, write_json
+from pricing_platform.pricing.text_model import families_of
+from pricing_platform.progress import Progress
+
+DEFAULT_COUNT = 6
+_COUNTS = (3, 6, 12)
+_CHOOSING_ITEMS = 100
+_SHOTS = "shots.json"
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A training item as it is shown, with its price."""
+
+    item_id: str
+    family: str | None
+    text: str
+    price: float
+
+    @property
+    def shown(self) -> PricedText:
+        """As a prompt takes it."""
+        return PricedText(excerpt(self.text), self.price)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PromptMultiShot(LanguageTechnique):
+    """A language model that is shown k fixed examples over all prices and categories."""
+
+    name: ClassVar[str] = "prompt_multi_shot"
+    version: ClassVar[str] = "1"
+
+    shots: tuple[Shot, ...]
+    by_count: dict[int, tuple[Shot, ...]]
+    """The shots that may be chosen; kept only until they are."""
+    typical_price: float
+
+    @classmethod
+    def prepared(
+        cls, train: ItemSet, *, seed: int, language: LanguageContext, count: int | None = None
+    ) -> Self:
+        """See :class:`LanguageTechnique`; ``count`` shots, or the default number of them."""
+        wanted = DEFAULT_COUNT if count is None else count
+        counts = {wanted, *(_COUNTS if count is None else ())}
+        by_count = {at: choose_shots(train, at, seed=seed) for at in sorted(counts)}
+        return cls(
+            model_name=language.model.name,
+            base_weights=language.model.base_weights,
+            language=language,
+            shots=by_count[wanted],
+            by_count=by_count,
+            typical_price=float(np.median(train.prices())),
+        )
+
+    def chosen(
+        self, validation: ItemSet, *, seed: int, progress: Progress
+    ) -> tuple[Self, dict[str, float]]:
+        """The number of shots with the least error on a sample of the validation items."""
+        sample = sample_of(validation, _CHOOSING_ITEMS, seed=seed)
+        tried = {}
+        for shots in self.by_count.values():
+            candidate = replace(self, shots=shots, by_count={})
+            error = candidate.error_on(sample, self.typical_price, progress)
+            tried[len(shots)] = error
+        best = min(tried, key=lambda count: (tried[count], count))
+        found = {f"tried_mae_{count}_shots": error for count, error in tried.items()}
+        shots = next(at for at in self.by_count.values() if len(at) == best)
+        return replace(self, shots=shots, by_count={}), found
+
+    @property
+    def settings(self) -> dict[str, JsonValue]:
+        """How many shots, and how long each is at most."""
+        return {
+            "shots": len(self.shots),
+            "characters": EXCERPT_CHARACTERS,
+            "typical_price": self.typical_price,
+        }
+
+    def prompts(self, items: ItemSet) -> list[FittedPrompt]:
+        """See :class:`LanguageTechnique`; shots of an item's own family are not shown."""
+        texts, ids = texts_of(items), items.frame["item_id"].to_list()
+        shown = [
+            [at.shown for at in self.shots if not _is_own(at, item_id, family)]
+            for item_id, family in zip(ids, families_of(items), strict=True)
+        ]
+        currency = self.context.currency
+
+        def asked(place: int, count: int) -> Prompt:
+            kept = shown[place][:count]
+            return prompts.multi_shot(texts[place], kept, currency, item_id=ids[place])
+
+        return fit_context(
+            self.context.model, asked, [len(at) for at in shown], answer_tokens=ANSWER_TOKENS
+        )
+
+    def save_parts(self, folder: Path) -> None:
+        """Writes the shots."""
+        write_json(folder / _SHOTS, [asdict(shot) for shot in self.shots])
+
+    @classmethod
+    def load_parts(cls, folder: Path, settings: dict[str, Any]) -> dict[str, object]:
+        """See :class:`LanguageTechnique`."""
+        shots = tuple(Shot(**shot) for shot in read_json(folder / _SHOTS))
+        return {"shots": shots, "by_count": {}, "typical_price": settings["typical_price"]}
+
+
+def choose_shots(train: ItemSet, count: int, *, seed: int) -> tuple[Shot, ...]:
+    """So many items that cover the prices evenly and, within that, the categories.
+
+    The items, in order of price, are parted into ``count`` strata of equal size. From each stratum
+    comes an item of the category that has the fewest shots so far for its share of the items; which
+    one of them is drawn. The order is that in which every beginning of the list covers the prices
+    as evenly as it can, so that what is cut for want of room leaves no range of prices bare.
+    """
+    count = min(count, len(train))
+    if count == 0:
+        return ()
+    random = np.random.default_rng(seed)
+    strata = np.array_split(np.argsort(train.prices(), kind="stable"), count)
+    categories = train.frame["category"].fill_null("").to_list()
+    sizes = Counter(categories)
+    taken: Counter[str] = Counter()
+    families: set[str | None] = set()
+    family_of = families_of(train)
+    shots = []
+    for stratum in _evenly(count):
+        places = strata[stratum][random.permutation(len(strata[stratum]))]
+        free = [at for at in places if family_of[at] is None or family_of[at] not in families]
+        place = min(
+            free or places,
+            key=lambda at: (taken[categories[at]] + 1) / sizes[categories[at]],
+        )
+        taken[categories[place]] += 1
+        families.add(family_of[place])
+        shots.append(_shot(train, int(place), train.prices()))
+    return tuple(shots)
+
+
+def _shot(train: ItemSet, place: int, prices: Floats) -> Shot:
+    row = train.frame.row(place, named=True)
+    return Shot(row["item_id"], row["family_id"], row["text"] or "", float(prices[place]))
+
+
+def _is_own(shot: Shot, item_id: str, family: str | None) -> bool:
+    return shot.item_id == item_id or (family is not None and shot.family == family)
+
+
+def _evenly(count: int) -> list[int]:
+    """0 to count - 1 so that each next number lies farthest from those before."""
+    order = [count // 2]
+    left = [at for at in range(count) if at != order[0]]
+    while left:
+        farthest = max(left, key=lambda at: min(abs(at - taken) for taken in order))
+        order.append(farthest)
+        left.remove(farthest)
+    return order

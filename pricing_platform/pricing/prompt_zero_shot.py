@@ -1,0 +1,61 @@
+"""Prompting with nothing but the instructions and the product.
+
+Here belongs what that prompt shows; how its answer is read belongs to ``language_technique``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import JsonValue
+
+from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.language import prompts
+from pricing_platform.language.context_fit import FittedPrompt
+from pricing_platform.language.model import Prompt
+from pricing_platform.pricing.language_technique import LanguageContext, LanguageTechnique
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PromptZeroShot(LanguageTechnique):
+    """A language model that is told what to do and shown the product."""
+
+    name: ClassVar[str] = "prompt_zero_shot"
+    version: ClassVar[str] = "1"
+
+    @classmethod
+    def prepared(
+        cls,
+        train: ItemSet,  # noqa: ARG003
+        *,
+        seed: int,  # noqa: ARG003
+        language: LanguageContext,
+        count: int | None = None,  # noqa: ARG003
+    ) -> Self:
+        """See :class:`LanguageTechnique`."""
+        model = language.model
+        return cls(model_name=model.name, base_weights=model.base_weights, language=language)
+
+    @property
+    def settings(self) -> dict[str, JsonValue]:
+        """None: there is nothing to choose."""
+        return {}
+
+    def prompts(self, items: ItemSet) -> list[FittedPrompt]:
+        """See :class:`LanguageTechnique`."""
+        return self.fitted_alone(items, partial(_asked, self.context.currency))
+
+    def save_parts(self, folder: Path) -> None:
+        """Nothing is shown, so nothing is kept."""
+
+    @classmethod
+    def load_parts(cls, folder: Path, settings: dict[str, JsonValue]) -> dict[str, object]:  # noqa: ARG003
+        """See :class:`LanguageTechnique`."""
+        return {}
+
+
+def _asked(currency: prompts.Currency, text: str, item_id: str) -> Prompt:
+    return prompts.zero_shot(text, currency, item_id=item_id)
