@@ -1,0 +1,238 @@
+"""What can go wrong with one attempt, and what is made of it: again, an outcome, or the end.
+
+Here belongs telling failures apart, by status, by what the server says of it, and by where the
+connection broke. How often and when an attempt is made again belongs to ``sending``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import mktime_tz, parsedate_tz
+from typing import TYPE_CHECKING
+
+from pricing_platform.errors import PlatformError
+from pricing_platform.language.endpoint.configuration import EndpointConfiguration
+from pricing_platform.language.endpoint.replies import ReportedUsage
+from pricing_platform.language.model import Outcome
+
+if TYPE_CHECKING:
+    import openai
+
+_TOLD_CHARACTERS = 300
+_TOO_LONG = re.compile(
+    r"context.{0,20}(length|window|size)|too (long|many tokens)|exceeds? the.{0,30}(context|limit)"
+    r"|maximum.{0,20}(context|token)|reduce the length",
+    re.IGNORECASE,
+)
+_FILTERED = re.compile(r"content.?(filter|policy)|moderation|flagged|safety", re.IGNORECASE)
+_NOT_THERE = re.compile(r"model", re.IGNORECASE)
+_FEATURES: tuple[tuple[re.Pattern[str], str, str], ...] = (
+    (re.compile(r"logprob", re.IGNORECASE), "log-probabilities", "PRICING_LLM_TOP_LOGPROBS=0"),
+    (
+        re.compile(r"response_format|json_schema|structured|grammar", re.IGNORECASE),
+        "answers in a JSON schema",
+        "PRICING_LLM_STRUCTURED_OUTPUT=false",
+    ),
+    (
+        re.compile(r"\btools?\b|tool_choice|function.?call", re.IGNORECASE),
+        "calls of functions",
+        "PRICING_LLM_CALLS_TOOLS=false",
+    ),
+    (
+        re.compile(r"chat.?template", re.IGNORECASE),
+        "chats: its model has no chat template",
+        "PRICING_LLM_API=completions",
+    ),
+)
+_DROPPABLE = ("parallel_tool_calls", "temperature")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One attempt that brought no answer.
+
+    ``again``: another attempt may do better, not before ``after`` seconds where the server says so.
+    ``end`` is raised at once: every other call would fail as well. ``may_be_billed``: the server
+    may have counted it; ``usage`` is what it said of that. ``without``: a parameter that the server
+    does not know and that the call can do without.
+    """
+
+    outcome: Outcome
+    reason: str
+    again: bool = False
+    after: float | None = None
+    end: PlatformError | None = None
+    may_be_billed: bool = False
+    usage: ReportedUsage | None = None
+    without: str | None = None
+
+
+def unreadable(reason: str, usage: ReportedUsage | None) -> Failure:
+    """A response with status 200 and no answer in it."""
+    return Failure("unreadable", reason, again=True, may_be_billed=True, usage=usage)
+
+
+def timed_out(configuration: EndpointConfiguration) -> Failure:
+    """No answer came within the time that one may take."""
+    reason = f"No answer came within {configuration.timeout_seconds:g} s."
+    return Failure("timed_out", reason, again=True, may_be_billed=True)
+
+
+def not_connected(
+    error: openai.APIConnectionError, configuration: EndpointConfiguration, *, any_answered: bool
+) -> Failure:
+    """The connection could not be made, or broke."""
+    import httpx2
+
+    cause = error.__cause__
+    if not isinstance(cause, httpx2.ConnectError | httpx2.UnsupportedProtocol):
+        reason = "The connection broke before the answer had come."
+        return Failure("failed", reason, again=True, may_be_billed=True)
+    told = configuration.masked(str(cause))[:_TOLD_CHARACTERS]
+    reason = f"{configuration.shown_url} cannot be reached: {told}."
+    if any_answered:
+        return Failure("failed", reason, again=True)
+    end = PlatformError(
+        f"The language model's endpoint {reason}",
+        "See that the server runs, and that PRICING_LLM_BASE_URL names it, its port and its path.",
+    )
+    return Failure("failed", reason, end=end)
+
+
+def refused_status(
+    status: int,
+    headers: Mapping[str, str],
+    body: str,
+    configuration: EndpointConfiguration,
+    *,
+    any_answered: bool,
+) -> Failure:
+    """A response with a status of 400 or more."""
+    told = _told(body, configuration)
+    reason = f"The server answered {status}" + (f": {told}" if told else ".")
+    after = retry_after(headers)
+    if status == 429 and "insufficient_quota" in body:
+        return Failure("rate_limited", reason, end=_no_quota(reason))
+    if status in (401, 403, 404):
+        return _not_allowed(status, reason, told, configuration, any_answered=any_answered)
+    if status == 429:
+        return Failure("rate_limited", reason, again=True, after=after)
+    if status == 408:
+        return Failure("timed_out", reason, again=True, after=after)
+    if status == 413:
+        return Failure("too_long", reason)
+    if status >= 500 or status == 409:
+        return Failure("server_error", reason, again=True, after=after)
+    return _bad_request(reason, told, configuration)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """The seconds for which a server asks not to be asked again, told as such or as a date."""
+    told = headers.get("retry-after")
+    if told is None:
+        return None
+    try:
+        seconds = float(told)
+    except ValueError:
+        date = parsedate_tz(told)
+        try:
+            seconds = mktime_tz(date) - time.time() if date is not None else math.nan
+        except (ValueError, OverflowError):
+            return None
+    return max(seconds, 0.0) if math.isfinite(seconds) else None
+
+
+def without_parameters(body: Mapping[str, object], dropped: Sequence[str]) -> dict[str, object]:
+    """The body as a server can read it that does not know the dropped parameters."""
+    changed = {name: value for name, value in body.items() if name not in dropped}
+    if "max_tokens" in dropped:
+        changed["max_completion_tokens"] = body["max_tokens"]
+    return changed
+
+
+def _not_allowed(
+    status: int,
+    reason: str,
+    told: str,
+    configuration: EndpointConfiguration,
+    *,
+    any_answered: bool,
+) -> Failure:
+    if status == 403 and (any_answered or _FILTERED.search(told)):
+        return Failure("refused", reason)
+    if status in (401, 403):
+        return Failure("failed", reason, end=_no_access(reason, configuration))
+    return Failure("failed", reason, end=_not_found(reason, told, configuration))
+
+
+def _bad_request(reason: str, told: str, configuration: EndpointConfiguration) -> Failure:
+    if "max_completion_tokens" in told:
+        return Failure("failed", reason, without="max_tokens")
+    for name in _DROPPABLE:
+        if name in told:
+            return Failure("failed", reason, without=name)
+    if _TOO_LONG.search(told):
+        return Failure("too_long", reason)
+    for pattern, feature, setting in _FEATURES:
+        if pattern.search(told):
+            end = PlatformError(
+                f"The endpoint {configuration.shown_url} gives no {feature}. {reason}",
+                f"Set {setting}.",
+            )
+            return Failure("failed", reason, end=end)
+    if _FILTERED.search(told):
+        return Failure("refused", reason)
+    return Failure("failed", reason)
+
+
+def _no_access(reason: str, configuration: EndpointConfiguration) -> PlatformError:
+    has_key = configuration.api_key is not None or configuration.credentials is not None
+    remedy = (
+        "Set PRICING_LLM_API_KEY to a key that is valid for it."
+        if has_key
+        else "Set PRICING_LLM_API_KEY: it is not set."
+    )
+    return PlatformError(
+        f"The endpoint {configuration.shown_url} does not let us use {configuration.model}."
+        f" {reason}",
+        remedy,
+    )
+
+
+def _not_found(reason: str, told: str, configuration: EndpointConfiguration) -> PlatformError:
+    if _NOT_THERE.search(told):
+        return PlatformError(
+            f"The endpoint {configuration.shown_url} has no model {configuration.model}. {reason}",
+            "Set PRICING_LLM_MODEL to one that it has; most list them under /models.",
+        )
+    return PlatformError(
+        f"Nothing answers at {configuration.shown_url} as a language model would. {reason}",
+        "Set PRICING_LLM_BASE_URL to the address that /chat/completions follows (most end in"
+        " /v1), PRICING_LLM_API to what it speaks, and PRICING_LLM_MODEL to a model it has.",
+    )
+
+
+def _no_quota(reason: str) -> PlatformError:
+    return PlatformError(
+        f"The provider's quota is used up. {reason}",
+        "Raise it with the provider and run again: what was answered is kept.",
+    )
+
+
+def _told(body: str, configuration: EndpointConfiguration) -> str:
+    """What the server says of an error, in whichever form, without secrets, cut to fit a line."""
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError):
+        parsed = body
+    for name in ("error", "detail", "message"):
+        if isinstance(parsed, dict) and parsed.get(name):
+            parsed = parsed[name]
+    text = parsed if isinstance(parsed, str) else json.dumps(parsed, ensure_ascii=False)
+    text = " ".join(configuration.masked(text).split())
+    return text[:_TOLD_CHARACTERS] if parsed else ""

@@ -1,0 +1,381 @@
+"""Sending requests: so many at once, again where that may help, within the budget.
+
+Here belongs one run: the requests of one call of the model that nobody has answered. It has an
+event loop of its own, in a thread of its own, so that answers come as they are ready and the
+caller's work does not hold up the calls that are under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from pricing_platform.errors import PlatformError
+from pricing_platform.language.endpoint import failures
+from pricing_platform.language.endpoint.configuration import EndpointConfiguration
+from pricing_platform.language.endpoint.failures import Failure
+from pricing_platform.language.endpoint.replies import (
+    Reply,
+    ReportedUsage,
+    UnreadableReplyError,
+    read_reply,
+)
+from pricing_platform.language.endpoint.requests import EndpointRequest
+from pricing_platform.language.model import Outcome, Usage
+from pricing_platform.language.response_cache import (
+    KEPT_OUTCOMES,
+    Cost,
+    KeptAnswer,
+    ResponseCache,
+)
+
+if TYPE_CHECKING:
+    import openai
+
+_CONNECT_SECONDS = 10.0
+_LOOK_AGAIN_SECONDS = 0.02
+_SERVER_LIVES: frozenset[Outcome] = frozenset({"answered", "refused", "too_long"})
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """A request, the tokens its prompt has by our count, and the most that asking can cost."""
+
+    request: EndpointRequest
+    tokens_in: int
+    most_tokens_in: int
+
+
+@dataclass(frozen=True)
+class _End:
+    error: BaseException | None
+
+
+class Sending:
+    """One run; ``total`` and ``known`` say of how many prompts how many were answered before.
+
+    ``dropped`` are parameters that the server does not know; what a run learns of them is added.
+    """
+
+    def __init__(
+        self,
+        configuration: EndpointConfiguration,
+        cache: ResponseCache,
+        unanswered: Sequence[Unanswered],
+        *,
+        dropped: list[str],
+        total: int,
+        known: int,
+    ) -> None:
+        self._configuration = configuration
+        self._cache = cache
+        self._waiting = deque(unanswered)
+        self._total = total
+        self._answered = known
+        self._any_answered = False
+        self._failures_in_a_row = 0
+        self._end: BaseException | None = None
+        self._stopped = threading.Event()
+        self._not_before = 0.0
+        self._dropped = dropped
+        self._results: queue.SimpleQueue[tuple[str, KeptAnswer] | _End] = queue.SimpleQueue()
+
+    def answers(self) -> Iterator[tuple[str, KeptAnswer]]:
+        """Key and answer of each request as they come.
+
+        One who stops listening stops the sending; the calls under way end and are kept.
+
+        Raises:
+            PlatformError: when every other call would fail too, or the budget is spent; answers
+                that were there have come before.
+        """
+        thread = threading.Thread(target=self._in_thread, name="language-model-calls", daemon=True)
+        thread.start()
+        try:
+            while not isinstance(result := self._results.get(), _End):
+                yield result
+        finally:
+            self._stopped.set()
+            thread.join()
+        if result.error is not None:
+            raise result.error
+
+    def _in_thread(self) -> None:
+        try:
+            asyncio.run(self._run())
+        except BaseException as error:  # a defect is told where the answers are awaited
+            self._end = self._end or error
+        finally:
+            self._results.put(_End(self._end))
+
+    async def _run(self) -> None:
+        self._cache.write_off_dead()
+        async with _client(self._configuration) as client, asyncio.TaskGroup() as group:
+            for _ in range(min(self._configuration.concurrency, len(self._waiting))):
+                group.create_task(self._work(client))
+
+    async def _work(self, client: openai.AsyncOpenAI) -> None:
+        while self._waiting and not self._stopped.is_set():
+            unanswered = self._waiting.popleft()
+            try:
+                answer = await self._answer(client, unanswered)
+            except Exception as error:
+                self._stop(error)
+                return
+            if answer is not None:
+                self._deliver(unanswered.request.key, answer)
+
+    def _deliver(self, key: str, answer: KeptAnswer) -> None:
+        self._results.put((key, answer))
+        if answer.outcome in _SERVER_LIVES:
+            self._any_answered = True
+            self._failures_in_a_row = 0
+        else:
+            self._failures_in_a_row += 1
+        self._answered += answer.outcome in KEPT_OUTCOMES
+        if self._failures_in_a_row >= 2 * self._configuration.concurrency:
+            self._stop(self._is_down(answer))
+
+    def _stop(self, error: BaseException) -> None:
+        self._end = self._end or error
+        self._stopped.set()
+
+    async def _answer(
+        self, client: openai.AsyncOpenAI, unanswered: Unanswered
+    ) -> KeptAnswer | None:
+        """The answer, or None where the run was stopped before there was one."""
+        request, worst = unanswered.request, self._worst(unanswered)
+        while not self._stopped.is_set():
+            claim = self._cache.claim(request.key, worst, self._configuration.budget)
+            if claim == "mine":
+                try:
+                    return await self._ask(client, unanswered)
+                finally:
+                    self._cache.release(request.key)
+            if claim == "answered":
+                found = self._cache.find([request.key]).get(request.key)
+                if found is not None:
+                    return found.again()
+            if claim == "no room":
+                self._stop(self._is_spent(worst))
+                return None
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        return None
+
+    async def _ask(self, client: openai.AsyncOpenAI, unanswered: Unanswered) -> KeptAnswer | None:
+        """Sends until there is an answer, or the last attempt has failed."""
+        attempt = 0
+        while True:
+            attempt += 1
+            await self._wait_for_server()
+            if self._stopped.is_set():
+                return None
+            body = failures.without_parameters(unanswered.request.body, self._dropped)
+            started = time.perf_counter()
+            result = await self._attempt(client, unanswered.request, body)
+            milliseconds = (time.perf_counter() - started) * 1000
+            if isinstance(result, Reply):
+                return self._kept(unanswered, result, milliseconds, attempt)
+            if result.without is not None and result.without in body:
+                self._dropped += [] if result.without in self._dropped else [result.without]
+                attempt -= 1  # the server refused a parameter, not the call
+                continue
+            has_room = self._charge(unanswered, result)
+            if result.end is not None:
+                self._stop(result.end)
+                return None
+            if not result.again or attempt >= self._configuration.attempts:
+                return _failed(result, milliseconds, attempt, self._told_cost(result.usage))
+            if not has_room:
+                self._stop(self._is_spent(self._worst(unanswered)))
+                return None
+            await self._sleep(self._delay(attempt, result))
+
+    async def _attempt(
+        self, client: openai.AsyncOpenAI, request: EndpointRequest, body: dict[str, object]
+    ) -> Reply | Failure:
+        import openai
+
+        interface: Any = client.chat.completions if "messages" in body else client.completions
+        try:
+            async with asyncio.timeout(self._configuration.timeout_seconds):
+                response = await interface.with_raw_response.create(**body, stream=False)
+            text = self._configuration.masked_answer(response.http_response.text)
+            return read_reply(text, request.reading)
+        except UnreadableReplyError as error:
+            return failures.unreadable(self._configuration.masked(error.reason), error.usage)
+        except (TimeoutError, openai.APITimeoutError):
+            return failures.timed_out(self._configuration)
+        except openai.APIStatusError as error:
+            return failures.refused_status(
+                error.status_code,
+                error.response.headers,
+                error.response.text,
+                self._configuration,
+                any_answered=self._any_answered,
+            )
+        except openai.APIConnectionError as error:
+            return failures.not_connected(
+                error, self._configuration, any_answered=self._any_answered
+            )
+
+    def _kept(
+        self, unanswered: Unanswered, reply: Reply, milliseconds: float, attempts: int
+    ) -> KeptAnswer:
+        request = unanswered.request
+        usage = reply.usage or ReportedUsage(
+            prompt_tokens=unanswered.tokens_in, completion_tokens=request.most_tokens_out
+        )
+        answer = answer_of(reply, usage, self._configuration, milliseconds, attempts)
+        spent = Cost(answer.usage.tokens_in + answer.usage.tokens_out, answer.usage.cost_usd)
+        told = spent if reply.usage is not None else self._worst(unanswered)
+        name = self._configuration.model
+        self._cache.keep(request.key, request.reading.kind, name, answer, told)
+        return answer
+
+    def _charge(self, unanswered: Unanswered, failure: Failure) -> bool:
+        budget = self._configuration.budget
+        if failure.usage is not None:
+            return self._cache.charge(self._told_cost(failure.usage), budget, told=True)
+        lost = self._worst(unanswered) if failure.may_be_billed else Cost()
+        return self._cache.charge(lost, budget, told=False)
+
+    def _told_cost(self, usage: ReportedUsage | None) -> Cost:
+        if usage is None:
+            return Cost()
+        usd = self._configuration.prices.cost(
+            usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
+        )
+        return Cost(usage.prompt_tokens + usage.completion_tokens, usd)
+
+    def _worst(self, unanswered: Unanswered) -> Cost:
+        return worst_cost(unanswered, self._configuration)
+
+    def _delay(self, attempt: int, failure: Failure) -> float:
+        longest = self._configuration.longest_delay_seconds
+        if failure.after is not None:
+            asked = min(failure.after, longest)
+            self._not_before = max(self._not_before, time.monotonic() + asked)
+            return asked + random.uniform(0.0, self._configuration.first_delay_seconds)  # noqa: S311
+        doubled = self._configuration.first_delay_seconds * 2.0 ** min(attempt - 1, 20)
+        return min(doubled, longest) * random.uniform(0.5, 1.0)  # noqa: S311
+
+    async def _wait_for_server(self) -> None:
+        """What the server asked of one call with Retry-After it meant for all."""
+        await self._sleep(self._not_before - time.monotonic())
+
+    async def _sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._stopped.is_set():
+            await asyncio.sleep(min(left, 0.25))
+
+    def _is_down(self, last: KeptAnswer) -> PlatformError:
+        return PlatformError(
+            f"The endpoint {self._configuration.shown_url} answers no more:"
+            f" {self._failures_in_a_row} calls failed one after another, the last with:"
+            f" {last.reason} {self._answered} of {self._total} prompts are answered.",
+            "See to the server and run again: what was answered is kept and not asked again.",
+        )
+
+    def _is_spent(self, worst: Cost) -> PlatformError:
+        return budget_error(self._configuration, self._cache, worst, self._answered, self._total)
+
+
+def worst_cost(unanswered: Unanswered, configuration: EndpointConfiguration) -> Cost:
+    """The most that one attempt can cost."""
+    tokens_in, tokens_out = unanswered.most_tokens_in, unanswered.request.most_tokens_out
+    return Cost(tokens_in + tokens_out, configuration.prices.worst(tokens_in, tokens_out))
+
+
+def answer_of(
+    reply: Reply,
+    reported: ReportedUsage,
+    configuration: EndpointConfiguration,
+    milliseconds: float,
+    attempts: int,
+) -> KeptAnswer:
+    """A reply with what it cost; a live one and one of a batch become the same."""
+    usage = Usage(
+        reported.prompt_tokens,
+        reported.cached_tokens,
+        reported.completion_tokens,
+        milliseconds,
+        configuration.prices.cost(
+            reported.prompt_tokens, reported.completion_tokens, reported.cached_tokens
+        ),
+        attempts,
+    )
+    calls, outcome = reply.tool_calls, reply.outcome
+    answer = KeptAnswer(usage, reply.text, calls, reply.distribution, outcome, reply.reason)
+    return answer.as_kept()
+
+
+def budget_error(
+    configuration: EndpointConfiguration,
+    cache: ResponseCache,
+    worst: Cost,
+    answered: int,
+    total: int,
+) -> PlatformError:
+    """What is said when the next call, or the batch, does not fit the budget."""
+    spending = cache.spending()
+    limits, names = [], []
+    budget = configuration.budget
+    if budget.usd is not None:
+        limits.append(f"{spending.total.usd:.6f} of {budget.usd:g} USD")
+        names.append("PRICING_LLM_BUDGET_USD")
+    if budget.tokens is not None:
+        limits.append(f"{spending.total.tokens:,} of {budget.tokens:,} tokens")
+        names.append("PRICING_LLM_BUDGET_TOKENS")
+    lost = spending.not_told
+    doubt = (
+        f" (of it {lost.tokens:,} tokens, {lost.usd:.6f} USD, at most, for calls that never told"
+        " what they cost)"
+        if lost.tokens
+        else ""
+    )
+    return PlatformError(
+        f"The budget has no room for the next call, which may take {worst.tokens:,} tokens and"
+        f" {worst.usd:.6f} USD: {' and '.join(limits)} are spent{doubt}."
+        f" {answered} of {total} prompts are answered.",
+        f"Raise {' or '.join(names)} and run again: it goes on with those that are not answered.",
+    )
+
+
+def _failed(failure: Failure, milliseconds: float, attempts: int, cost: Cost) -> KeptAnswer:
+    reported = failure.usage or ReportedUsage(prompt_tokens=0)
+    usage = Usage(
+        reported.prompt_tokens,
+        reported.cached_tokens,
+        reported.completion_tokens,
+        milliseconds,
+        cost.usd,
+        attempts,
+    )
+    return KeptAnswer(usage, outcome=failure.outcome, reason=failure.reason)
+
+
+def _client(configuration: EndpointConfiguration) -> openai.AsyncOpenAI:
+    import httpx2
+    import openai
+
+    key = configuration.api_key.get_secret_value() if configuration.api_key is not None else ""
+    headers: dict[str, str | openai.Omit] = {}
+    if not key:
+        credentials = configuration.credentials
+        headers["Authorization"] = credentials if credentials is not None else openai.Omit()
+    seconds = configuration.timeout_seconds
+    return openai.AsyncOpenAI(
+        api_key=key or "none",  # the library insists on one
+        base_url=configuration.url,
+        max_retries=0,  # ours tell how often a call was sent, and read a body that is half a JSON
+        timeout=httpx2.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS)),
+        default_headers=cast(Any, headers),
+    )

@@ -1,0 +1,579 @@
+"""What language models answered, kept so that no answer is computed or paid for twice.
+
+One SQLite file that threads and processes share and a kill can't break. An answer, what it cost,
+and the end of the claim that kept others from asking the same are one transaction, so the sum of
+what was spent always fits the answers. Here belongs keeping answers, claims on what is being asked,
+and the sums that budgets are held against. How an endpoint is asked belongs to ``endpoint``.
+
+What was spent is counted in full: a call that never told what it cost (it broke off, timed out, or
+its process was killed) is counted at the most that it can have cost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal, Self, TypeVar, get_args
+
+import numpy as np
+import psutil
+from pydantic import JsonValue
+
+from pricing_platform.errors import PlatformError
+from pricing_platform.language.model import (
+    Completion,
+    CompletionRequest,
+    LanguageModel,
+    Outcome,
+    PriceAnswer,
+    Prompt,
+    ToolCall,
+    Usage,
+)
+from pricing_platform.language.price_distribution import PriceDistribution
+from pricing_platform.settings import Settings
+from pricing_platform.stores.warehouse import make_folder
+
+Kind = Literal["price", "completion"]
+Claim = Literal[
+    "mine",  # ask now, then keep or release
+    "answered",  # somebody else has asked meanwhile
+    "elsewhere",  # somebody else is asking now
+    "no room now",  # it would fit the budget if the calls under way cost less than they may
+    "no room",  # it does not fit what is left of the budget
+]
+KEPT_OUTCOMES: frozenset[Outcome] = frozenset({"answered", "refused"})
+
+_LOCK_SECONDS = 60.0
+_KEYS_A_QUERY = 500
+_TABLES = """
+CREATE TABLE IF NOT EXISTS responses (
+    key TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    model TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    distribution BLOB,
+    created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+);
+CREATE TABLE IF NOT EXISTS claims (
+    key TEXT PRIMARY KEY,
+    owner TEXT NOT NULL,
+    tokens INTEGER NOT NULL,
+    usd REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spending (
+    told INTEGER PRIMARY KEY, -- 1: as the server told it; 0: at the most it can have been
+    tokens INTEGER NOT NULL,
+    usd REAL NOT NULL
+);
+INSERT OR IGNORE INTO spending VALUES (0, 0, 0), (1, 0, 0);
+CREATE TABLE IF NOT EXISTS batch_requests (
+    key TEXT PRIMARY KEY,
+    file TEXT NOT NULL,
+    reading TEXT NOT NULL,
+    tokens INTEGER NOT NULL,
+    usd REAL NOT NULL
+) WITHOUT ROWID;
+"""
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Tokens, in and out together, and USD."""
+
+    tokens: int = 0
+    usd: float = 0.0
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What all calls so far cost, and how much of it no server has told."""
+
+    total: Cost
+    not_told: Cost
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What all calls together may cost; None sets no limit."""
+
+    usd: float | None = None
+    tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class BatchRequest:
+    """A request that was written to a file: how its answer is read, and the most it can cost."""
+
+    key: str
+    file: str
+    reading: str
+    worst: Cost
+
+
+@dataclass(frozen=True)
+class KeptAnswer:
+    """An answer of either kind, as it is kept."""
+
+    usage: Usage
+    text: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    distribution: PriceDistribution | None = None
+    outcome: Outcome = "answered"
+    reason: str | None = None
+
+    @classmethod
+    def of(cls, answer: PriceAnswer | Completion) -> Self:
+        """What is to be kept of an answer; a distribution is rounded as keeping it rounds it."""
+        if isinstance(answer, Completion):
+            calls = answer.tool_calls
+            return cls(answer.usage, answer.text, calls, None, answer.outcome, answer.reason)
+        found = answer.distribution
+        return cls(answer.usage, answer.text, (), found, answer.outcome, answer.reason).as_kept()
+
+    def price(self) -> PriceAnswer:
+        """As the answer to a question for a price."""
+        return PriceAnswer(self.usage, self.distribution, self.text, self.outcome, self.reason)
+
+    def completion(self) -> Completion:
+        """As a completion."""
+        return Completion(self.usage, self.text or "", self.tool_calls, self.outcome, self.reason)
+
+    def as_kept(self) -> Self:
+        """The same, its distribution rounded as keeping it rounds it."""
+        return replace(self, distribution=_rounded(self.distribution))
+
+    def again(self) -> Self:
+        """The same, for one who did not have to ask."""
+        return replace(self, usage=replace(self.usage, from_cache=True))
+
+
+def request_key(identity: str, kind: Kind, request: JsonValue) -> str:
+    """The sha256 of all that an answer follows from: the model, the kind, the full request."""
+    canonical = json.dumps(
+        [identity, kind, request], sort_keys=True, ensure_ascii=False, separators=(",", ":")
+    )
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class ResponseCache:
+    """The answers in one SQLite file, which is made when it is first needed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.owner = _owner()
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._process = os.getpid()
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The cache of the configured home."""
+        return cls(settings.cache_folder / "language_responses.sqlite")
+
+    def close(self) -> None:
+        """Lets go of the file; the next use opens it again."""
+        with self._lock:
+            if self._connection is not None and self._process == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    def find(self, keys: Iterable[str]) -> dict[str, KeptAnswer]:
+        """The answers that are kept; one that can't be read counts as none.
+
+        Raises:
+            PlatformError: when the file is damaged, as every other method here does.
+        """
+        found: dict[str, KeptAnswer] = {}
+        wanted = list(dict.fromkeys(keys))
+        with self._transaction(write=False) as connection:
+            for start in range(0, len(wanted), _KEYS_A_QUERY):
+                rows = connection.execute(
+                    "SELECT key, answer, distribution FROM responses"
+                    " WHERE key IN (SELECT value FROM json_each(?))",
+                    [json.dumps(wanted[start : start + _KEYS_A_QUERY])],
+                )
+                for key, answer, distribution in rows:
+                    read = _read_answer(answer, distribution)
+                    if read is not None:
+                        found[key] = read
+        return found
+
+    def keep(
+        self, key: str, kind: Kind, model: str, answer: KeptAnswer, spent: Cost | None = None
+    ) -> bool:
+        """Keeps an answer and what it cost, and ends the claim on it; whether it was new."""
+        with self._transaction() as connection:
+            new = connection.execute(
+                "INSERT OR REPLACE INTO responses (key, kind, model, answer, distribution)"
+                " SELECT ?, ?, ?, ?, ? WHERE NOT EXISTS"
+                " (SELECT 1 FROM responses WHERE key = ? AND answer = ?)",
+                [key, kind, model, *_written_answer(answer), key, _written_answer(answer)[0]],
+            ).rowcount
+            if spent is not None and new:
+                _add(connection, spent, told=True)
+            connection.execute("DELETE FROM claims WHERE key = ? AND owner = ?", [key, self.owner])
+            connection.execute("DELETE FROM batch_requests WHERE key = ?", [key])
+        return bool(new)
+
+    def claim(self, key: str, worst: Cost, budget: Budget) -> Claim:
+        """Takes it upon this process to ask, where the most that it can cost fits the budget."""
+        with self._transaction() as connection:
+            if connection.execute("SELECT 1 FROM responses WHERE key = ?", [key]).fetchone():
+                return "answered"
+            holder = connection.execute("SELECT owner FROM claims WHERE key = ?", [key]).fetchone()
+            if holder is not None:
+                if _is_alive(holder[0]):
+                    return "elsewhere"
+                _write_off(connection, holder[0])
+            room = _room(connection, worst, budget)
+            if room == "mine":
+                connection.execute(
+                    "INSERT INTO claims VALUES (?, ?, ?, ?)",
+                    [key, self.owner, worst.tokens, worst.usd],
+                )
+            return room
+
+    def charge(self, cost: Cost, budget: Budget, *, told: bool) -> bool:
+        """Counts what an attempt cost that brought no answer; whether another one still fits."""
+        with self._transaction() as connection:
+            _add(connection, cost, told=told)
+            return _room(connection, Cost(), budget) == "mine"
+
+    def release(self, key: str) -> None:
+        """Ends a claim that brought no answer."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM claims WHERE key = ? AND owner = ?", [key, self.owner])
+
+    def write_off_dead(self) -> None:
+        """Ends the claims of processes that are gone, and counts the most they can have cost."""
+        with self._transaction() as connection:
+            for (owner,) in connection.execute("SELECT DISTINCT owner FROM claims").fetchall():
+                if not _is_alive(owner):
+                    _write_off(connection, owner)
+
+    def spending(self) -> Spending:
+        """What all calls so far cost."""
+        with self._transaction(write=False) as connection:
+            rows = connection.execute("SELECT told, tokens, usd FROM spending")
+            costs = {told: Cost(tokens, usd) for told, tokens, usd in rows}
+        total = Cost(sum(c.tokens for c in costs.values()), sum(c.usd for c in costs.values()))
+        return Spending(total, costs.get(0, Cost()))
+
+    def room(self, worst: Cost, budget: Budget) -> Claim:
+        """Whether so much more would fit beside all that is under way or in batches."""
+        with self._transaction(write=False) as connection:
+            return _room(connection, worst, budget)
+
+    def batch_requests(self, keys: Iterable[str]) -> dict[str, BatchRequest]:
+        """Those of the requests that were written for a batch and are not answered."""
+        found: dict[str, BatchRequest] = {}
+        wanted = list(dict.fromkeys(keys))
+        with self._transaction(write=False) as connection:
+            for start in range(0, len(wanted), _KEYS_A_QUERY):
+                rows = connection.execute(
+                    "SELECT key, file, reading, tokens, usd FROM batch_requests"
+                    " WHERE key IN (SELECT value FROM json_each(?))",
+                    [json.dumps(wanted[start : start + _KEYS_A_QUERY])],
+                )
+                for key, file, reading, tokens, usd in rows:
+                    found[key] = BatchRequest(key, file, reading, Cost(tokens, usd))
+        return found
+
+    def add_batch_requests(self, requests: Sequence[BatchRequest]) -> None:
+        """Notes requests that are about to be written to a file."""
+        with self._transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO batch_requests VALUES (?, ?, ?, ?, ?)",
+                [(r.key, r.file, r.reading, r.worst.tokens, r.worst.usd) for r in requests],
+            )
+
+    def remove_batch_request(self, key: str) -> None:
+        """Forgets a request that was answered with an error, so that it is written again."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM batch_requests WHERE key = ?", [key])
+
+    @contextmanager
+    def _transaction(self, *, write: bool = True) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._told_for_people():
+            connection = self._open()
+            connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def _open(self) -> sqlite3.Connection:
+        if self._process != os.getpid():  # a fork must not use its parent's connection
+            self._connection, self._process, self.owner = None, os.getpid(), _owner()
+        if self._connection is None:
+            make_folder(self.path.parent)
+            connection = sqlite3.connect(
+                self.path, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            try:
+                connection.execute(f"PRAGMA busy_timeout = {int(_LOCK_SECONDS * 1000)}")
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+                connection.executescript(_TABLES)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    @contextmanager
+    def _told_for_people(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            text = str(error)
+            if "full" in text:
+                raise PlatformError(
+                    f"The disk that holds {self.path.parent} is full.",
+                    "Free some space there; the next run goes on from what was answered.",
+                ) from None
+            if "malformed" in text or "not a database" in text or "no such column" in text:
+                raise PlatformError(
+                    f"The cache of language models' answers {self.path} is damaged: {text}.",
+                    "Restore the file or delete it: what it held is asked, and paid for, again,"
+                    " and what was spent is counted from 0.",
+                ) from None
+            raise
+
+
+class CachedLanguageModel:
+    """A model that remembers what it answered: the inner one is asked only for what is missing."""
+
+    def __init__(self, inner: LanguageModel, cache: ResponseCache) -> None:
+        self.inner = inner
+        self.cache = cache
+
+    @property
+    def name(self) -> str:
+        """The inner model's."""
+        return self.inner.name
+
+    @property
+    def identity(self) -> str:
+        """The inner model's."""
+        return self.inner.identity
+
+    @property
+    def base_weights(self) -> dict[str, str]:
+        """The inner model's."""
+        return self.inner.base_weights
+
+    @property
+    def context_window(self) -> int:
+        """The inner model's."""
+        return self.inner.context_window
+
+    @property
+    def calls_tools(self) -> bool:
+        """The inner model's."""
+        return self.inner.calls_tools
+
+    def count_tokens(self, prompts: Sequence[Prompt]) -> list[int]:
+        """The inner model's count."""
+        return self.inner.count_tokens(prompts)
+
+    def estimate_cost_usd(self, tokens_in: int, tokens_out: int) -> float:
+        """The inner model's."""
+        return self.inner.estimate_cost_usd(tokens_in, tokens_out)
+
+    def read_prices(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, PriceAnswer]]:
+        """Kept answers first, then the inner model's as they come."""
+        keys = [request_key(self.identity, "price", prompt_json(prompt)) for prompt in prompts]
+        found = self._answers("price", keys, lambda at: self.inner.read_prices(_at(prompts, at)))
+        return ((index, answer.price()) for index, answer in found)
+
+    def complete(
+        self, prompts: Sequence[Prompt], request: CompletionRequest
+    ) -> Iterator[tuple[int, Completion]]:
+        """Kept answers first, then the inner model's as they come."""
+        how = completion_json(request)
+        keys = [
+            request_key(self.identity, "completion", [prompt_json(prompt), how])
+            for prompt in prompts
+        ]
+        found = self._answers(
+            "completion", keys, lambda at: self.inner.complete(_at(prompts, at), request)
+        )
+        return ((index, answer.completion()) for index, answer in found)
+
+    def _answers(
+        self,
+        kind: Kind,
+        keys: Sequence[str],
+        ask: Callable[[Sequence[int]], Iterator[tuple[int, PriceAnswer | Completion]]],
+    ) -> Iterator[tuple[int, KeptAnswer]]:
+        indices = grouped(keys)
+        known = self.cache.find(indices)
+        for key, answer in known.items():
+            for index in indices[key]:
+                yield index, answer.again()
+        missing = [key for key in indices if key not in known]
+        if not missing:
+            return
+        for place, answered in ask([indices[key][0] for key in missing]):
+            key, answer = missing[place], KeptAnswer.of(answered)
+            if answer.outcome in KEPT_OUTCOMES:
+                self.cache.keep(key, kind, self.name, answer)
+            first, *equal = indices[key]
+            yield first, answer
+            for index in equal:
+                yield index, answer.again()
+
+
+def grouped(keys: Sequence[str]) -> dict[str, list[int]]:
+    """The places at which each key stands, in order of the first."""
+    indices: dict[str, list[int]] = {}
+    for index, key in enumerate(keys):
+        indices.setdefault(key, []).append(index)
+    return indices
+
+
+def prompt_json(prompt: Prompt) -> JsonValue:
+    """All of a prompt that an answer follows from: neither the item nor the step."""
+    return [[asdict(message) for message in prompt.messages], prompt.answer_prefix]
+
+
+def completion_json(request: CompletionRequest) -> JsonValue:
+    """All of a request that an answer follows from."""
+    return {
+        "max_tokens": request.max_tokens,
+        "stop": list(request.stop),
+        "schema": None if request.schema is None else request.schema.model_json_schema(),
+        "tools": [[tool.name, tool.description, tool.json_schema()] for tool in request.tools],
+    }
+
+
+def _at(prompts: Sequence[_T], places: Sequence[int]) -> list[_T]:
+    return [prompts[place] for place in places]
+
+
+def _room(connection: sqlite3.Connection, worst: Cost, budget: Budget) -> Claim:
+    if budget.usd is None and budget.tokens is None:
+        return "mine"
+    spent = _sum(connection, "spending")
+    under_way = _sum(connection, "claims"), _sum(connection, "batch_requests")
+    together = Cost(
+        spent.tokens + sum(c.tokens for c in under_way), spent.usd + sum(c.usd for c in under_way)
+    )
+    if not _fits(spent, worst, budget):
+        return "no room"
+    return "mine" if _fits(together, worst, budget) else "no room now"
+
+
+def _fits(before: Cost, more: Cost, budget: Budget) -> bool:
+    usd, tokens = before.usd + more.usd, before.tokens + more.tokens
+    return (budget.usd is None or usd <= budget.usd * (1 + 1e-12)) and (
+        budget.tokens is None or tokens <= budget.tokens
+    )
+
+
+def _sum(connection: sqlite3.Connection, table: str) -> Cost:
+    query = f"SELECT coalesce(sum(tokens), 0), coalesce(sum(usd), 0.0) FROM {table}"
+    return Cost(*connection.execute(query).fetchone())
+
+
+def _add(connection: sqlite3.Connection, cost: Cost, *, told: bool) -> None:
+    connection.execute(
+        "UPDATE spending SET tokens = tokens + ?, usd = usd + ? WHERE told = ?",
+        [cost.tokens, cost.usd, int(told)],
+    )
+
+
+def _write_off(connection: sqlite3.Connection, owner: str) -> None:
+    lost = connection.execute(
+        "SELECT coalesce(sum(tokens), 0), coalesce(sum(usd), 0.0) FROM claims WHERE owner = ?",
+        [owner],
+    ).fetchone()
+    _add(connection, Cost(*lost), told=False)
+    connection.execute("DELETE FROM claims WHERE owner = ?", [owner])
+
+
+def _owner() -> str:
+    process = psutil.Process()
+    return f"{process.pid}:{process.create_time()}:{uuid.uuid4().hex}"
+
+
+def _is_alive(owner: str) -> bool:
+    """Whether the process that made a claim still runs, and is not another one with its number."""
+    number, started, _ = owner.split(":")
+    try:
+        process = psutil.Process(int(number))
+        same = abs(process.create_time() - float(started)) < 1.0
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _written_answer(answer: KeptAnswer) -> tuple[str, bytes | None]:
+    told = {
+        "usage": asdict(replace(answer.usage, from_cache=False)),
+        "text": answer.text,
+        "tool_calls": [asdict(call) for call in answer.tool_calls],
+        "outcome": answer.outcome,
+        "reason": answer.reason,
+    }
+    distribution = answer.distribution
+    return json.dumps(told), None if distribution is None else _written(distribution)
+
+
+def _read_answer(answer: str, distribution: bytes | None) -> KeptAnswer | None:
+    try:
+        told: Mapping[str, object] = json.loads(answer)
+        outcome = told["outcome"]
+        if outcome not in get_args(Outcome):
+            return None
+        return KeptAnswer(
+            Usage(**told["usage"]),  # type: ignore[arg-type]
+            told["text"],  # type: ignore[arg-type]
+            tuple(ToolCall(**call) for call in told["tool_calls"]),  # type: ignore[attr-defined]
+            None if distribution is None else _read(distribution),
+            outcome,  # type: ignore[arg-type]
+            told["reason"],  # type: ignore[arg-type]
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _written(distribution: PriceDistribution) -> bytes:
+    """The first price where they follow one another, else all; then half-precision probabilities.
+
+    The likeliest has 1.0, so that half precision reaches down to the 16 millionth part of it.
+    """
+    prices = np.asarray(distribution.prices, dtype="<f8")
+    probabilities = distribution.probabilities / distribution.probabilities.max()
+    follows = len(prices) > 1 and bool((np.diff(prices) == 1).all())
+    kept = prices[:1] if follows else prices
+    header = np.array([len(prices), len(kept)], dtype="<u4")
+    parts = header, kept, probabilities.astype("<f2")
+    return b"".join(part.tobytes() for part in parts)
+
+
+def _read(blob: bytes) -> PriceDistribution:
+    count, kept = (int(number) for number in np.frombuffer(blob[:8], dtype="<u4"))
+    prices = np.frombuffer(blob[8 : 8 + 8 * kept], dtype="<f8")
+    probabilities = np.frombuffer(blob[8 + 8 * kept :], dtype="<f2").astype(np.float32)
+    if len(probabilities) != count or kept not in (1, count):
+        raise ValueError("a distribution of another length than its prices")
+    prices = prices if kept == count else prices[0] + np.arange(count, dtype=np.float64)
+    return PriceDistribution(prices, probabilities / probabilities.sum())
+
+
+def _rounded(distribution: PriceDistribution | None) -> PriceDistribution | None:
+    return None if distribution is None else _read(_written(distribution))
