@@ -60,11 +60,13 @@ class FoundAnswer:
     valid_since: datetime | None
     last_verified: datetime | None
     freshness: str | None
+    series_id: int | None
     passages: tuple[Passage, ...]
 
-    def to_json(self) -> str:
-        """As one JSON object, times in ISO 8601."""
-        return json.dumps(asdict(self), default=_plain, ensure_ascii=False)
+    def to_json(self, *, sentence: str | None = None) -> str:
+        """As one JSON object, times in ISO 8601, with the sentence that was written of it."""
+        fields = {**asdict(self), "sentence": sentence}
+        return json.dumps(fields, default=_plain, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,9 @@ def _answered(
         if _is_about(question, candidate)
     ]
     if not candidates:
-        return FoundAnswer(question, None, None, None, None, None, None, None, tuple(passages[:k]))
+        return FoundAnswer(
+            question, None, None, None, None, None, None, None, None, tuple(passages[:k])
+        )
     scores = _similarity(encoder, question, [at.text for at in candidates])
     scores -= _PLACE_WEIGHT * np.array([at.place for at in candidates])
     scores += _FACT_WEIGHT * np.array([at.passage.origin == "fact" for at in candidates])
@@ -144,6 +148,7 @@ def _answered(
         valid_since=shown.valid_since or shown.observed_at,
         last_verified=shown.verified_at,
         freshness=shown.freshness,
+        series_id=shown.series_id,
         passages=tuple(passages[:k]),
     )
 

@@ -155,6 +155,13 @@ def tools_price(before: Prompt, currency: Currency) -> Prompt:
     return Prompt(before.messages + said, currency.answer_prefix, before.item_id, "price")
 
 
+def answer(question: str, facts: Sequence[str], passages: Sequence[str]) -> Prompt:
+    """A question, and what was found that may answer it."""
+    found = render("answer", question=question, facts=facts, passages=passages)
+    turns = (Message("system", render("answer_instructions")), Message("user", found))
+    return Prompt(turns, "Answer:", step="answer")
+
+
 def render(template: str, **values: Any) -> str:
     """A template's text, without the line break at its end."""
     return _template(template).render(**values).rstrip("\n")

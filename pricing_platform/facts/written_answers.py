@@ -1,0 +1,106 @@
+"""An answer in a sentence that a language model writes from what was found, and is held to.
+
+Here belongs asking for the sentence and refusing one that contradicts what is known. Finding the
+answer belongs to ``answers``; a sentence that is refused leaves the found answer standing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pricing_platform.facts.answers import FoundAnswer
+from pricing_platform.language import prompts
+from pricing_platform.language.model import Completion, CompletionRequest, LanguageModel, Prompt
+from pricing_platform.retrieval.search import Passage
+from pricing_platform.stores.postgres import Postgres
+
+_LONGEST = 120  # tokens
+_SUPERSEDED = """
+SELECT DISTINCT value FROM knowledge.fact_versions
+WHERE series_id = ANY(%(series)s)
+EXCEPT
+SELECT value FROM knowledge.current_facts WHERE series_id = ANY(%(series)s)
+"""
+_NOT_A_WORD = re.compile(r"[\W_]+")
+
+
+@dataclass(frozen=True)
+class WrittenAnswer:
+    """The sentence with its source and age, or the reason why the found answer stands instead."""
+
+    sentence: str | None
+    reason: str | None = None
+
+
+def write_answer(model: LanguageModel, postgres: Postgres, found: FoundAnswer) -> WrittenAnswer:
+    """Asks for a sentence; gives it only if it says what is current and nothing that no longer is.
+
+    A sentence is refused when the answer is a fact and its current value is not in it, or when it
+    has a value in it that one of the found facts used to have.
+    """
+    if found.answer is None:
+        return WrittenAnswer(None, "nothing that is known answers the question")
+    completion = _completed(model, _prompt(found))
+    if completion.outcome != "answered":
+        return WrittenAnswer(None, completion.reason or completion.outcome)
+    sentence = " ".join(completion.text.split())
+    if not sentence:
+        return WrittenAnswer(None, "the model wrote nothing")
+    if found.origin == "fact" and not _says(sentence, found.answer):
+        return WrittenAnswer(None, f"the model's sentence does not say {found.answer!r}")
+    for value in _superseded(postgres, found):
+        if _says(sentence, value) and not _says(found.answer, value):
+            return WrittenAnswer(
+                None, f"the model's sentence says {value!r}, which no longer holds"
+            )
+    return WrittenAnswer(f"{sentence} [{_citation(found)}]")
+
+
+def _completed(model: LanguageModel, prompt: Prompt) -> Completion:
+    request = CompletionRequest(max_tokens=_LONGEST, stop=("\n",))
+    return next(answer for _, answer in model.complete([prompt], request))
+
+
+def _prompt(found: FoundAnswer) -> Prompt:
+    facts = [_with_age(at) for at in found.passages if at.origin == "fact"]
+    passages = [at.text for at in found.passages if at.origin == "chunk"]
+    if found.origin == "fact" and found.statement:
+        facts = list(dict.fromkeys([found.statement, *facts]))
+    return prompts.answer(found.question, facts, passages)
+
+
+def _with_age(fact: Passage) -> str:
+    age = "" if fact.verified_at is None else f" (verified {_days_ago(fact.verified_at)})"
+    return f"{fact.text}{age}"
+
+
+def _citation(found: FoundAnswer) -> str:
+    parts = [str(found.source)]
+    if found.last_verified:
+        parts.append(f"verified {_days_ago(found.last_verified)}")
+    if found.freshness:
+        parts.append(found.freshness)
+    return ", ".join(parts)
+
+
+def _days_ago(time: datetime) -> str:
+    days = (datetime.now(UTC) - time).days
+    return "today" if days < 1 else f"{days} day{'s' * (days > 1)} ago"
+
+
+def _superseded(postgres: Postgres, found: FoundAnswer) -> list[str]:
+    """Values that the found facts once had and no longer have."""
+    asked = [found.series_id, *(at.series_id for at in found.passages)]
+    series = sorted({at for at in asked if at is not None})
+    return postgres.frame(_SUPERSEDED, {"series": series})["value"].to_list()
+
+
+def _says(sentence: str, value: str) -> bool:
+    """Whether the value stands there word for word, whatever the punctuation and case."""
+    return f" {_words(value)} " in f" {_words(sentence)} "
+
+
+def _words(text: str) -> str:
+    return _NOT_A_WORD.sub(" ", text.casefold()).strip()
