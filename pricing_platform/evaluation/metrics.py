@@ -22,7 +22,7 @@ from pricing_platform.evaluation.resampling import (
 )
 from pricing_platform.stores.warehouse import Warehouse
 
-METRICS_VERSION = "1"
+METRICS_VERSION = "2"
 """Of the metrics' definitions: another version, other numbers from the same predictions."""
 
 METRICS_SCHEMA = pl.Schema(
@@ -56,6 +56,10 @@ _STATISTICS = {
     "intervals": "is_covered IS NOT NULL",
     "covered": "is_covered",
     "interval_width": "CASE WHEN is_covered IS NOT NULL THEN high - low END",
+    "counted": "tokens_in IS NOT NULL",
+    "tokens_in": "tokens_in",
+    "tokens_cached": "tokens_cached",
+    "tokens_out": "tokens_out",
     "costed": "cost_usd IS NOT NULL",
     "cost_usd": "cost_usd",
 }
@@ -72,6 +76,9 @@ _COUNTED_BY = {
     "failures": "items",
     "interval_coverage": "intervals",
     "interval_width": "intervals",
+    "tokens_in": "counted",
+    "tokens_cached": "counted",
+    "tokens_out": "counted",
     "cost_per_1000_usd": "costed",
 }
 """Metric -> the sum that says how many items it is over."""
@@ -162,6 +169,9 @@ def metrics_of_sums(sums: Floats) -> dict[str, Floats]:
             "failures": of["failures"] / of["items"],
             "interval_coverage": of["covered"] / of["intervals"],
             "interval_width": of["interval_width"] / of["intervals"],
+            "tokens_in": of["tokens_in"] / of["counted"],
+            "tokens_cached": of["tokens_cached"] / of["counted"],
+            "tokens_out": of["tokens_out"] / of["counted"],
             "cost_per_1000_usd": 1000 * of["cost_usd"] / of["costed"],
         }
 

@@ -7,7 +7,7 @@ picture is shown is not known here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,7 @@ from pricing_platform.stores.warehouse import Warehouse
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PICTURES_VERSION = "1"
+PICTURES_VERSION = "2"
 """Of the drawings: another version, another picture from the same numbers."""
 
 _BLUE, _VERMILION, _GREY = "#0072B2", "#D55E00", "#595959"
@@ -36,8 +36,8 @@ _PRICED = """
 def draw_evaluation(warehouse: Warehouse) -> dict[str, bytes]:
     """All pictures of the test items by name, those of techniques in the leaderboard's order.
 
-    ``leaderboard``, ``error_by_price_band`` and ``estimates/TECHNIQUE``; empty before the first
-    evaluation.
+    ``leaderboard``, ``error_by_price_band``, ``estimates/TECHNIQUE``, and once the context has been
+    swept ``context_sweep_error`` and ``context_sweep_latency``; empty before the first evaluation.
     """
     leaderboard = warehouse.frame("SELECT * FROM evaluation.leaderboard")
     if leaderboard["mae"].drop_nulls().is_empty():
@@ -55,7 +55,18 @@ def draw_evaluation(warehouse: Warehouse) -> dict[str, bytes]:
         drawn[f"estimates/{technique}"] = truth_against_estimate(
             scored, technique=technique, currency=currency
         )
-    return drawn
+    return drawn | draw_context_sweep(warehouse)
+
+
+def draw_context_sweep(warehouse: Warehouse) -> dict[str, bytes]:
+    """Error and time over the amount of context; empty before the first sweep."""
+    sweep = warehouse.frame("SELECT * FROM evaluation.context_sweep ORDER BY kind DESC, count")
+    if sweep["mae"].drop_nulls().is_empty():
+        return {}
+    return {
+        "context_sweep_error": error_by_context(sweep, currency=currencies(warehouse)),
+        "context_sweep_latency": latency_by_context(sweep),
+    }
 
 
 def currencies(warehouse: Warehouse) -> str:
@@ -171,3 +182,99 @@ def error_by_price_band(segments: pl.DataFrame, bands: list[str]) -> bytes:
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
     return picture(draw, width=8.2, height=3.6)
+
+
+def error_by_context(sweep: pl.DataFrame, *, currency: str) -> bytes:
+    """The error over the number of shots or comparables shown, with its interval; knees ringed.
+
+    Args:
+        sweep: rows of ``evaluation.context_sweep``, at least one of them with an error.
+        currency: for the axis.
+    """
+
+    def draw(axes: Axes) -> None:
+        for number, rows in enumerate(_kinds(sweep)):
+            counts, colour = rows["count"].to_numpy(), LINE_COLOURS[number]
+            low, high = (rows[name].fill_null(rows["mae"]) for name in ("mae_low", "mae_high"))
+            axes.fill_between(counts, low, high, color=colour, alpha=0.13, linewidth=0)
+            _line(axes, rows, "mae", number, label=rows["kind"][0])
+            for row in rows.filter("is_knee").iter_rows(named=True):
+                axes.plot(
+                    row["count"], row["mae"], "o", markersize=13, fillstyle="none", color=colour
+                )
+                axes.annotate(
+                    f"knee: {row['count']}",
+                    (row["count"], row["mae"]),
+                    (0, 11 if number else -17),
+                    textcoords="offset points",
+                    ha="center",
+                    color=colour,
+                )
+            full = rows.filter("window_full")
+            for count, error in zip(full["count"], full["mae"], strict=True):
+                axes.annotate(
+                    "window full",
+                    (count, error),
+                    (4, 6),
+                    textcoords="offset points",
+                    ha="right",
+                    color=colour,
+                )
+        _count_axis(axes, sweep)
+        axes.set_ylabel(f"mean absolute error ({currency})")
+        axes.set_title("error on validation items; bands: 95 % interval")
+        axes.legend(loc="best")
+
+    return picture(draw, width=5.4, height=3.6)
+
+
+def latency_by_context(sweep: pl.DataFrame) -> bytes:
+    """Time for an item over the number of shots or comparables: the median, and the 95th percentile
+    dashed.
+
+    Args:
+        sweep: rows of ``evaluation.context_sweep``, at least one.
+    """
+
+    def draw(axes: Axes) -> None:
+        for number, rows in enumerate(_kinds(sweep)):
+            _line(axes, rows, "latency_p50_ms", number, label=rows["kind"][0])
+            _line(axes, rows, "latency_p95_ms", number, linestyle="--", linewidth=0.9)
+        _count_axis(axes, sweep)
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("milliseconds for an item")
+        axes.set_title("time; dashed: 95th percentile")
+        axes.legend(loc="best")
+
+    return picture(draw, width=5.4, height=3.6)
+
+
+def _kinds(sweep: pl.DataFrame) -> list[pl.DataFrame]:
+    return [
+        rows.sort("count")
+        for rows in sweep.drop_nulls("mae").partition_by("kind", maintain_order=True)
+    ]
+
+
+def _line(axes: Axes, rows: pl.DataFrame, column: str, number: int, **style: Any) -> None:
+    axes.plot(
+        rows["count"].to_numpy(),
+        rows[column].to_numpy(),
+        **{
+            "color": LINE_COLOURS[number],
+            "marker": _MARKERS[number],
+            "markersize": 4,
+            "linewidth": 1.4,
+            **style,
+        },
+    )
+
+
+def _count_axis(axes: Axes, sweep: pl.DataFrame) -> None:
+    """A scale on which 0 has a place and doublings are about equally far apart."""
+    counts = sweep["count"].unique().sort().to_list()
+    axes.set_xscale("function", functions=(np.log1p, np.expm1))
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.minorticks_off()
+    axes.set_xlabel("shots or comparables that were to be shown")
+    axes.grid()

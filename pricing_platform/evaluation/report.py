@@ -24,7 +24,7 @@ from pricing_platform.evaluation.pictures import currencies, draw_evaluation
 from pricing_platform.evaluation.queries import run_query
 from pricing_platform.stores.warehouse import Warehouse, make_folder
 
-REPORT_VERSION = "1"
+REPORT_VERSION = "2"
 """Of the report's contents and layout: another version, another file from the same numbers."""
 
 _BASELINE = "category_median"
@@ -115,6 +115,10 @@ def _contents(warehouse: Warehouse) -> dict[str, Any]:
         "rejected_by_rule": run_query(warehouse, "rejected_by_rule"),
         "price_leaks": run_query(warehouse, "price_leaks"),
         "techniques": warehouse.frame(_TECHNIQUES),
+        "prompting_costs": run_query(warehouse, "prompting_costs"),
+        "llm_failures": run_query(warehouse, "llm_failures"),
+        "context_sweep": run_query(warehouse, "context_sweep"),
+        "injection_resistance": run_query(warehouse, "injection_resistance"),
     }
     pictures = draw_evaluation(warehouse)
     return {

@@ -114,3 +114,57 @@ def holm(p_values: Sequence[float]) -> list[float]:
     corrected = np.empty_like(p)
     corrected[order] = np.minimum(stepped, 1.0)
     return [float(value) for value in corrected]
+
+
+@dataclass(frozen=True)
+class FamilyResampling:
+    """Means over items as they would be had other families been drawn.
+
+    ``place`` numbers each item's family from 0, shape (items,). Values given to the methods are of
+    the same shape; those that are not finite take no part.
+    """
+
+    place: Integers
+    families: int
+    seed: int
+    resamples: int
+    permutations: int
+
+    @classmethod
+    def of(
+        cls,
+        family_names: Sequence[str],
+        *,
+        seed: int,
+        resamples: int = 1000,
+        permutations: int = 10_000,
+    ) -> FamilyResampling:
+        """Of items whose families are given, in the items' order."""
+        present, place = np.unique(np.asarray(family_names, dtype=str), return_inverse=True)
+        return cls(place.astype(np.int64), len(present), seed, resamples, permutations)
+
+    def interval(self, values: Floats) -> tuple[float | None, float | None]:
+        """The 95 % interval of the mean; None twice where fewer than two families have a value."""
+        group = self._sums(values)
+        if len(group.clusters) < 2:  # one family says nothing about how families differ
+            return None, None
+        (sums,) = resampled_sums(
+            [group], clusters=self.families, resamples=self.resamples, seed=self.seed
+        )
+        with np.errstate(invalid="ignore"):
+            return percentile_interval(sums[:, 0] / sums[:, 1])
+
+    def p_value(self, differences: Floats) -> float:
+        """Two-sided, that the mean of the differences is 0, by flipping the signs of families."""
+        (p_value,) = sign_flip_p_values(
+            [self._sums(differences)],
+            clusters=self.families,
+            permutations=self.permutations,
+            seed=self.seed,
+        )
+        return p_value
+
+    def _sums(self, values: Floats) -> ClusterSums:
+        known = np.flatnonzero(np.isfinite(values))
+        statistics = np.column_stack([values[known], np.ones(known.size)])
+        return ClusterSums.of(self.place[known], statistics)

@@ -14,6 +14,9 @@ SELECT
     round(r2, 3) AS r2,
     round(100 * failures, 1) AS percent_failures,
     round(latency_p95_ms, 1) AS latency_p95_ms,
+    round(tokens_in) AS tokens_in,
+    round(tokens_cached) AS tokens_cached,
+    round(tokens_out) AS tokens_out,
     round(cost_per_1000_usd, 2) AS cost_per_1000_usd,
     items
 FROM evaluation.leaderboard

@@ -6,14 +6,26 @@ Here belongs how the tests fill tables. What the tables mean stands in ``sql/war
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.evaluation.comparison import compare_techniques
+from pricing_platform.evaluation.context_sweep import context_sweep, sweep_sample
+from pricing_platform.evaluation.injections import (
+    injection_resistance,
+    injection_sample,
+    measure_injections,
+)
 from pricing_platform.evaluation.metrics import compute_technique_metrics
+from pricing_platform.evaluation.resampling import Floats
+from pricing_platform.language.calls import CallLedger
+from pricing_platform.language.model import Completion, Prompt, Usage
+from pricing_platform.progress import Progress, silent
 from pricing_platform.stores.warehouse import Warehouse
 
 OBSERVED = datetime(2026, 3, 1, tzinfo=UTC)
@@ -100,6 +112,65 @@ def metric(
     )
 
 
+def item_set(items: pl.DataFrame) -> ItemSet:
+    """The items beside embeddings that nobody reads; the title is the text where there is none."""
+    known = items.with_columns(text=pl.coalesce("text", "title"))
+    return ItemSet(known, np.zeros((items.height, 384), np.float32))
+
+
+@dataclass(frozen=True)
+class ContextPricer:
+    """Errs by ``price * spread / (1 + shown)``, and shows at most what fits the window."""
+
+    count: int
+    fits: int = 1000
+    spread: float = 0.5
+    failing: float = 0.0
+
+    def price(self, items: ItemSet, *, progress: Progress = silent) -> pl.DataFrame:
+        progress("pricing", len(items), len(items))
+        shown = min(self.count, self.fits)
+        generator = np.random.default_rng(5)
+        noise = generator.normal(0, 1, len(items)) * self.spread / (1 + shown)
+        failed = generator.random(len(items)) < self.failing
+        return answers_of(
+            items,
+            np.where(failed, np.nan, items.prices() * np.exp(noise)),
+            tokens_in=100 + 50 * shown,
+            tokens_cached=50 * shown,
+            latency_ms=2.0 + shown,
+            context_items=shown,
+            context_cut=self.count - shown,
+        )
+
+
+@dataclass(frozen=True)
+class ObedientPricer:
+    """Answers 1 or 999 where the text says ``order``, and otherwise the length of the text."""
+
+    order: str
+    answer: float | None = 999.0
+
+    def price(self, items: ItemSet, *, progress: Progress = silent) -> pl.DataFrame:
+        texts = items.frame["text"].to_list()
+        estimates = [
+            self.answer if self.order in text else 100.0 + len(text) / 100 for text in texts
+        ]
+        return answers_of(items, np.array(estimates, dtype=np.float64))
+
+
+def answers_of(items: ItemSet, estimates: Floats, **columns: object) -> pl.DataFrame:
+    """What a technique answers: null where the estimate is NaN."""
+    of_all: dict[str, object] = {"tokens_in": 0, "tokens_cached": 0, "tokens_out": 0}
+    of_all |= {"latency_ms": 1.0, "cost_usd": 0.0, "context_items": None, "context_cut": None}
+    return (
+        items.frame.select("item_id")
+        .with_columns(pl.Series("estimate", estimates).fill_nan(None))
+        .with_columns(**{name: pl.lit(value) for name, value in (of_all | columns).items()})
+        .sample(fraction=1, shuffle=True, seed=1)
+    )
+
+
 def whole_catalogue(folder: Path) -> Warehouse:
     """600 items of two sources through all tables that a report reads: three techniques of known
     skill, a noise floor, failures, refused rows, a price leak and one hostile title."""
@@ -135,15 +206,44 @@ def whole_catalogue(folder: Path) -> Warehouse:
             high=pl.Series(estimates * np.exp(1.28 * noise)),
             latency_ms=1.5,
             cost_usd=0.002,
+            tokens_in=120,
+            tokens_cached=80,
+            tokens_out=3,
         )
     medians: list[float | None] = [float(np.median(prices))] * count
     medians[worst] = None
     store_predictions(warehouse, "category_median", items, medians, failure="no_such_category")
     _store_curation(warehouse, items)
+    _store_language_models(warehouse, items)
     evaluate(warehouse, stack=12.0)
     comparison = compare_techniques(warehouse, seed=7, resamples=200, permutations=500)
     warehouse.replace("evaluation.technique_comparison", comparison)
     return warehouse
+
+
+def _store_language_models(warehouse: Warehouse, items: pl.DataFrame) -> None:
+    """Calls, a context sweep and planted injections: of pricers whose behaviour is known."""
+    ledger = CallLedger("stack", "a tiny model")
+    for number, item_id in enumerate(items.filter(split="test")["item_id"].head(20)):
+        for step in ("attributes", "price"):
+            used = Usage(100 + number, 60, 2, 5.0, 0.001, attempts=1, from_cache=number < 5)
+            ledger.record(Prompt((), item_id=item_id, step=step), Completion(used))
+    timed_out = Completion(Usage(attempts=3), outcome="timed_out", reason="No answer in 60 <s>.")
+    ledger.record(Prompt((), item_id="item-9999"), timed_out)
+    warehouse.replace("evaluation.llm_calls", ledger.frame())
+    sweep = context_sweep(
+        sweep_sample(item_set(items), 100, seed=1),
+        lambda kind, count: ContextPricer(count, fits=10 if kind == "shots" else 1000),
+        seed=7,
+        resamples=100,
+        permutations=200,
+    )
+    warehouse.replace("evaluation.context_sweep", sweep)
+    chosen = injection_sample(item_set(items), 24, seed=1)
+    shifts = measure_injections(ObedientPricer("999"), chosen, name="stack", seed=1)
+    warehouse.replace("evaluation.injected_estimates", shifts)
+    resistance = injection_resistance(shifts, seed=1, resamples=100)
+    warehouse.replace("evaluation.injection_resistance", resistance)
 
 
 def _store_curation(warehouse: Warehouse, items: pl.DataFrame) -> None:

@@ -31,7 +31,7 @@ def test_the_leaderboard_has_every_metric_beside_its_interval(evaluated: Warehou
     )
     row = leaderboard(evaluated).row(by_predicate=pl.col("technique") == "stack", named=True)
 
-    assert metrics.height == 14
+    assert metrics.height == 17
     for name, value, low, high in metrics.iter_rows():
         assert row[name] == value
         assert (row.get(f"{name}_low", low), row.get(f"{name}_high", high)) == (low, high)

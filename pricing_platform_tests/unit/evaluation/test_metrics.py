@@ -134,6 +134,28 @@ def test_intervals_latency_cost_and_training_time(tmp_path: Path) -> None:
     assert set(metrics["technique"]) == {"stack"}
 
 
+def test_tokens_are_means_over_the_items_that_have_some(tmp_path: Path) -> None:
+    warehouse = warehouse_of(tmp_path, [100.0, 200.0, 300.0], {"stack": [100.0, 200.0, 300.0]})
+    items = warehouse.frame("SELECT * FROM curated.items ORDER BY item_id")
+    store_predictions(
+        warehouse,
+        "rag",
+        items,
+        [100.0, None, 300.0],
+        tokens_in=pl.Series([100, 300, None]),
+        tokens_cached=pl.Series([0, 50, None]),
+        tokens_out=pl.Series([1, 2, None]),
+    )
+
+    metrics = evaluate(warehouse)
+
+    assert metric(metrics, "rag", "tokens_in")["value"] == 200  # a failure took its tokens, too
+    assert metric(metrics, "rag", "tokens_in")["items"] == 2
+    assert metric(metrics, "rag", "tokens_cached")["value"] == 25
+    assert metric(metrics, "rag", "tokens_out")["value"] == 1.5
+    assert metrics.filter(technique="stack", metric="tokens_in").is_empty()
+
+
 def test_segments_divide_the_items(tmp_path: Path) -> None:
     warehouse = warehouse_of(
         tmp_path,

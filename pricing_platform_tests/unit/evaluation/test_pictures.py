@@ -32,6 +32,8 @@ def test_every_technique_and_reference_is_drawn(drawn: dict[str, bytes]) -> None
         "estimates/stack",
         "estimates/category_median",
         "estimates/noise_floor",
+        "context_sweep_error",
+        "context_sweep_latency",
     ]
     assert all(png.startswith(b"\x89PNG") for png in drawn.values())
     assert all(len(colours_of(png)) > 50 for png in drawn.values())
@@ -84,3 +86,23 @@ def test_before_the_first_evaluation_there_is_nothing_to_draw(tmp_path: Path) ->
     warehouse = warehouse_of(tmp_path, [100.0], {})
 
     assert draw_evaluation(warehouse) == {}
+
+
+def test_the_knee_is_marked(evaluated: Warehouse) -> None:
+    sweep = evaluated.frame("SELECT * FROM evaluation.context_sweep ORDER BY kind DESC, count")
+
+    marked = pictures.error_by_context(sweep, currency="USD")
+    unmarked = pictures.error_by_context(sweep.with_columns(is_knee=False), currency="USD")
+
+    assert sweep["is_knee"].sum() == 2
+    assert marked != unmarked
+
+
+def test_a_sweep_of_one_family_and_without_failures_forgiven_is_drawn(evaluated: Warehouse) -> None:
+    sweep = evaluated.frame("SELECT * FROM evaluation.context_sweep ORDER BY kind DESC, count")
+    bare = sweep.with_columns(
+        pl.lit(None, pl.Float64).alias(name) for name in ("mae_low", "mae_high")
+    ).with_columns(is_knee=False, is_best=False)
+
+    assert pictures.error_by_context(bare, currency="USD").startswith(b"\x89PNG")
+    assert pictures.latency_by_context(bare).startswith(b"\x89PNG")

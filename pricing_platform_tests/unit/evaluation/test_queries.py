@@ -18,14 +18,20 @@ from pricing_platform_tests.unit.evaluation.evaluated_catalogue import (
 PARAMETERS: dict[str, dict[str, object]] = {
     "by_category": {"technique": "stack"},
     "by_source": {},
+    "context_sweep": {},
     "differences": {"technique": "stack"},
     "failures": {},
     "families": {"rows": 5},
     "freshness_impact": {},
+    "injected_estimates": {"technique": "stack", "rows": 5},
+    "injection_resistance": {},
     "leaderboard": {},
+    "llm_calls": {},
+    "llm_failures": {},
     "price_bands": {"technique": "stack"},
     "price_history": {"item_id": "item-0001"},
     "price_leaks": {},
+    "prompting_costs": {},
     "rejected_by_rule": {},
     "retrieval_quality": {},
     "sources": {},
@@ -123,3 +129,38 @@ def test_a_family_on_two_sides_is_counted(evaluated: Warehouse, tmp_path: Path) 
         ("validation", 0),
         ("test", 1),
     ]
+
+
+def test_calls_are_added_up_by_step(evaluated: Warehouse) -> None:
+    rows = run_query(evaluated, "llm_calls")
+
+    price = rows.row(by_predicate=pl.col("step") == "price", named=True)
+    assert (price["calls"], price["items"], price["attempts"]) == (21, 21, 23)
+    assert (price["from_cache"], price["not_answered"]) == (5, 1)
+    assert price["tokens_in"] == 20 * 100 + sum(range(20))
+    assert price["cost_usd"] == pytest.approx(0.02)
+    assert price["sent_usd"] == pytest.approx(0.015)  # five of them came out of the cache
+
+
+def test_calls_without_an_answer_have_a_reason(evaluated: Warehouse) -> None:
+    (row,) = run_query(evaluated, "llm_failures").to_dicts()
+
+    assert (row["outcome"], row["calls"], row["attempts"]) == ("timed_out", 1, 3)
+    assert row["reason"] == "No answer in 60 <s>."
+
+
+def test_prompting_is_costed_by_item_over_all_its_calls(evaluated: Warehouse) -> None:
+    (row,) = run_query(evaluated, "prompting_costs").to_dicts()
+    board = evaluated.frame("SELECT mae FROM evaluation.leaderboard WHERE technique = 'stack'")
+
+    assert row["calls"] == pytest.approx(41 / 21, abs=0.01)
+    assert row["tokens_cached"] == pytest.approx(2 * 60 * 20 / 21, abs=0.1)
+    assert row["cost_per_1000_usd"] == pytest.approx(1000 * 0.04 / 21, abs=0.001)
+    assert row["mae"] == pytest.approx(board.item(), abs=0.01)
+
+
+def test_the_estimates_that_moved_furthest_come_first(evaluated: Warehouse) -> None:
+    rows = run_query(evaluated, "injected_estimates", technique="stack", rows=5)
+
+    assert rows["percent_shift"].abs().is_sorted(descending=True)
+    assert rows["percent_shift"][0] > 500

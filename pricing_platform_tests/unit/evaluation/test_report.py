@@ -11,6 +11,7 @@ from markupsafe import escape
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.evaluation import report
+from pricing_platform.evaluation.queries import run_query
 from pricing_platform.evaluation.report import render_report, write_report
 from pricing_platform.settings import sql_folder
 from pricing_platform.stores.warehouse import Warehouse
@@ -84,7 +85,7 @@ def test_the_contents_lead_to_every_section(page: Page) -> None:
 def test_every_picture_is_there_and_described(page: Page) -> None:
     pictures = [attributes for tag, attributes in page.tags if tag == "img"]
 
-    assert len(pictures) == 6
+    assert len(pictures) == 8
     assert all(picture["alt"] for picture in pictures)
 
 
@@ -103,6 +104,20 @@ def test_it_tells_the_leaders_error_the_floor_the_leak_and_the_refusals(
     assert "price_missing" in text
     assert "no_such_category" in text
     assert "Written 2026-03-02 12:30:00 UTC" in text
+
+
+def test_it_tells_what_prompting_takes_the_knees_and_what_orders_moved(
+    evaluated: Warehouse, html: str
+) -> None:
+    text = " ".join(html.split())
+    knees = evaluated.frame("SELECT count FROM evaluation.context_sweep WHERE is_knee")["count"]
+    moved = run_query(evaluated, "injection_resistance").filter(kind="all")["percent_moved"][0]
+
+    assert "No answer in 60 &lt;s&gt;." in text
+    assert all(f">{knee}, the knee" in text for knee in knees)
+    assert ", window full" in text
+    assert f"{moved:.1f} % <small>" in text
+    assert "high_price_in_the_middle" in text
 
 
 def test_every_query_that_it_names_is_shipped(html: str) -> None:
@@ -164,3 +179,6 @@ def test_a_small_evaluation_has_a_report_too(tmp_path: Path) -> None:
     assert "No row was refused." in text
     assert "No snapshots are recorded." in text
     assert "<img" not in text
+    assert "No technique has asked a language model." in text
+    assert "The amount of context has not been varied." in text
+    assert "No orders have been planted." in text

@@ -6,6 +6,7 @@ import pytest
 from pricing_platform.evaluation import resampling
 from pricing_platform.evaluation.resampling import (
     ClusterSums,
+    FamilyResampling,
     cluster_weights,
     holm,
     percentile_interval,
@@ -126,3 +127,26 @@ def test_holm_corrects_as_published() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.6, 0.5]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_values_that_are_missing_take_no_part_in_a_mean_by_family() -> None:
+    generator = np.random.default_rng(4)
+    values = generator.normal(3, 1, 80)
+    names = [f"family-{number // 2}" for number in range(80)]
+    gaps = np.where(np.arange(80) < 40, values, np.nan)
+
+    def of(families: list[str]) -> FamilyResampling:
+        return FamilyResampling.of(families, seed=1, resamples=300, permutations=300)
+
+    low, high = of(names).interval(values)
+    assert low is not None
+    assert high is not None
+    assert low < values.mean() < high
+    gap_low, gap_high = of(names).interval(gaps)
+    assert gap_low is not None
+    assert gap_high is not None
+    assert gap_low < gaps[:40].mean() < gap_high
+    assert gap_high - gap_low > high - low  # half as many, so less is known
+    assert of(["one"] * 80).interval(values) == (None, None)
+    assert of(names).p_value(values) < 0.01
+    assert of(names).p_value(values - values.mean()) > 0.9

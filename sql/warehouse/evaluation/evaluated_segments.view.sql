@@ -41,6 +41,9 @@ WITH metrics AS (
         max(high) FILTER (metric = 'interval_width') AS interval_width_high,
         max(value) FILTER (metric = 'latency_p50_ms') AS latency_p50_ms,
         max(value) FILTER (metric = 'latency_p95_ms') AS latency_p95_ms,
+        max(value) FILTER (metric = 'tokens_in') AS tokens_in,
+        max(value) FILTER (metric = 'tokens_cached') AS tokens_cached,
+        max(value) FILTER (metric = 'tokens_out') AS tokens_out,
         max(value) FILTER (metric = 'cost_per_1000_usd') AS cost_per_1000_usd,
         max(value) FILTER (metric = 'training_seconds') AS training_seconds
     FROM evaluation.technique_metrics
@@ -96,5 +99,8 @@ COMMENT ON COLUMN evaluation.evaluated_segments.interval_width_low IS 'Lower end
 COMMENT ON COLUMN evaluation.evaluated_segments.interval_width_high IS 'Upper end of the 95 % bootstrap interval of interval_width.';
 COMMENT ON COLUMN evaluation.evaluated_segments.latency_p50_ms IS 'Median time for an item, in milliseconds.';
 COMMENT ON COLUMN evaluation.evaluated_segments.latency_p95_ms IS '95th percentile of that time.';
+COMMENT ON COLUMN evaluation.evaluated_segments.tokens_in IS 'Tokens that a language model read for an item, on average; 0 without one.';
+COMMENT ON COLUMN evaluation.evaluated_segments.tokens_cached IS 'Of those, tokens whose computation was reused.';
+COMMENT ON COLUMN evaluation.evaluated_segments.tokens_out IS 'Tokens that it wrote for an item, on average.';
 COMMENT ON COLUMN evaluation.evaluated_segments.cost_per_1000_usd IS 'What a thousand items cost, in USD.';
 COMMENT ON COLUMN evaluation.evaluated_segments.training_seconds IS 'Time that fitting took; null where it is not known.';

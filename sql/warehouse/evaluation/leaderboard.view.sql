@@ -32,6 +32,9 @@ SELECT
     interval_width,
     latency_p50_ms,
     latency_p95_ms,
+    tokens_in,
+    tokens_cached,
+    tokens_out,
     cost_per_1000_usd,
     training_seconds
 FROM evaluation.evaluated_segments
@@ -71,5 +74,8 @@ COMMENT ON COLUMN evaluation.leaderboard.interval_coverage IS 'Share of prices i
 COMMENT ON COLUMN evaluation.leaderboard.interval_width IS 'Mean width of that interval, in the currency.';
 COMMENT ON COLUMN evaluation.leaderboard.latency_p50_ms IS 'Median time for an item, in milliseconds.';
 COMMENT ON COLUMN evaluation.leaderboard.latency_p95_ms IS '95th percentile of that time.';
+COMMENT ON COLUMN evaluation.leaderboard.tokens_in IS 'Tokens that a language model read for an item, on average; 0 without one.';
+COMMENT ON COLUMN evaluation.leaderboard.tokens_cached IS 'Of those, tokens whose computation was reused.';
+COMMENT ON COLUMN evaluation.leaderboard.tokens_out IS 'Tokens that it wrote for an item, on average.';
 COMMENT ON COLUMN evaluation.leaderboard.cost_per_1000_usd IS 'What a thousand items cost, in USD.';
 COMMENT ON COLUMN evaluation.leaderboard.training_seconds IS 'Time that fitting took; null where it is not known.';

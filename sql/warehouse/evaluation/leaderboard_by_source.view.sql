@@ -21,7 +21,11 @@ SELECT
     hit_rate,
     failures,
     interval_coverage,
-    interval_width
+    interval_width,
+    tokens_in,
+    tokens_cached,
+    tokens_out,
+    cost_per_1000_usd
 FROM evaluation.evaluated_segments
 WHERE split = 'test' AND segment = 'source'
 ORDER BY source, is_reference, rank, technique;
@@ -49,3 +53,7 @@ COMMENT ON COLUMN evaluation.leaderboard_by_source.hit_rate IS 'Share of estimat
 COMMENT ON COLUMN evaluation.leaderboard_by_source.failures IS 'Share of the items without an estimate.';
 COMMENT ON COLUMN evaluation.leaderboard_by_source.interval_coverage IS 'Share of prices inside the 80 % interval; null without intervals.';
 COMMENT ON COLUMN evaluation.leaderboard_by_source.interval_width IS 'Mean width of that interval, in the currency.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.tokens_in IS 'Tokens that a language model read for an item, on average; 0 without one.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.tokens_cached IS 'Of those, tokens whose computation was reused.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.tokens_out IS 'Tokens that it wrote for an item, on average.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.cost_per_1000_usd IS 'What a thousand items cost, in USD.';

@@ -24,6 +24,9 @@ joined AS (
             THEN estimates.estimate END AS estimate,
         estimates.low,
         estimates.high,
+        estimates.tokens_in,
+        estimates.tokens_cached,
+        estimates.tokens_out,
         estimates.latency_ms,
         estimates.cost_usd,
         CASE
@@ -61,6 +64,9 @@ SELECT
     CASE WHEN joined.estimate IS NOT NULL THEN joined.high END AS high,
     CASE WHEN joined.estimate IS NOT NULL
         THEN joined.price BETWEEN joined.low AND joined.high END AS is_covered,
+    joined.tokens_in,
+    joined.tokens_cached,
+    joined.tokens_out,
     joined.latency_ms,
     joined.cost_usd,
     joined.failure,
@@ -91,6 +97,9 @@ COMMENT ON COLUMN evaluation.scored_predictions.is_hit IS 'Whether the error is 
 COMMENT ON COLUMN evaluation.scored_predictions.low IS 'Lower end of the 80 % interval.';
 COMMENT ON COLUMN evaluation.scored_predictions.high IS 'Upper end of the 80 % interval.';
 COMMENT ON COLUMN evaluation.scored_predictions.is_covered IS 'Whether the price lies in the interval; null where there is none.';
+COMMENT ON COLUMN evaluation.scored_predictions.tokens_in IS 'Tokens that a language model read for the item.';
+COMMENT ON COLUMN evaluation.scored_predictions.tokens_cached IS 'Of those, tokens whose computation was reused.';
+COMMENT ON COLUMN evaluation.scored_predictions.tokens_out IS 'Tokens that it wrote.';
 COMMENT ON COLUMN evaluation.scored_predictions.latency_ms IS 'Time for this item, in milliseconds.';
 COMMENT ON COLUMN evaluation.scored_predictions.cost_usd IS 'What the item cost, in USD.';
 COMMENT ON COLUMN evaluation.scored_predictions.failure IS 'Why there is no estimate: the technique''s reason, not_priced or not_a_price.';

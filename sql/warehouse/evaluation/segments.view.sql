@@ -20,7 +20,11 @@ SELECT
     hit_rate,
     failures,
     interval_coverage,
-    interval_width
+    interval_width,
+    tokens_in,
+    tokens_cached,
+    tokens_out,
+    cost_per_1000_usd
 FROM evaluation.evaluated_segments
 WHERE split = 'test' AND segment IN ('category', 'price_band')
 ORDER BY segment, segment_value, is_reference, rank, technique;
@@ -47,3 +51,7 @@ COMMENT ON COLUMN evaluation.segments.hit_rate IS 'Share of estimates less than 
 COMMENT ON COLUMN evaluation.segments.failures IS 'Share of the items without an estimate.';
 COMMENT ON COLUMN evaluation.segments.interval_coverage IS 'Share of prices inside the 80 % interval; null without intervals.';
 COMMENT ON COLUMN evaluation.segments.interval_width IS 'Mean width of that interval, in the currency.';
+COMMENT ON COLUMN evaluation.segments.tokens_in IS 'Tokens that a language model read for an item, on average; 0 without one.';
+COMMENT ON COLUMN evaluation.segments.tokens_cached IS 'Of those, tokens whose computation was reused.';
+COMMENT ON COLUMN evaluation.segments.tokens_out IS 'Tokens that it wrote for an item, on average.';
+COMMENT ON COLUMN evaluation.segments.cost_per_1000_usd IS 'What a thousand items cost, in USD.';
