@@ -214,7 +214,7 @@ def _amounts(text: str) -> list[_Amount]:
             value = -value
         marks = [_named_currency(mark) for mark in (at["before"], at["after"]) if mark]
         exact = [mark for mark in marks if mark != _DOLLAR]
-        currency = (exact or marks or [None])[0]
+        currency = next(iter(exact or marks), None)
         label = bool(_LABEL.search(text[max(at.start() - 80, 0) : at.start()]))
         found.append(_Amount(value, currency, at[0].strip(), label, at.start(), at.end()))
     return found

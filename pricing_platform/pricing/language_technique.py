@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import polars as pl
@@ -136,7 +136,7 @@ class LanguageTechnique(ABC):
 
     @classmethod
     @abstractmethod
-    def load_parts(cls, folder: Path, settings: dict[str, JsonValue]) -> dict[str, object]:
+    def load_parts(cls, folder: Path, settings: dict[str, JsonValue]) -> dict[str, Any]:
         """The fields of the technique's own, as :meth:`save_parts` wrote them."""
 
     def chosen(
@@ -212,12 +212,12 @@ class LanguageTechnique(ABC):
         calls = LanguageCalls(context.model, context.ledger, len(items), progress)
         asked = {place: at for place, at in enumerate(fitted) if at.fits}
         answers, shown = self.answers(items, asked, calls)
+        last = [shown.get(place, at) for place, at in enumerate(fitted)]
         readings = [
             _read(answers[place], context.currency) if at.fits else _too_long(at, context.model)
-            for place, at in enumerate(fitted)
+            for place, at in enumerate(last)
         ]
         estimate, low, high = _moved(readings, self.measured.interval)
-        last = [shown.get(place, at) for place, at in enumerate(fitted)]
         columns = {
             "item_id": items.frame["item_id"],
             "estimate": estimate,
@@ -241,7 +241,10 @@ class LanguageTechnique(ABC):
         asked: dict[int, FittedPrompt],
         calls: LanguageCalls,
     ) -> tuple[dict[int, PriceAnswer], dict[int, FittedPrompt]]:
-        """The answer for each item that is asked about, and the last prompt where it is another."""
+        """The price for each item, and the prompt that asked for it where that is not the first.
+
+        There is no answer for an item whose last prompt does not fit into the window.
+        """
         return calls.read_prices({place: at.prompt for place, at in asked.items()}), {}
 
     def calibrated(
@@ -305,8 +308,8 @@ def _read(answer: PriceAnswer, currency: Currency) -> _Reading:
     if answer.outcome != "answered":
         return _Reading(failure=f"{answer.outcome}: {answer.reason or 'no reason was given'}")
     if answer.distribution is not None:
-        levels = (0.5, _OUTSIDE, 1 - _OUTSIDE)
-        return _Reading(*(answer.distribution.quantile(level) for level in levels))
+        quantile = answer.distribution.quantile
+        return _Reading(quantile(0.5), quantile(_OUTSIDE), quantile(1 - _OUTSIDE))
     found = parse_price(answer.text or "", currency)
     if found.price is None:
         return _Reading(failure=found.failure)

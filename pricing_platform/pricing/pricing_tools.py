@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from pricing_platform.language.excerpts import excerpt
@@ -136,9 +138,9 @@ class PricingTools:
         prices = self.history.at(view.moment).prices
         counts = np.isfinite(prices)
         counts[view.own] = False
-        counts &= _equal(self.references.categories, asked.category)
+        counts &= _places(self._by_category, asked.category, len(counts))
         if asked.brand is not None:
-            counts &= _equal(self.references.brands, asked.brand)
+            counts &= _places(self._by_brand, asked.brand, len(counts))
         if not counts.any():
             return ["nothing found"]
         low, median, high = np.quantile(prices[counts], (0.0, 0.5, 1.0))
@@ -149,6 +151,14 @@ class PricingTools:
 
     def _current_facts(self, asked: CurrentFacts, _view: ItemView) -> list[str]:
         return self.facts.about(asked.subject, _FACTS) or ["nothing known"]
+
+    @cached_property
+    def _by_category(self) -> dict[str, list[int]]:
+        return _by_name(self.references.categories)
+
+    @cached_property
+    def _by_brand(self) -> dict[str, list[int]]:
+        return _by_name(self.references.brands)
 
     def _title(self, place: int) -> str:
         title = " ".join((self.references.titles[place] or self.references.texts[place]).split())
@@ -193,9 +203,19 @@ def _calculated(asked: Calculator, _view: ItemView) -> list[str]:
         return [f"error: {error}"]
 
 
-def _equal(names: list[str | None], wanted: str) -> Any:
-    name = wanted.casefold()
-    return np.array([at is not None and at.casefold() == name for at in names], dtype=bool)
+def _by_name(names: list[str | None]) -> dict[str, list[int]]:
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        if name is not None:
+            places.setdefault(name.casefold(), []).append(place)
+    return places
+
+
+def _places(by_name: dict[str, list[int]], name: str, count: int) -> npt.NDArray[np.bool_]:
+    """Which of the references have the name, in whatever case."""
+    found = np.zeros(count, dtype=bool)
+    found[by_name.get(name.casefold(), [])] = True
+    return found
 
 
 def _first_error(error: ValidationError) -> str:

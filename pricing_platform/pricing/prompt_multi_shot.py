@@ -128,7 +128,7 @@ class PromptMultiShot(LanguageTechnique):
         write_json(folder / _SHOTS, [asdict(shot) for shot in self.shots])
 
     @classmethod
-    def load_parts(cls, folder: Path, settings: dict[str, Any]) -> dict[str, object]:
+    def load_parts(cls, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
         """See :class:`LanguageTechnique`."""
         shots = tuple(Shot(**shot) for shot in read_json(folder / _SHOTS))
         return {"shots": shots, "by_count": {}, "typical_price": settings["typical_price"]}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import JsonValue
 
@@ -52,7 +52,7 @@ class PromptZeroShot(LanguageTechnique):
         """Nothing is shown, so nothing is kept."""
 
     @classmethod
-    def load_parts(cls, folder: Path, settings: dict[str, JsonValue]) -> dict[str, object]:  # noqa: ARG003
+    def load_parts(cls, folder: Path, settings: dict[str, JsonValue]) -> dict[str, Any]:  # noqa: ARG003
         """See :class:`LanguageTechnique`."""
         return {}
 

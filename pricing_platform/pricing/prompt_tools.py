@@ -1,0 +1,261 @@
+"""Prompting with tools: before it names a price, the model may look things up.
+
+Here belongs the loop of calls and results. What the tools answer belongs to ``pricing_tools``. Only
+what the model itself writes makes a tool run: listings, results and facts stand inside tags, and
+nothing here ever looks for a call in them.
+
+A model that is trained to call functions is offered them; any other writes one action a line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import JsonValue
+
+from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.language import prompts
+from pricing_platform.language.context_fit import FittedPrompt, fit_context
+from pricing_platform.language.model import (
+    Completion,
+    CompletionRequest,
+    Message,
+    PriceAnswer,
+    Prompt,
+    ToolCall,
+)
+from pricing_platform.pricing.known_facts import KnownFacts
+from pricing_platform.pricing.language_calls import LanguageCalls
+from pricing_platform.pricing.language_technique import (
+    ANSWER_TOKENS,
+    LanguageContext,
+    LanguageTechnique,
+)
+from pricing_platform.pricing.pricing_tools import TOOLS, ItemView, PricingTools
+from pricing_platform.pricing.references import PriceHistory, References, observed_at
+from pricing_platform.pricing.word_search import WordSearch
+
+STEP_LIMIT = 4
+"""Rounds of tool calls for an item at most."""
+
+_CALLS_AT_ONCE = 4
+_ACTION_TOKENS = 48
+_ACTION = re.compile(r"^\s*(?P<name>[a-z_]+)\s*(?P<arguments>\{.*)?$", re.DOTALL)
+_LONGEST_ARGUMENTS = 500
+_CALL_TOKENS = 160
+_PLAIN = CompletionRequest(max_tokens=_ACTION_TOKENS, stop=("\n",))
+_NATIVE = CompletionRequest(max_tokens=_CALL_TOKENS, tools=TOOLS)
+
+Rendered = Callable[[list[str]], Prompt]
+"""The conversation with these lines of a result."""
+
+
+@dataclass
+class _Conversation:
+    """Where one item stands: ``prompt`` asks for the next action, ``final`` for the price."""
+
+    prompt: Prompt
+    final: FittedPrompt
+    view: ItemView
+    cut: int = 0
+    comparables: int = 0
+    open: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PromptTools(LanguageTechnique):
+    """A language model that may search the training items, ask for facts and calculate."""
+
+    name: ClassVar[str] = "prompt_tools"
+    version: ClassVar[str] = "1"
+
+    references: References
+
+    @classmethod
+    def prepared(
+        cls,
+        train: ItemSet,
+        *,
+        seed: int,  # noqa: ARG003
+        language: LanguageContext,
+        count: int | None = None,  # noqa: ARG003
+    ) -> Self:
+        """See :class:`LanguageTechnique`."""
+        return cls(
+            model_name=language.model.name,
+            base_weights=language.model.base_weights,
+            language=language,
+            references=References.of(train),
+        )
+
+    @property
+    def settings(self) -> dict[str, JsonValue]:
+        """How many rounds of calls there may be."""
+        return {"step_limit": STEP_LIMIT, "tools": [tool.name for tool in TOOLS]}
+
+    def prompts(self, items: ItemSet) -> list[FittedPrompt]:
+        """See :class:`LanguageTechnique`; the first of the conversation."""
+        currency = self.context.currency
+        if self.context.model.calls_tools:
+            return self.fitted_alone(
+                items,
+                lambda text, item_id: replace(
+                    prompts.zero_shot(text, currency, item_id=item_id),
+                    answer_prefix="",
+                    step="action",
+                ),
+                room=self._room,
+            )
+        return self.fitted_alone(
+            items,
+            lambda text, item_id: prompts.tools_start(text, TOOLS, currency, item_id=item_id),
+            room=self._room,
+        )
+
+    def answers(
+        self, items: ItemSet, asked: dict[int, FittedPrompt], calls: LanguageCalls
+    ) -> tuple[dict[int, PriceAnswer], dict[int, FittedPrompt]]:
+        """See :class:`LanguageTechnique`: all items go from round to round together."""
+        own, moments = self.references.own(items), observed_at(items)
+        talks = {
+            place: self._started(at, ItemView(int(moments[place]), own[place]))
+            for place, at in asked.items()
+        }
+        for _ in range(STEP_LIMIT):
+            going = {place: talk for place, talk in talks.items() if talk.open}
+            self._one_round(going, calls)
+        last = {
+            place: replace(talk.final, shown=talk.comparables, cut=talk.cut)
+            for place, talk in talks.items()
+        }
+        final = {place: at.prompt for place, at in last.items() if at.fits}
+        return calls.read_prices(final), last
+
+    def save_parts(self, folder: Path) -> None:
+        """Writes the references; the index of words is made anew."""
+        self.references.save(folder)
+
+    @classmethod
+    def load_parts(cls, folder: Path, settings: dict[str, JsonValue]) -> dict[str, Any]:  # noqa: ARG003
+        """See :class:`LanguageTechnique`."""
+        return {"references": References.load(folder)}
+
+    @cached_property
+    def tools(self) -> PricingTools:
+        """The tools over what was kept of the training items."""
+        return PricingTools(
+            self.references,
+            PriceHistory(self.references, self.context.price_history),
+            WordSearch(self.references.texts),
+            KnownFacts(self.context.brand_facts),
+            self.context.currency,
+        )
+
+    @property
+    def _room(self) -> int:
+        """Tokens that are kept for the next action and, after it, the price."""
+        return ANSWER_TOKENS + (_CALL_TOKENS if self.context.model.calls_tools else _ACTION_TOKENS)
+
+    def _started(self, fitted: FittedPrompt, view: ItemView) -> _Conversation:
+        final = self._closing(fitted.prompt)
+        return _Conversation(fitted.prompt, replace(fitted, prompt=final), view)
+
+    def _one_round(self, talks: dict[int, _Conversation], calls: LanguageCalls) -> None:
+        """Asks for one action each, and adds its result where there is room for it."""
+        native = self.context.model.calls_tools
+        answers = calls.complete(
+            {place: talk.prompt for place, talk in talks.items()}, _NATIVE if native else _PLAIN
+        )
+        lines: list[list[str]] = []
+        renders: list[Rendered] = []
+        told: list[_Conversation] = []
+        for place, answer in answers.items():
+            talk = talks[place]
+            read = self._native(talk, answer) if native else self._plain(talk, answer)
+            talk.open = read is not None
+            if read is not None:
+                render, result = read
+                told.append(talk)
+                renders.append(render)
+                lines.append(result)
+        self._add(told, renders, lines)
+
+    def _plain(self, talk: _Conversation, answer: Completion) -> tuple[Rendered, list[str]] | None:
+        """How the conversation goes on after a line of text; None where it names no tool."""
+        action = answer.text.strip().split("\n", 1)[0][:_LONGEST_ARGUMENTS].strip()
+        done = action.split(" ", 1)[0].lower() == prompts.ANSWER_ACTION
+        if answer.outcome != "answered" or not action or done:
+            return None
+        found = _ACTION.match(action)
+        if found is None:
+            result = ["error: write a tool's name and its arguments in JSON"]
+        else:
+            result = self.tools.call(found["name"], found["arguments"] or "", talk.view)
+        before = talk.prompt
+        return (lambda kept: prompts.tools_result(before, action, kept)), result
+
+    def _native(self, talk: _Conversation, answer: Completion) -> tuple[Rendered, list[str]] | None:
+        """How it goes on after function calls; None where the model asked for none."""
+        if answer.outcome != "answered" or not answer.tool_calls:
+            if answer.outcome == "answered" and answer.text.strip():
+                said = (Message("assistant", answer.text.strip()),)
+                spoken = replace(talk.prompt, messages=talk.prompt.messages + said)
+                self._add([talk], [lambda _: spoken], [[]])
+            return None
+        asked = answer.tool_calls[:_CALLS_AT_ONCE]
+        results = [
+            self.tools.call(at.name, at.arguments[:_LONGEST_ARGUMENTS], talk.view) for at in asked
+        ]
+        before = talk.prompt
+
+        def render(kept: list[str]) -> Prompt:
+            turns = [Message("assistant", answer.text, tool_calls=asked)]
+            left = len(kept)
+            for call, result in zip(asked, results, strict=True):
+                turns.append(_tool_turn(call, result[:left]))
+                left = max(left - len(result), 0)
+            return replace(before, messages=before.messages + tuple(turns))
+
+        return render, [line for result in results for line in result]
+
+    def _add(
+        self, talks: list[_Conversation], renders: list[Rendered], lines: list[list[str]]
+    ) -> None:
+        """Goes on with as many lines of each result as have room; with none, it is over."""
+        fitted = fit_context(
+            self.context.model,
+            lambda at, count: self._closing(renders[at](lines[at][:count])),
+            [len(result) for result in lines],
+            answer_tokens=self._room,
+        )
+        for talk, found, render, result in zip(talks, fitted, renders, lines, strict=True):
+            talk.cut += found.cut if found.fits else len(result)
+            if found.fits:
+                talk.prompt = render(result[: found.shown])
+                talk.final = found
+                talk.comparables += _listed(result[: found.shown])
+            else:
+                talk.open = False
+
+    def _closing(self, prompt: Prompt) -> Prompt:
+        """The conversation with the question for the price at its end."""
+        currency = self.context.currency
+        if not self.context.model.calls_tools:
+            return prompts.tools_price(prompt, currency)
+        asked = (Message("user", prompts.FINAL_PRICE_CUE),)
+        turns = prompt.messages + asked
+        return Prompt(turns, currency.answer_prefix, prompt.item_id, "price")
+
+
+def _tool_turn(call: ToolCall, lines: list[str]) -> Message:
+    return Message("tool", prompts.render("result", lines=lines), call_id=call.call_id)
+
+
+def _listed(result: list[str]) -> int:
+    """How many comparables a result names."""
+    return sum(line.startswith("- ") for line in result)

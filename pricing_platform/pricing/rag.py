@@ -1,0 +1,264 @@
+"""Retrieval-augmented generation: the most comparable training items stand in the prompt.
+
+Here belongs which training items are shown for an item, at which price, and in which order. What a
+prompt looks like belongs to ``language.prompts``, what is known of the references to
+``references``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import JsonValue
+
+from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.language import prompts
+from pricing_platform.language.context_fit import FittedPrompt, fit_context
+from pricing_platform.language.excerpts import EXCERPT_CHARACTERS, excerpt
+from pricing_platform.language.model import Prompt
+from pricing_platform.language.prompts import PricedText
+from pricing_platform.pricing.features import rounded
+from pricing_platform.pricing.known_facts import KnownFacts
+from pricing_platform.pricing.language_technique import (
+    ANSWER_TOKENS,
+    LanguageContext,
+    LanguageTechnique,
+    sample_of,
+)
+from pricing_platform.pricing.neighbours import Integers, dense_neighbours
+from pricing_platform.pricing.references import (
+    PriceHistory,
+    References,
+    observed_at,
+    texts_of,
+)
+from pricing_platform.pricing.stored import read_arrays, write_arrays
+from pricing_platform.pricing.text_model import families_of
+from pricing_platform.pricing.word_search import WordSearch, best
+from pricing_platform.progress import Progress
+
+_COUNTS = (3, 5, 8)
+_WORD_WEIGHTS = (0.0, 0.3, 0.6)
+_CHOOSING_ITEMS = 150
+_FACTS = 3
+_RANK_CONSTANT = 60
+"""Of reciprocal rank fusion, as Cormack et al. (2009) set it."""
+
+_EMBEDDINGS = "embeddings.safetensors"
+
+
+@dataclass(frozen=True)
+class RagOptions:
+    """How many comparables, what the word search counts (0 to 1) against the vectors, their order.
+
+    ``nearest_last`` puts the most comparable one right before the product.
+    """
+
+    count: int = 5
+    word_weight: float = 0.3
+    nearest_last: bool = True
+
+
+_STAGES: tuple[Callable[[RagOptions], list[RagOptions]], ...] = (
+    lambda at: [replace(at, word_weight=weight) for weight in _WORD_WEIGHTS],
+    lambda at: [replace(at, count=count) for count in _COUNTS],
+    lambda at: [replace(at, nearest_last=last) for last in (True, False)],
+)
+"""What is tried, stage by stage, around the best that was found before."""
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """A training item as it is shown for an item: its price as then known, and that price's age."""
+
+    item_id: str
+    title: str
+    text: str
+    price: float
+    age_days: int
+
+    @property
+    def shown(self) -> PricedText:
+        """As a prompt takes it."""
+        return PricedText(excerpt(self.text), self.price, self.age_days)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rag(LanguageTechnique):
+    """A language model that is shown the k most comparable training items and what they cost.
+
+    They are found by vector and by BM25 and fused by reciprocal rank (Cormack et al. 2009). None is
+    of the item's own family, and each has the price that was known when the item was observed.
+    """
+
+    name: ClassVar[str] = "rag"
+    version: ClassVar[str] = "1"
+
+    references: References
+    embeddings: npt.NDArray[np.float16]
+    options: RagOptions
+
+    @classmethod
+    def prepared(
+        cls,
+        train: ItemSet,
+        *,
+        seed: int,  # noqa: ARG003
+        language: LanguageContext,
+        count: int | None = None,
+    ) -> Self:
+        """See :class:`LanguageTechnique`; ``count`` comparables, or the default number of them."""
+        return cls(
+            model_name=language.model.name,
+            base_weights=language.model.base_weights,
+            language=language,
+            references=References.of(train),
+            embeddings=train.embeddings.astype(np.float16),
+            options=RagOptions() if count is None else RagOptions(count=count),
+        )
+
+    def chosen(
+        self, validation: ItemSet, *, seed: int, progress: Progress
+    ) -> tuple[Self, dict[str, float]]:
+        """One option after the other, the best so far kept; on a sample of the validation items."""
+        sample = sample_of(validation, _CHOOSING_ITEMS, seed=seed)
+        typical = float(np.median(self.references.prices))
+        tried: dict[RagOptions, float] = {}
+        found = self.options
+        for variants in _STAGES:
+            for options in variants(found):
+                if options not in tried:
+                    candidate = self.with_options(options)
+                    tried[options] = candidate.error_on(sample, typical, progress)
+            found = min(tried, key=lambda options: (tried[options], options.count))
+        metrics = {f"tried_mae_{_named(options)}": error for options, error in tried.items()}
+        return self.with_options(found), metrics
+
+    def with_options(self, options: RagOptions) -> Self:
+        """The same references, shown in another way; searches that are made are kept."""
+        other = replace(self, options=options)
+        for name in ("_words", "_history", "_facts"):
+            if name in self.__dict__:
+                other.__dict__[name] = self.__dict__[name]
+        return other
+
+    @property
+    def settings(self) -> dict[str, JsonValue]:
+        """The options, and how long a comparable is at most."""
+        return {**asdict(self.options), "characters": EXCERPT_CHARACTERS}
+
+    def prompts(self, items: ItemSet) -> list[FittedPrompt]:
+        """See :class:`LanguageTechnique`; facts about the brand are left out before comparables."""
+        currency = self.context.currency
+        found = self.comparables(items)
+        texts, ids = texts_of(items), items.frame["item_id"].to_list()
+        facts = [self._facts.about(brand, _FACTS) for brand in items.frame["brand"]]
+
+        def asked(place: int, count: int) -> Prompt:
+            shown = [at.shown for at in found[place][:count]]
+            if self.options.nearest_last:
+                shown.reverse()
+            told = facts[place][: max(count - len(found[place]), 0)]
+            return prompts.rag(texts[place], shown, told, currency, item_id=ids[place])
+
+        pieces = [len(at) + len(told) for at, told in zip(found, facts, strict=True)]
+        fitted = fit_context(self.context.model, asked, pieces, answer_tokens=ANSWER_TOKENS)
+        return [
+            replace(at, shown=min(at.shown, len(shown)))
+            for at, shown in zip(fitted, found, strict=True)
+        ]
+
+    def comparables(self, items: ItemSet) -> list[list[Comparable]]:
+        """For each item what may be shown with it, the most comparable first."""
+        own, texts = self.references.own(items), texts_of(items)
+        nearest = self._nearest(items)
+        found = []
+        for place, moment in enumerate(observed_at(items)):
+            known = self._history.at(int(moment))
+            hidden = np.union1d(np.flatnonzero(~np.isfinite(known.prices)), own[place])
+            by_vector = nearest[place][~np.isin(nearest[place], hidden)]
+            by_words = self._by_words(texts[place], hidden)
+            ranked = _fused(by_vector, by_words, self.options.word_weight)
+            found.append(
+                [
+                    self._comparable(at, known.prices[at], int(known.age_days[at]))
+                    for at in ranked[: self.options.count]
+                ]
+            )
+        return found
+
+    def save_parts(self, folder: Path) -> None:
+        """Writes the references and their embeddings; the index of words is made anew."""
+        self.references.save(folder)
+        write_arrays(folder / _EMBEDDINGS, {"embeddings": self.embeddings})
+
+    @classmethod
+    def load_parts(cls, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
+        """See :class:`LanguageTechnique`."""
+        names = RagOptions.__dataclass_fields__
+        return {
+            "references": References.load(folder),
+            "embeddings": read_arrays(folder / _EMBEDDINGS)["embeddings"],
+            "options": RagOptions(**{name: settings[name] for name in names}),
+        }
+
+    def _nearest(self, items: ItemSet) -> list[Integers]:
+        """The nearest references by embedding, more than are shown: some have no price yet."""
+        if self.options.count == 0 or self.options.word_weight >= 1 or len(items) == 0:
+            return [np.empty(0, np.int64)] * len(items)
+        codes = self.references.family_codes()
+        found = dense_neighbours(
+            rounded(items.embeddings),
+            self.embeddings.astype(np.float32),
+            self._pool,
+            codes.of(families_of(items)),
+            codes.reference,
+        )
+        return [row[row >= 0] for row in found.index]
+
+    def _by_words(self, text: str, hidden: Integers) -> Integers:
+        if self.options.count == 0 or self.options.word_weight <= 0:
+            return np.empty(0, np.int64)
+        return best(self._words.scores(text), self._pool, without=hidden)
+
+    @property
+    def _pool(self) -> int:
+        return max(64, 4 * self.options.count)
+
+    @cached_property
+    def _words(self) -> WordSearch:
+        return WordSearch(self.references.texts)
+
+    @cached_property
+    def _history(self) -> PriceHistory:
+        return PriceHistory(self.references, self.context.price_history)
+
+    @cached_property
+    def _facts(self) -> KnownFacts:
+        return KnownFacts(self.context.brand_facts)
+
+    def _comparable(self, place: int, price: float, age_days: int) -> Comparable:
+        known = self.references
+        return Comparable(
+            known.item_ids[place], known.titles[place], known.texts[place], float(price), age_days
+        )
+
+
+def _fused(by_vector: Integers, by_words: Integers, word_weight: float) -> list[int]:
+    """Both rankings as one by reciprocal rank, best first."""
+    scores: dict[int, float] = {}
+    for ranking, weight in ((by_vector, 1 - word_weight), (by_words, word_weight)):
+        for rank, place in enumerate(ranking.tolist(), 1):
+            scores[place] = scores.get(place, 0.0) + weight / (_RANK_CONSTANT + rank)
+    return sorted(scores, key=lambda place: (-scores[place], place))
+
+
+def _named(options: RagOptions) -> str:
+    order = "nearest_last" if options.nearest_last else "nearest_first"
+    return f"{options.count}_comparables_{options.word_weight:g}_words_{order}"
