@@ -1,0 +1,102 @@
+"""Models' files: fetching them from the hub, hashing them, loading them without noise.
+
+Here belongs what every model on this machine needs before it computes, whatever it is for. Which
+model is wanted, and what a folder of it must hold, belongs to whoever computes with it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import platform
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pricing_platform.errors import PlatformError
+
+BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?@(?P<revision>[\w./-]+)")
+
+
+def hub_folder(name: str, *, setting: str, alternative: str, files: Sequence[str]) -> Path:
+    """The files of a hub model at a pinned revision; no code is ever loaded from there.
+
+    Args:
+        name: a hub id with its revision, ``name@revision``.
+        setting: the environment variable that the name stands in, for the errors.
+        alternative: what else that variable may hold, for the errors.
+        files: the patterns of the files that are fetched.
+
+    Raises:
+        PlatformError: when the name has no revision, or the files can't be fetched.
+    """
+    found = _HUB_NAME.fullmatch(name)
+    if found is None:
+        raise PlatformError(
+            f"{setting} is {name!r}: neither {alternative}, nor a hub id with a pinned revision.",
+            "Write a hub id as name@revision, with the commit as the revision.",
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    revision = found["revision"]
+    repository = name.removesuffix(f"@{revision}")
+    try:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(files)))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise PlatformError(
+            f"The model {repository} at revision {revision} could not be fetched:"
+            f" {type(error).__name__}.",
+            f"Check the name, the revision and the network, or set {setting} to a folder.",
+        ) from None
+
+
+def file_sha256(path: Path) -> str:
+    """A file's sha256, computed once for each size and time of change."""
+    stat = path.stat()
+    return _file_sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
+def files_sha256(paths: Iterable[Path]) -> str:
+    """One sha256 over several files of a folder and their names, in order of path."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(f"{path.name} {file_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+@functools.lru_cache(maxsize=64)
+def _file_sha256(path: Path, _size: int, _modified_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@functools.cache
+def processor() -> tuple[str, frozenset[str]]:
+    """The processor's name and its feature flags."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor(), frozenset()
+    name = re.search(r"^model name\s*: (.*)$", text, re.M)
+    flags = re.search(r"^(?:flags|Features)\s*: (.*)$", text, re.M)
+    return name[1] if name else platform.machine(), frozenset(flags[1].split() if flags else ())
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Without its progress bar, and its reports of weights that are not used."""
+    from transformers.utils import logging as transformers_logging
+
+    verbosity = transformers_logging.get_verbosity()
+    bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bar:
+            transformers_logging.enable_progress_bar()

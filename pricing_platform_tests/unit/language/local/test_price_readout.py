@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pricing_platform.language.local.local_model import LocalLanguageModel
+from pricing_platform.language.local.network import Batch
+from pricing_platform.language.local.number_tokens import NumberTokens
+from pricing_platform.language.local.price_readout import (
+    PriceProbabilities,
+    TrieReader,
+    single_token_probabilities,
+)
+from pricing_platform.language.model import Prompt
+from pricing_platform_tests.unit.language.local.asked import (
+    HIGHEST,
+    TEXTS,
+    distributions,
+    opened,
+    two_shots,
+    zero_shot,
+)
+
+
+def brute_force(model: LocalLanguageModel, prompt: Prompt) -> np.ndarray[Any, Any]:
+    """Every number scored by itself, nothing shared: the trie's definition, unscaled."""
+    import torch
+
+    text = model._tokenizer.prompt_text(prompt)
+    encode = model._tokenizer.encode
+    numbers = NumberTokens.after(text, HIGHEST, encode)
+    start = numbers.start(encode([text])[0])
+    goes_on = torch.from_numpy(model._number_goes_on)
+    found = np.zeros(HIGHEST + 1)
+    for length in {len(tokens) for tokens in numbers.sequences}:
+        chosen = [n for n, tokens in enumerate(numbers.sequences) if len(tokens) == length]
+        ids = torch.tensor([[*start, *numbers.sequences[n]] for n in chosen])
+        with torch.inference_mode():
+            logits = model._network.module(input_ids=ids, logits_to_keep=length + 1).logits
+        probabilities = logits.softmax(-1)
+        each = probabilities[:, :-1].gather(2, ids[:, len(start) :, None])[..., 0]
+        ends = 1 - probabilities[:, -1, goes_on].sum(-1)
+        found[chosen] = (each.prod(-1) * ends).numpy()
+    return found
+
+
+def trie_reading(
+    model: LocalLanguageModel, asked: list[Prompt], pruned_share: float
+) -> PriceProbabilities:
+    import torch
+
+    texts = [model._tokenizer.prompt_text(prompt) for prompt in asked]
+    tokens = model._tokenizer.encode(texts)
+    numbers = model._numbers_after(asked[0], texts[0], tokens[0])
+    network = model._network
+    with torch.inference_mode():
+        batch = Batch.of([numbers.start(ids) for ids in tokens], 0, 0, "cpu")
+        cache = network.expanded(None, len(asked))
+        logits = network.last_logits(batch, cache)
+        reader = TrieReader(network, numbers, model._number_goes_on)
+        return reader.probabilities(logits, batch, cache, pruned_share=pruned_share)
+
+
+@pytest.fixture
+def model(folder: Path) -> LocalLanguageModel:
+    return opened(folder)
+
+
+def test_the_trie_gives_every_number_what_scoring_it_alone_does(model: LocalLanguageModel) -> None:
+    asked = [zero_shot(text) for text in TEXTS[:3]]
+    found = trie_reading(model, asked, 0.0)
+    assert found.pruned.max() == 0
+    assert found.numbers.sum(axis=1).max() <= 1 + 1e-6
+    for prompt, numbers in zip(asked, found.numbers, strict=True):
+        np.testing.assert_allclose(numbers, brute_force(model, prompt), rtol=2e-4, atol=1e-9)
+
+
+def test_pruning_moves_no_more_than_it_says(model: LocalLanguageModel) -> None:
+    asked = [zero_shot(text) for text in TEXTS]
+    exact, pruned = trie_reading(model, asked, 0.0), trie_reading(model, asked, 0.1)
+    moved = np.abs(exact.numbers - pruned.numbers).sum(axis=1)
+    assert pruned.pruned.min() > 0
+    assert (moved <= pruned.pruned + 1e-6).all()
+    beginnings = trie_reading(model, asked, 1.0).pruned
+    levels = model._numbers_after(asked[0], "", []).longest
+    assert (pruned.pruned <= 0.1 * levels * beginnings + 1e-6).all()
+
+
+def test_a_branch_that_sees_its_neighbour_would_be_noticed(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    model = opened(folders["single_digits"])
+    exact = trie_reading(model, [zero_shot()], 0.0).numbers
+    network = type(model._network)
+    honest = network.branch_logits
+
+    def seeing_all(self: Any, ids: Any, positions: Any, seen: Any, cache: Any) -> Any:
+        return honest(self, ids, positions, torch.ones_like(seen), cache)
+
+    monkeypatch.setattr(network, "branch_logits", seeing_all)
+    assert np.abs(trie_reading(model, [zero_shot()], 0.0).numbers - exact).max() > 1e-4
+
+
+def test_distributions_are_of_every_price_and_sum_to_one(model: LocalLanguageModel) -> None:
+    found = distributions(model, [two_shots(text) for text in TEXTS])
+    assert found.shape == (len(TEXTS), HIGHEST + 1)
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
+    assert len(np.unique(found.round(6), axis=0)) == len(TEXTS)
+
+
+def test_single_tokens_compete_among_themselves(folders: dict[str, Path]) -> None:
+    import torch
+
+    model = opened(folders["whole_numbers"])
+    prompt = zero_shot()
+    ids = model._tokenizer.encode_prompts([prompt])[0]
+    numbers = [model._tokenizer.encode([str(n)])[0][-1] for n in range(HIGHEST + 1)]
+    with torch.inference_mode():
+        logits = model._network.module(input_ids=torch.tensor([ids])).logits[:, -1]
+    expected = logits.softmax(-1)[0, numbers]
+    found = distributions(model, [prompt])[0]
+    np.testing.assert_allclose(found, (expected / expected.sum()).numpy(), rtol=1e-4, atol=1e-9)
+    direct = single_token_probabilities(logits, np.array(numbers))
+    np.testing.assert_allclose(direct.numbers[0], found, rtol=1e-4, atol=1e-9)
+
+
+def test_a_thousands_comma_makes_a_number_longer(folders: dict[str, Path]) -> None:
+    for name, longer, not_longer in (
+        ("single_digits", ["7", "<0x37>", "<0x2C>"], ["▁", "</s>"]),
+        ("word_piece", ["##7", "##12", ","], ["7", "##a", "price"]),
+        ("three_digits", ["7", "123", ","], ["Ġ$", "Ċ"]),
+    ):
+        model = opened(folders[name])
+        goes_on = model._number_goes_on
+        ids = model._tokenizer.tokenizer.convert_tokens_to_ids
+        assert goes_on[ids(longer)].all(), name
+        assert not goes_on[ids(not_longer)].any(), name
