@@ -1,0 +1,1 @@
+"""The small language model that the platform trains itself, where no other is named."""

@@ -1,0 +1,84 @@
+"""The model card: what the platform's own language model is, saw, can do and can't.
+
+Here belongs the text. The figures come from the training.
+"""
+
+from __future__ import annotations
+
+from pricing_platform.language import prompts
+from pricing_platform.language.base_model.configuration import (
+    BASE_MODEL_VERSION,
+    BaseModelConfiguration,
+)
+from pricing_platform.language.base_model.reading import Reading
+
+
+def model_card(
+    configuration: BaseModelConfiguration,
+    reading: Reading,
+    metrics: dict[str, float],
+    *,
+    parameters: int,
+    vocabulary: int,
+    currency: str,
+    seed: int,
+    fingerprint: str,
+) -> str:
+    """The card as Markdown, with the metadata that a model hub reads at its top."""
+    measured = "\n".join(f"| {name} | {value:,.4g} |" for name, value in sorted(metrics.items()))
+    return f"""---
+library_name: transformers
+pipeline_tag: text-generation
+tags: [llama, prices]
+---
+# pricing_platform's own base model
+
+A small Llama-architecture causal language model that the platform trained itself, from nothing, on
+the training split of one product catalogue, to continue prompts that ask for a price in {currency}.
+It is not a general language model: it knows no language but that of these listings, follows no
+instructions other than the platform's own prompts, and knows nothing that stands in neither the
+catalogue's training split nor the knowledge documents.
+
+## Sizes
+{parameters:,} parameters: hidden {configuration.hidden}, {configuration.layers} layers,
+{configuration.heads} heads, feed-forward {configuration.feed_forward}, tied embeddings, window of
+{configuration.window:,} tokens. Byte-level BPE of {vocabulary:,} tokens, in which every whole
+number from 0 to 1000 is one token. It can answer with whole prices from 1 to
+{configuration.highest_price:,}.
+
+## What it saw
+- {reading.items:,} items of {reading.families:,} families of the training split, texts and prices;
+- {reading.knowledge_documents:,} knowledge documents;
+- as {reading.documents:,} rendered documents at most, of which {reading.tokens:,} tokens were read:
+  prompts of the techniques with their answers, some of them with comparable items and their prices,
+  transcripts of chains and of tools made from the items' own fields.
+
+The prices that its context held were learnt as well as the last one. Numbers' embeddings started as
+sines and cosines of log(1 + n); all other weights at random.
+
+## What it did not see
+- Any item of the validation or the test split.
+- {reading.left_out_items:,} items of {len(reading.left_out_families):,} families of the training
+  split, left out for fine-tuning: `held_out_families.json` names them. The figures below are
+  measured on {reading.measured_items:,} of these items.
+
+## Figures
+| | |
+|---|---|
+{measured}
+
+`held_out_perplexity` is a token's, over prompt and answer of the zero-shot prompt. Errors are mean
+absolute ones in {currency}, of the median of the model's distribution over prices.
+
+## Use and limits
+For the platform's techniques where no other model is named: it shows what prompting, retrieval and
+tools change on one and the same model. Its zero-shot price is a regression learnt from the training
+split, not world knowledge. The attributes and comparable products that it writes in a chain look
+like the catalogue's and may be wrong. Prices above {configuration.highest_price:,} can't be
+answered. A context longer than {configuration.window:,} tokens was never seen.
+
+## Made with
+Version {BASE_MODEL_VERSION}, prompts {prompts.templates_version()}, seed {seed}, budget
+{configuration.token_budget:,} tokens, peak learning rate {configuration.learning_rate:g}.
+Fingerprint of data, documents, tools, configuration and seed: `{fingerprint}`.
+"""
