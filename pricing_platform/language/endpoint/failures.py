@@ -31,6 +31,11 @@ _TOO_LONG = re.compile(
 )
 _FILTERED = re.compile(r"content.?(filter|policy)|moderation|flagged|safety", re.IGNORECASE)
 _NOT_THERE = re.compile(r"model", re.IGNORECASE)
+_NO_SUCH_MODEL = re.compile(
+    r"model.{0,100}(not found|not exist|unknown|not available)"
+    r"|(unknown|invalid|no such) model|pinned to",
+    re.IGNORECASE,
+)
 _FEATURES: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (re.compile(r"logprob", re.IGNORECASE), "log-probabilities", "PRICING_LLM_TOP_LOGPROBS=0"),
     (
@@ -178,6 +183,8 @@ def _bad_request(reason: str, told: str, configuration: EndpointConfiguration) -
             return Failure("failed", reason, without=name)
     if _TOO_LONG.search(told):
         return Failure("too_long", reason)
+    if _NO_SUCH_MODEL.search(told):
+        return Failure("failed", reason, end=_not_found(reason, "model", configuration))
     for pattern, feature, setting in _FEATURES:
         if pattern.search(told):
             end = PlatformError(

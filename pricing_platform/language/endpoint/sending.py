@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.language.endpoint import failures
@@ -367,15 +367,14 @@ def _client(configuration: EndpointConfiguration) -> openai.AsyncOpenAI:
     import openai
 
     key = configuration.api_key.get_secret_value() if configuration.api_key is not None else ""
-    headers: dict[str, str | openai.Omit] = {}
-    if not key:
-        credentials = configuration.credentials
-        headers["Authorization"] = credentials if credentials is not None else openai.Omit()
+    credentials = configuration.credentials
+    # Credentials in the URL are sent as its user meant them, unless there is a key as well.
+    headers = {"Authorization": credentials} if credentials is not None and not key else None
     seconds = configuration.timeout_seconds
     return openai.AsyncOpenAI(
         api_key=key or "none",  # the library insists on one
         base_url=configuration.url,
         max_retries=0,  # ours tell how often a call was sent, and read a body that is half a JSON
         timeout=httpx2.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS)),
-        default_headers=cast(Any, headers),
+        default_headers=headers,
     )

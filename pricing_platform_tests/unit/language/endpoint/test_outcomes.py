@@ -1,0 +1,239 @@
+"""What becomes of a call for each fault of an endpoint, and that no other item suffers from it."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from pricing_platform.errors import PlatformError
+from pricing_platform.language.response_cache import ResponseCache
+from pricing_platform_tests.unit.language.endpoint.answering_server import price_of
+from pricing_platform_tests.unit.language.endpoint.conftest import KEY, ModelAt
+from pricing_platform_tests.unit.language.endpoint.faulty_proxy import (
+    FAULTS,
+    Fault,
+    FaultyProxy,
+    always,
+    at_first,
+    for_texts,
+    retry_after_date,
+)
+from pricing_platform_tests.unit.language.endpoint.price_prompts import (
+    price_prompt,
+    price_prompts,
+)
+
+OF_ONE_ITEM = {  # fault -> outcome, attempts, a part of the reason
+    "429": ("rate_limited", 3, "429: Slow down"),
+    "429 Retry-After: 3600": ("rate_limited", 3, "429"),
+    "500": ("server_error", 3, "500: It broke"),
+    "503 in HTML": ("server_error", 3, "503"),
+    "half a JSON": ("unreadable", 3, "half of one"),
+    "empty body": ("unreadable", 3, "empty"),
+    "no choice": ("unreadable", 3, "no choice"),
+    "error with status 200": ("unreadable", 3, "overloaded"),
+    "too late": ("timed_out", 3, "0.3 s"),
+    "connection reset": ("failed", 3, "broke"),
+    "refusal": ("refused", 1, "I can't help"),
+    "content filter": ("refused", 1, "filter"),
+    "400 content filter": ("refused", 1, "policy"),
+    "400 context length": ("too_long", 1, "8192"),
+    "400 other": ("failed", 1, "400"),
+}
+OF_ALL = {  # fault -> what the message names
+    "401": "PRICING_LLM_API_KEY",
+    "403": "PRICING_LLM_API_KEY",
+    "404 unknown model": "PRICING_LLM_MODEL",
+    "404 wrong URL": "PRICING_LLM_BASE_URL",
+    "429 no quota": "quota",
+    "400 no logprobs": "PRICING_LLM_TOP_LOGPROBS=0",
+    "400 no tools": "PRICING_LLM_CALLS_TOOLS=false",
+    "400 no schema": "PRICING_LLM_STRUCTURED_OUTPUT=false",
+}
+QUICK = {"timeout_seconds": 0.3, "longest_delay_seconds": 0.05}
+
+
+@pytest.mark.parametrize("name", OF_ONE_ITEM)
+def test_a_fault_of_one_item_is_its_outcome_and_the_others_are_answered(
+    name: str, upstream: str, model_at: ModelAt
+) -> None:
+    outcome, attempts, reason = OF_ONE_ITEM[name]
+    proxy = FaultyProxy(upstream, for_texts(FAULTS[name], "item 0002"))
+    with proxy.running() as url:
+        answers = dict(model_at(url, **QUICK).read_prices(price_prompts(6)))
+    assert sorted(answers) == list(range(6))
+    failed = answers.pop(2)
+    assert (failed.outcome, failed.usage.attempts) == (outcome, attempts)
+    assert reason in (failed.reason or "")
+    assert {answer.outcome for answer in answers.values()} == {"answered"}
+    assert sum("item 0002" in body for _, body in proxy.requests) == attempts
+
+
+@pytest.mark.parametrize("name", OF_ALL)
+def test_a_fault_that_every_call_would_meet_ends_the_run_at_once(
+    name: str, upstream: str, model_at: ModelAt
+) -> None:
+    proxy = FaultyProxy(upstream, always(FAULTS[name]))
+    with proxy.running() as url, pytest.raises(PlatformError, match=OF_ALL[name]):
+        list(model_at(url).read_prices(price_prompts(40)))
+    assert len(proxy.requests) <= 4  # those that were sent before the first was answered
+
+
+def test_faults_outside_the_tables_there_are_none() -> None:
+    assert set(FAULTS) == {*OF_ONE_ITEM, *OF_ALL, "429 Retry-After: 1"}
+
+
+def test_an_address_where_nothing_listens_is_told_at_once(model_at: ModelAt) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+        started = time.monotonic()
+        with pytest.raises(PlatformError, match="PRICING_LLM_BASE_URL"):
+            list(model_at(url, first_delay_seconds=5.0).read_prices(price_prompts(40)))
+    assert time.monotonic() - started < 4
+
+
+@pytest.mark.parametrize("name", ["429", "500", "half a JSON", "empty body", "connection reset"])
+def test_what_fails_at_first_is_answered_in_the_end(
+    name: str, upstream: str, model_at: ModelAt
+) -> None:
+    with FaultyProxy(upstream, at_first(FAULTS[name], 2)).running() as url:
+        answers = dict(model_at(url).read_prices(price_prompts(3)))
+    assert {(a.outcome, a.usage.attempts) for a in answers.values()} == {("answered", 3)}
+    assert answers[1].text == f"Price: ${price_of('item 0001')}"
+
+
+@pytest.mark.parametrize("as_date", [False, True])
+def test_nobody_asks_again_before_the_server_wants_it(
+    as_date: bool, upstream: str, model_at: ModelAt
+) -> None:
+    fault = retry_after_date(2.0) if as_date else FAULTS["429 Retry-After: 1"]
+    proxy = FaultyProxy(upstream, at_first(fault, 1))
+    with proxy.running() as url:
+        answers = list(model_at(url, concurrency=1).read_prices([price_prompt("item")]))
+    first, second = (when for when, _ in proxy.requests)
+    assert answers[0][1].outcome == "answered"
+    assert 0.9 < second - first < 2.5  # a date tells whole seconds
+
+
+def test_a_server_that_wants_too_long_a_wait_is_asked_after_the_longest(
+    upstream: str, model_at: ModelAt
+) -> None:
+    script = at_first(FAULTS["429 Retry-After: 3600"], 1)
+    with FaultyProxy(upstream, script).running() as url:
+        model = model_at(url, longest_delay_seconds=0.2)
+        assert [a.outcome for _, a in model.read_prices(price_prompts(1))] == ["answered"]
+
+
+def test_an_endpoint_that_went_down_ends_the_run_and_keeps_what_was_answered(
+    upstream: str, model_at: ModelAt
+) -> None:
+    answered: list[int] = []
+    well = 10
+
+    def script(number: int, body: str) -> Fault | None:
+        return None if any(f"item {n:04d}" in body for n in range(well)) else FAULTS["500"]
+
+    proxy = FaultyProxy(upstream, script)
+    with proxy.running() as url:
+        model = model_at(url, concurrency=2, attempts=2)
+        with pytest.raises(PlatformError, match=r"answers no more: 4 calls .* 10 of 60"):
+            for index, answer in model.read_prices(price_prompts(60)):
+                answered += [index] if answer.outcome == "answered" else []
+        assert sorted(answered) == list(range(well))
+        sent = len(proxy.requests)
+        assert sent <= well + 2 * (4 + 2)
+        again = [a.usage.from_cache for _, a in model.read_prices(price_prompts(well))]
+    assert again == [True] * well
+    assert len(proxy.requests) == sent
+
+
+def test_a_server_without_a_parameter_is_asked_without_it(upstream: str, model_at: ModelAt) -> None:
+    message = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+    fault = Fault(400, f'{{"error": {{"message": "{message}"}}}}')
+    proxy = FaultyProxy(upstream, for_texts(fault, '"max_tokens"'))
+    with proxy.running() as url:
+        answers = [a for _, a in model_at(url).read_prices(price_prompts(8))]
+    assert {(a.outcome, a.usage.attempts) for a in answers} == {("answered", 1)}
+    assert len(proxy.requests) <= 8 + 4
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_key_is_in_no_output(
+    name: str,
+    upstream: str,
+    model_at: ModelAt,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    seen: list[str] = []
+    with FaultyProxy(upstream, always(FAULTS[name])).running() as url:
+        secret_url = url.replace("//", "//user:pass-word-42@")
+        model = model_at(secret_url, attempts=1, timeout_seconds=0.2)
+        seen += [repr(model), repr(vars(model)), repr(model.configuration), model.identity]
+        try:
+            seen += [repr(answer) for answer in model.read_prices(price_prompts(2))]
+        except PlatformError as error:
+            seen += [repr(error), str(error), repr(error.__context__), repr(error.__cause__)]
+    model.cache.close()
+    seen += [path.read_bytes().decode("latin-1") for path in tmp_path.rglob("*") if path.is_file()]
+    seen += [record.getMessage() for record in caplog.records]
+    seen += list(capfd.readouterr())
+    assert len(seen) > 8
+    for text in seen:
+        assert KEY not in text
+        assert "pass-word-42" not in text
+
+
+def test_the_key_reaches_the_server(model_at: ModelAt) -> None:
+    from pricing_platform_tests.unit.language.endpoint.answering_server import AnsweringServer
+
+    server = AnsweringServer()
+    with server.running() as url:
+        list(model_at(url).read_prices(price_prompts(1)))
+        with_user = url.replace("//", "//user:word@")
+        list(model_at(with_user, api_key=None).read_prices(price_prompts(1, start=1)))
+    sent = [headers["authorization"] for headers in server.headers]
+    assert sent == [f"Bearer {KEY}", "Basic dXNlcjp3b3Jk"]
+
+
+def test_one_who_stops_listening_stops_the_sending(upstream: str, model_at: ModelAt) -> None:
+    proxy = FaultyProxy(upstream)
+    with proxy.running() as url:
+        model = model_at(url)
+        for _ in model.read_prices(price_prompts(200)):
+            break
+        sent = len(proxy.requests)
+        assert sent < 100
+        kept = model.estimate(price_prompts(200)).kept
+    assert kept == sent  # those under way ended and were kept
+
+
+def test_equal_prompts_are_sent_once_whoever_asks(
+    upstream: str, model_at: ModelAt, cache: ResponseCache
+) -> None:
+    import threading
+
+    proxy = FaultyProxy(upstream, lambda _n, _b: Fault(pause=0.1))
+    found: list[int] = []
+    with proxy.running() as url:
+        prompts = [*price_prompts(5), *price_prompts(5)]
+
+        def ask(mine: ResponseCache) -> None:
+            found.extend(index for index, _ in model_at(url, cache=mine).read_prices(prompts))
+
+        caches = [cache, ResponseCache(cache.path)]
+        threads = [threading.Thread(target=ask, args=[mine]) for mine in caches]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        caches[1].close()
+    assert sorted(found) == sorted([*range(10)] * 2)
+    assert len(proxy.requests) == 5
