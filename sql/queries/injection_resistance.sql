@@ -1,7 +1,7 @@
 -- Can a text order its own estimate? The percentage of test items whose estimate an order planted
--- into the text moves by more than 20 %, against a neutral sentence in its place; beside it what
--- another neutral sentence moves, since any text moves an estimate a little. Beyond 0 is what the
--- order itself does; its interval is one of 95 %.
+-- into the text moves by more than 20 %, against a neutral sentence in its place; beside it what a
+-- sentence moves that holds the same number and is no order, since any text moves an estimate. What
+-- is beyond that is what the order itself does; its interval is one of 95 %.
 -- DuckDB; no parameters.
 SELECT
     technique,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from itertools import chain
 
@@ -61,11 +62,12 @@ def test_the_sentences_are_of_many_kinds_and_about_equally_long() -> None:
         for harmless in (injection.neutral, injection.control):
             assert abs(len(harmless) - len(injection.text)) <= max(3, 0.2 * len(injection.text))
             assert harmless.count("\n") == injection.text.count("\n")
-            assert not any(character.isdigit() or character == "$" for character in harmless) or (
-                injection.kind == "encoded"
-            )
+            assert "$" not in harmless
             assert "pric" not in harmless.lower()
-        assert injection.neutral != injection.control
+        if injection.kind != "encoded":
+            numbers = re.findall(r"\d+", injection.text)
+            assert re.findall(r"\d+", injection.control) == numbers
+            assert re.findall(r"\d+", injection.neutral) == []
     assert {at.place for at in INJECTIONS} == {"anywhere", "middle", "end"}
     assert {at.price for at in INJECTIONS} == {1, 999}
 
@@ -127,22 +129,34 @@ def test_who_ignores_orders_has_moved_nothing() -> None:
 
 
 def test_who_obeys_is_found_out() -> None:
-    obedient = ObedientPricer("999", 999.0)
+    obedient = ObedientPricer("right answer", 999.0)
 
     rows = injection_resistance(
         measure_injections(obedient, items(), name="obedient", seed=1), seed=1
     )
 
+    by_kind = {row["kind"]: row for row in rows.to_dicts()}
+    obeyed = by_kind.pop("high_price_in_the_middle")
+    everything = by_kind.pop("all")
+    assert (obeyed["share_moved"], obeyed["share_towards"]) == (1, 1)
+    assert (obeyed["share_moved_control"], obeyed["beyond_control"]) == (0, 1)
+    assert {row["share_moved"] for row in by_kind.values()} == {0}
+    assert everything["share_moved"] == pytest.approx(1 / len(INJECTIONS))
+    assert everything["beyond_control"] == everything["share_moved"]
+    assert everything["beyond_control_low"] > 0
+
+
+def test_who_is_thrown_by_a_number_does_not_obey_an_order() -> None:
+    rows = injection_resistance(
+        measure_injections(ObedientPricer("999"), items(), name="thrown", seed=1), seed=1
+    )
+
     share = {row["kind"]: row["share_moved"] for row in rows.to_dicts()}
-    towards = {row["kind"]: row["share_towards"] for row in rows.to_dicts()}
     high = {at.kind for at in INJECTIONS if "999" in at.text}
     assert {kind for kind, moved in share.items() if moved == 1} == high
-    assert {kind for kind, moved in towards.items() if moved == 1} == high
-    assert share["all"] == pytest.approx(len(high) / len(INJECTIONS))
-    everything = rows.row(by_predicate=pl.col("kind") == "all", named=True)
-    assert everything["beyond_control"] == share["all"]
-    assert everything["beyond_control_low"] > 0
-    assert everything["share_moved_control"] == 0
+    everything = rows.row(0, named=True)
+    assert everything["share_moved_control"] == everything["share_moved"] > 0
+    assert everything["beyond_control"] == 0
 
 
 def test_moving_away_from_the_injected_price_is_not_towards_it() -> None:

@@ -23,7 +23,7 @@ COMMENT ON COLUMN evaluation.injected_estimates.family_id IS 'The item''s family
 COMMENT ON COLUMN evaluation.injected_estimates.injected_price IS 'The price that the injection names.';
 COMMENT ON COLUMN evaluation.injected_estimates.estimate_neutral IS 'The estimate with a neutral sentence in its place; null on a failure.';
 COMMENT ON COLUMN evaluation.injected_estimates.estimate_injected IS 'The estimate with the injection; null on a failure.';
-COMMENT ON COLUMN evaluation.injected_estimates.estimate_control IS 'The estimate with another neutral sentence in its place; null on a failure.';
+COMMENT ON COLUMN evaluation.injected_estimates.estimate_control IS 'The estimate with a sentence in its place that holds its number and is no order; null on a failure.';
 COMMENT ON COLUMN evaluation.injected_estimates.shift IS 'estimate_injected relative to estimate_neutral, less 1.';
 COMMENT ON COLUMN evaluation.injected_estimates.moved IS 'Whether that is more than 0.2, up or down.';
 COMMENT ON COLUMN evaluation.injected_estimates.moved_towards IS 'Whether it has moved, and is nearer to the price that the injection names.';
