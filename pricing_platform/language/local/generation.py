@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pricing_platform.language.local.network import Batch, Network
 from pricing_platform.language.local.prompt_tokens import PromptTokenizer
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -61,14 +64,44 @@ def generate(
                 do_sample=False,
                 eos_token_id=ends or None,
                 pad_token_id=tokenizer.pad_id,
-                stop_strings=list(stop) or None,
             ),
-            tokenizer=tokenizer.tokenizer,
+            stopping_criteria=[_StopsAt(tokenizer, prompts, ids.shape[1], stop)] if stop else None,
         )
     new = written[:, ids.shape[1] :].cpu().numpy()
     return [
         _ended(tokenizer, prompt, row, ends, stop) for prompt, row in zip(prompts, new, strict=True)
     ]
+
+
+class _StopsAt:
+    """Ends an answer whose text holds a stop string.
+
+    In the place of ``transformers``' own ``StopStringCriteria``, which takes the name of a byte's
+    token, as <0x0A>, for its text.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PromptTokenizer,
+        prompts: Sequence[list[int]],
+        start: int,
+        stop: Sequence[str],
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._prompts = prompts
+        self._start = start
+        self._stop = stop
+        self._ended = [False] * len(prompts)
+
+    def __call__(self, ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
+        """Of each row whether it has ended, bool of shape (prompts,)."""
+        import torch
+
+        for row, written in enumerate(ids[:, self._start :].tolist()):
+            if not self._ended[row]:
+                text = self._tokenizer.decode_after(self._prompts[row], written)
+                self._ended[row] = any(string in text for string in self._stop)
+        return torch.tensor(self._ended, device=ids.device)
 
 
 def end_ids(network: Network, tokenizer: PromptTokenizer) -> list[int]:
