@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -61,6 +61,10 @@ class LanguageContext:
     brand_facts: pl.DataFrame
     price_history: pl.DataFrame
     ledger: CallLedger
+
+    def of(self, technique: str) -> LanguageContext:
+        """The same, with an empty ledger for the calls of this technique."""
+        return replace(self, ledger=CallLedger(technique, self.model.name))
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,13 @@ class LanguageTechnique(ABC):
         """The same technique, asking this model."""
         return replace(self, language=language)
 
+    def changed(self, **changes: Any) -> Self:
+        """The same technique and model with other settings; indices that were made are kept."""
+        other = replace(self, **changes)
+        own = {at.name for at in fields(self)}
+        other.__dict__.update({name: at for name, at in self.__dict__.items() if name not in own})
+        return other
+
     @property
     def model(self) -> str:
         """See :class:`Technique`."""
@@ -258,7 +269,7 @@ class LanguageTechnique(ABC):
     ) -> Self:
         """With the interval that holds its share of the validation items, and the metrics."""
         sample = sample_of(validation, CALIBRATION_ITEMS, seed=seed)
-        uncalibrated = replace(self, measured=Measured())
+        uncalibrated = self.changed(measured=Measured())
         answered = uncalibrated.price(sample, progress=progress)
         priced = answered.with_columns(price=sample.prices()).drop_nulls("estimate")
         actual = np.log1p(priced["price"].to_numpy())
@@ -274,11 +285,11 @@ class LanguageTechnique(ABC):
             below=ConformalInterval.fit(actual, low).below,
             above=ConformalInterval.fit(actual, high).above,
         )
-        return replace(self, measured=Measured(interval, metrics))
+        return self.changed(measured=Measured(interval, metrics))
 
     def error_on(self, sample: ItemSet, otherwise: float, progress: Progress) -> float:
         """Mean absolute error, an item without a price being estimated as ``otherwise``."""
-        answered = replace(self, measured=Measured()).price(sample, progress=progress)
+        answered = self.changed(measured=Measured()).price(sample, progress=progress)
         filled = answered.with_columns(pl.col("estimate").fill_null(otherwise))
         return _mean_absolute_error(filled.with_columns(price=sample.prices()))
 

@@ -131,6 +131,7 @@ class Rag(LanguageTechnique):
         typical = float(np.median(self.references.prices))
         tried: dict[RagOptions, float] = {}
         found = self.options
+        self._words  # noqa: B018  # made here once, for all that are tried
         for variants in _STAGES:
             for options in variants(found):
                 if options not in tried:
@@ -141,12 +142,8 @@ class Rag(LanguageTechnique):
         return self.with_options(found), metrics
 
     def with_options(self, options: RagOptions) -> Self:
-        """The same references, shown in another way; searches that are made are kept."""
-        other = replace(self, options=options)
-        for name in ("_words", "_history", "_facts"):
-            if name in self.__dict__:
-                other.__dict__[name] = self.__dict__[name]
-        return other
+        """The same references, shown in another way."""
+        return self.changed(options=options)
 
     @property
     def settings(self) -> dict[str, JsonValue]:

@@ -170,8 +170,7 @@ def test_reads_back_any_price_as_it_is_written_in_europe(cents: int) -> None:
 
 
 _PIECES = st.sampled_from(
-    ["$", "€", "-", "1", "23", ".", ",", "000", " ", "%", "k", "{", "}", '"price":', "to", "twenty"]
-    + ["Price:", "null", "\n", "NaN", "\x00", "´", "USD"]
+    ["$", "€", "-", "1", "23", ".", ",", "000", " ", "%", "k", "{", "}", '"price":', "to", "\n"]
 )
 
 
