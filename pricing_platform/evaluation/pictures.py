@@ -37,7 +37,7 @@ def draw_evaluation(warehouse: Warehouse) -> dict[str, bytes]:
     """All pictures of the test items by name, those of techniques in the leaderboard's order.
 
     ``leaderboard``, ``error_by_price_band``, ``estimates/TECHNIQUE``, and once the context has been
-    swept ``context_sweep_error`` and ``context_sweep_latency``; empty before the first evaluation.
+    swept those of :func:`draw_context_sweep`; empty before the first evaluation.
     """
     leaderboard = warehouse.frame("SELECT * FROM evaluation.leaderboard")
     if leaderboard["mae"].drop_nulls().is_empty():
@@ -59,12 +59,17 @@ def draw_evaluation(warehouse: Warehouse) -> dict[str, bytes]:
 
 
 def draw_context_sweep(warehouse: Warehouse) -> dict[str, bytes]:
-    """Error and time over the amount of context; empty before the first sweep."""
+    """Error, distance to the best and time over the amount of context, as ``context_sweep_…``.
+
+    Empty before the first sweep.
+    """
     sweep = warehouse.frame("SELECT * FROM evaluation.context_sweep ORDER BY kind DESC, count")
     if sweep["mae"].drop_nulls().is_empty():
         return {}
+    currency = currencies(warehouse)
     return {
-        "context_sweep_error": error_by_context(sweep, currency=currencies(warehouse)),
+        "context_sweep_error": error_by_context(sweep, currency=currency),
+        "context_sweep_behind_best": behind_best_by_context(sweep, currency=currency),
         "context_sweep_latency": latency_by_context(sweep),
     }
 
@@ -198,18 +203,7 @@ def error_by_context(sweep: pl.DataFrame, *, currency: str) -> bytes:
             low, high = (rows[name].fill_null(rows["mae"]) for name in ("mae_low", "mae_high"))
             axes.fill_between(counts, low, high, color=colour, alpha=0.13, linewidth=0)
             _line(axes, rows, "mae", number, label=rows["kind"][0])
-            for row in rows.filter("is_knee").iter_rows(named=True):
-                axes.plot(
-                    row["count"], row["mae"], "o", markersize=13, fillstyle="none", color=colour
-                )
-                axes.annotate(
-                    f"knee: {row['count']}",
-                    (row["count"], row["mae"]),
-                    (0, 11 if number else -17),
-                    textcoords="offset points",
-                    ha="center",
-                    color=colour,
-                )
+            _knee(axes, rows, "mae", number)
             full = rows.filter("window_full")
             for count, error in zip(full["count"], full["mae"], strict=True):
                 axes.annotate(
@@ -223,7 +217,44 @@ def error_by_context(sweep: pl.DataFrame, *, currency: str) -> bytes:
         _count_axis(axes, sweep)
         axes.set_ylabel(f"mean absolute error ({currency})")
         axes.set_title("error on validation items; bands: 95 % interval")
-        axes.legend(loc="best")
+        _legend(axes)
+
+    return picture(draw, width=5.4, height=3.6)
+
+
+def behind_best_by_context(sweep: pl.DataFrame, *, currency: str) -> bytes:
+    """How far each count's error is above the best one's on the same items; knees ringed.
+
+    The intervals are of these differences, so they are narrower than those of the errors.
+
+    Args:
+        sweep: rows of ``evaluation.context_sweep``, at least one of them with an error.
+        currency: for the axis.
+    """
+
+    def draw(axes: Axes) -> None:
+        axes.axhline(0, color=_GREY, linewidth=0.8)
+        for number, rows in enumerate(_kinds(sweep.drop_nulls("behind_best"))):
+            behind = rows["behind_best"]
+            low, high = (
+                rows[f"behind_best_{end}"].fill_null(behind).to_numpy() for end in ("low", "high")
+            )
+            axes.errorbar(
+                # A little beside each other, so that the intervals of both kinds are seen.
+                rows["count"].to_numpy() * (1 + 0.02 * number) + 0.02 * number,
+                behind.to_numpy(),
+                yerr=np.vstack([behind - low, high - behind]).clip(0),
+                fmt="none",
+                ecolor=LINE_COLOURS[number],
+                elinewidth=1,
+                capsize=3,
+            )
+            _line(axes, rows, "behind_best", number, label=rows["kind"][0])
+            _knee(axes, rows, "behind_best", number)
+        _count_axis(axes, sweep)
+        axes.set_ylabel(f"mean absolute error above the best ({currency})")
+        axes.set_title("distance to the best count; whiskers: 95 % interval, paired")
+        _legend(axes)
 
     return picture(draw, width=5.4, height=3.6)
 
@@ -244,7 +275,7 @@ def latency_by_context(sweep: pl.DataFrame) -> bytes:
         axes.set_ylim(bottom=0)
         axes.set_ylabel("milliseconds for an item")
         axes.set_title("time; dashed: 95th percentile")
-        axes.legend(loc="best")
+        _legend(axes)
 
     return picture(draw, width=5.4, height=3.6)
 
@@ -268,6 +299,25 @@ def _line(axes: Axes, rows: pl.DataFrame, column: str, number: int, **style: Any
             **style,
         },
     )
+
+
+def _knee(axes: Axes, rows: pl.DataFrame, column: str, number: int) -> None:
+    for row in rows.filter("is_knee").iter_rows(named=True):
+        place, colour = (row["count"], row[column]), LINE_COLOURS[number]
+        axes.plot(*place, "o", markersize=13, fillstyle="none", color=colour)
+        axes.annotate(
+            f"knee: {row['count']}",
+            place,
+            (0, -18 if number else 11),
+            textcoords="offset points",
+            ha="left" if row["count"] == 0 else "center",
+            color=colour,
+        )
+
+
+def _legend(axes: Axes) -> None:
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="best")
 
 
 def _count_axis(axes: Axes, sweep: pl.DataFrame) -> None:

@@ -33,6 +33,7 @@ def test_every_technique_and_reference_is_drawn(drawn: dict[str, bytes]) -> None
         "estimates/category_median",
         "estimates/noise_floor",
         "context_sweep_error",
+        "context_sweep_behind_best",
         "context_sweep_latency",
     ]
     assert all(png.startswith(b"\x89PNG") for png in drawn.values())
@@ -96,13 +97,18 @@ def test_the_knee_is_marked(evaluated: Warehouse) -> None:
 
     assert sweep["is_knee"].sum() == 2
     assert marked != unmarked
+    assert pictures.behind_best_by_context(
+        sweep, currency="USD"
+    ) != pictures.behind_best_by_context(sweep.with_columns(is_knee=False), currency="USD")
 
 
-def test_a_sweep_of_one_family_and_without_failures_forgiven_is_drawn(evaluated: Warehouse) -> None:
+def test_a_sweep_without_intervals_or_a_best_count_is_drawn(evaluated: Warehouse) -> None:
     sweep = evaluated.frame("SELECT * FROM evaluation.context_sweep ORDER BY kind DESC, count")
+    unknown = ("mae_low", "mae_high", "behind_best", "behind_best_low", "behind_best_high")
     bare = sweep.with_columns(
-        pl.lit(None, pl.Float64).alias(name) for name in ("mae_low", "mae_high")
-    ).with_columns(is_knee=False, is_best=False)
+        *(pl.lit(None, pl.Float64).alias(name) for name in unknown), is_knee=False, is_best=False
+    )
 
     assert pictures.error_by_context(bare, currency="USD").startswith(b"\x89PNG")
+    assert pictures.behind_best_by_context(bare, currency="USD").startswith(b"\x89PNG")
     assert pictures.latency_by_context(bare).startswith(b"\x89PNG")
