@@ -72,6 +72,7 @@ def llama_server(path: Path, *, context: int, slots: int = 1, threads: int = 1) 
     parameters.n_ctx = context * slots
     parameters.n_parallel = slots
     parameters.n_gpu_layers = 0
+    parameters.verbosity = 1  # errors alone
     parameters.cache_type_k = parameters.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = 0

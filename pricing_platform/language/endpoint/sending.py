@@ -206,7 +206,7 @@ class Sending:
         interface: Any = client.chat.completions if "messages" in body else client.completions
         try:
             async with asyncio.timeout(self._configuration.timeout_seconds):
-                response = await interface.with_raw_response.create(**body, stream=False)
+                response = await interface.with_raw_response.create(**body)
             text = self._configuration.masked_answer(response.http_response.text)
             return read_reply(text, request.reading)
         except UnreadableReplyError as error:

@@ -43,7 +43,8 @@ def model_at(cache: ResponseCache) -> ModelAt:
         }
         estimates = changes.pop("estimates", [])
         used = changes.pop("cache", cache)
-        configuration = EndpointConfiguration(SecretStr(url), "numbers", **(usual | changes))
+        name = changes.pop("model", "numbers")
+        configuration = EndpointConfiguration(SecretStr(url), name, **(usual | changes))
         return EndpointLanguageModel(configuration, used, report=estimates.append)
 
     return at

@@ -65,7 +65,7 @@ def result(request: dict[str, Any]) -> str:
 def test_requests_out_results_in_in_any_order(tmp_path: Path) -> None:
     settings = configured(tmp_path)
     model = batch_model(settings)
-    with pytest.raises(PlatformError, match=r"9 requests are written to .* batch import FILE"):
+    with pytest.raises(PlatformError, match=r"(?s)9 requests are written to .* batch import FILE"):
         list(model.read_prices([*price_prompts(9), *price_prompts(2)]))
     (path,) = written(settings)
     assert path.name == "vendor-numbers-1-1.requests.jsonl"

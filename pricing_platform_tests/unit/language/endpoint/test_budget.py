@@ -17,7 +17,7 @@ from pricing_platform_tests.unit.language.endpoint.faulty_proxy import (
     always,
     choice,
 )
-from pricing_platform_tests.unit.language.endpoint.price_prompts import price_prompts
+from pricing_platform_tests.unit.language.endpoint.price_prompts import listen, price_prompts
 
 PRICES = TokenPrices(sent=100.0, cached=10.0, written=1000.0)
 
@@ -28,9 +28,8 @@ def test_the_budget_holds_with_many_calls_under_way(budget: Budget, model_at: Mo
     answered: list[int] = []
     with server.running() as url:
         model = model_at(url, budget=budget, prices=PRICES, concurrency=16)
-        with pytest.raises(PlatformError, match=r"RAISE|Raise PRICING_LLM_BUDGET") as raised:
-            for index, _ in model.read_prices(price_prompts(100)):
-                answered.append(index)
+        with pytest.raises(PlatformError, match="Raise PRICING_LLM_BUDGET") as raised:
+            listen(model.read_prices(price_prompts(100)), answered)
         spent = model.cache.spending().total
         assert len(answered) == len(server.asked) > 10
         assert server.most_at_once > 1

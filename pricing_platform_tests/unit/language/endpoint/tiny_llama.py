@@ -1,0 +1,74 @@
+"""A Llama of two layers and random weights with the platform's own tokenizer, as a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pricing_platform.language.base_model.tokenizer import train_tokenizer
+from pricing_platform.language.model import Prompt
+from pricing_platform.language.prompts import Currency, zero_shot
+
+USD = Currency("USD")
+WINDOW = 256
+
+
+def product_prompts(count: int) -> list[Prompt]:
+    colours = ("red", "blue", "café-brown", "green")
+    return [
+        zero_shot(
+            f"Wireless mouse {number}, {colours[number % 4]}, by Acme. It's {number * 37} dpi!",
+            USD,
+            item_id=str(number),
+        )
+        for number in range(count)
+    ]
+
+
+def write_tiny_llama(folder: Path) -> None:
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    texts = [f"{prompt.as_text()}12\n" for prompt in product_prompts(20)]
+    tokenizer = train_tokenizer(texts, USD, vocabulary=1_500, window=WINDOW)
+    torch.manual_seed(7)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=WINDOW,
+        tie_word_embeddings=False,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.3,
+    )
+    model = LlamaForCausalLM(config)
+    _answer_with_one_number(model, tokenizer)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _answer_with_one_number(model: Any, tokenizer: Any) -> None:
+    """Makes numbers the likeliest after the currency's sign, and the end after a number.
+
+    One dimension of the embeddings says that a number was read, another that the sign was.
+    """
+    import torch
+
+    numbers = tokenizer.convert_tokens_to_ids([str(number) for number in range(1, 1001)])
+    sign = tokenizer.convert_tokens_to_ids(USD.answer_prefix)
+    read, written = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    with torch.no_grad():
+        read[:, :2] = 0.0
+        written[:, :2] = 0.0
+        for layer in model.model.layers:  # nothing else writes there
+            layer.self_attn.o_proj.weight[:2] = 0.0
+            layer.mlp.down_proj.weight[:2] = 0.0
+        read[numbers, 0] = 20.0
+        written[tokenizer.eos_token_id, 0] = 20.0
+        read[sign, 1] = 20.0
+        written[numbers, 1] = 20.0
