@@ -37,9 +37,6 @@ from pricing_platform.progress import Progress, silent
 ANSWER_TOKENS = 16
 """Room that is left in the window for a price."""
 
-CALIBRATION_ITEMS = 400
-"""Validation items that the interval is calibrated on at most: each of them costs calls."""
-
 Ask = Callable[[str, str], Prompt]
 """The prompt for a text and an item id."""
 
@@ -88,6 +85,8 @@ class LanguageTechnique(ABC):
 
     name: ClassVar[str]
     version: ClassVar[str]
+    calibration_items: ClassVar[int] = 300
+    """Validation items that the interval is calibrated on at most: each of them costs calls."""
 
     model_name: str
     base_weights: dict[str, str]
@@ -268,7 +267,7 @@ class LanguageTechnique(ABC):
         progress: Progress,
     ) -> Self:
         """With the interval that holds its share of the validation items, and the metrics."""
-        sample = sample_of(validation, CALIBRATION_ITEMS, seed=seed)
+        sample = sample_of(validation, self.calibration_items, seed=seed)
         uncalibrated = self.changed(measured=Measured())
         answered = uncalibrated.price(sample, progress=progress)
         priced = answered.with_columns(price=sample.prices()).drop_nulls("estimate")
@@ -307,11 +306,14 @@ class LanguageTechnique(ABC):
 
 
 def sample_of(items: ItemSet, count: int, *, seed: int) -> ItemSet:
-    """At most so many of the items, drawn at random and left in their order."""
+    """At most so many of the items, drawn at random and left in their order.
+
+    A smaller sample is part of a larger one, so that what a model answered for it can be reused.
+    """
     if len(items) <= count:
         return items
     mask = np.zeros(len(items), dtype=bool)
-    mask[np.random.default_rng(seed).choice(len(items), count, replace=False)] = True
+    mask[np.random.default_rng(seed).permutation(len(items))[:count]] = True
     return items.where(pl.Series(mask))
 
 

@@ -25,8 +25,9 @@ from pricing_platform.pricing.references import PriceHistory, References
 from pricing_platform.pricing.word_search import WordSearch, best
 
 MOST_COMPARABLES = 5
-_TITLE_CHARACTERS = 80
+_TITLE_CHARACTERS = 120
 _FACTS = 3
+_QUARTILES = ("lower quartile", "median", "upper quartile")
 _EXPRESSION = r"^[0-9+\-*/(). ]+$"
 
 _Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
@@ -70,7 +71,7 @@ TOOLS = (
     ),
     Tool(
         "price_statistics",
-        'lowest, median and highest price, {"category": "name", "brand": "name or null"}',
+        'quartiles of the prices, {"category": "name", "brand": "name or null"}',
         PriceStatistics,
     ),
     Tool("current_facts", 'what is known now, {"subject": "brand"}', CurrentFacts),
@@ -86,6 +87,14 @@ class ItemView:
     own: Integers
 
 
+@dataclass(frozen=True)
+class ToolResult:
+    """What a tool answers; the first ``comparables`` of the lines name one each, the best first."""
+
+    lines: list[str]
+    comparables: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class PricingTools:
     """The tools over these references and facts."""
@@ -96,8 +105,8 @@ class PricingTools:
     facts: KnownFacts
     currency: Currency
 
-    def call(self, name: str, arguments: str, view: ItemView) -> list[str]:
-        """The result of a call as lines; of one that is not valid, a line that says why.
+    def call(self, name: str, arguments: str, view: ItemView) -> ToolResult:
+        """The result of a call; of one that is not valid, a line that says why.
 
         Args:
             name: as the model wrote it.
@@ -106,15 +115,16 @@ class PricingTools:
         """
         tool = next((tool for tool in TOOLS if tool.name == name), None)
         if tool is None:
-            return [f"error: there is no such tool; use {', '.join(at.name for at in TOOLS)}"]
+            known = ", ".join(tool.name for tool in TOOLS)
+            return ToolResult([f"error: there is no such tool; use {known}"])
         try:
             validated = tool.arguments.model_validate_json(arguments or "{}")
         except ValidationError as error:
-            return [f"error: {_first_error(error)}"]
+            return ToolResult([f"error: {_first_error(error)}"])
         return self._functions[name](validated, view)
 
     @property
-    def _functions(self) -> dict[str, Callable[[Any, ItemView], list[str]]]:
+    def _functions(self) -> dict[str, Callable[[Any, ItemView], ToolResult]]:
         return {
             "find_comparables": self._find_comparables,
             "price_statistics": self._price_statistics,
@@ -122,19 +132,19 @@ class PricingTools:
             "calculator": _calculated,
         }
 
-    def _find_comparables(self, asked: FindComparables, view: ItemView) -> list[str]:
+    def _find_comparables(self, asked: FindComparables, view: ItemView) -> ToolResult:
         known = self.history.at(view.moment)
         hidden = np.union1d(np.flatnonzero(~np.isfinite(known.prices)), view.own)
         found = best(self.search.scores(asked.query), asked.count, without=hidden)
         if not len(found):
-            return ["nothing found"]
-        return [
-            f"- {self._title(at)}: {self._written(known.prices[at])}"
-            f" ({known.age_days[at]} days old)"
+            return ToolResult(["nothing found"])
+        lines = [
+            f"{self._title(at)}: {self._written(known.prices[at])}{_age(int(known.age_days[at]))}"
             for at in found
         ]
+        return ToolResult(lines, len(lines))
 
-    def _price_statistics(self, asked: PriceStatistics, view: ItemView) -> list[str]:
+    def _price_statistics(self, asked: PriceStatistics, view: ItemView) -> ToolResult:
         prices = self.history.at(view.moment).prices
         counts = np.isfinite(prices)
         counts[view.own] = False
@@ -142,15 +152,16 @@ class PricingTools:
         if asked.brand is not None:
             counts &= _places(self._by_brand, asked.brand, len(counts))
         if not counts.any():
-            return ["nothing found"]
-        low, median, high = np.quantile(prices[counts], (0.0, 0.5, 1.0))
-        return [
-            f"{int(counts.sum())} products: lowest {self._written(low)},"
-            f" median {self._written(median)}, highest {self._written(high)}"
+            return ToolResult(["nothing found"])
+        quartiles = np.quantile(prices[counts], (0.25, 0.5, 0.75))
+        lines = [
+            f"{name}: {self._written(price)}"
+            for name, price in zip(_QUARTILES, quartiles, strict=True)
         ]
+        return ToolResult([f"items: {int(counts.sum())}", *lines])
 
-    def _current_facts(self, asked: CurrentFacts, _view: ItemView) -> list[str]:
-        return self.facts.about(asked.subject, _FACTS) or ["nothing known"]
+    def _current_facts(self, asked: CurrentFacts, _view: ItemView) -> ToolResult:
+        return ToolResult(self.facts.about(asked.subject, _FACTS) or ["nothing is known"])
 
     @cached_property
     def _by_category(self) -> dict[str, list[int]]:
@@ -196,11 +207,16 @@ def calculate(expression: str) -> float:
     return value
 
 
-def _calculated(asked: Calculator, _view: ItemView) -> list[str]:
+def _calculated(asked: Calculator, _view: ItemView) -> ToolResult:
     try:
-        return [f"{calculate(asked.expression):.10g}"]
+        return ToolResult([f"{calculate(asked.expression):.10g}"])
     except ValueError as error:
-        return [f"error: {error}"]
+        return ToolResult([f"error: {error}"])
+
+
+def _age(days: int) -> str:
+    """As it follows a price; nothing where that is of the same day."""
+    return f" ({days} day{'' if days == 1 else 's'} old)" if days > 0 else ""
 
 
 def _by_name(names: list[str | None]) -> dict[str, list[int]]:

@@ -139,6 +139,7 @@ class PromptChain(LanguageTechnique):
 
     name: ClassVar[str] = "prompt_chain"
     version: ClassVar[str] = "1"
+    calibration_items: ClassVar[int] = 200
 
     @classmethod
     def prepared(

@@ -36,8 +36,8 @@ from pricing_platform.pricing.language_technique import (
     LanguageContext,
     LanguageTechnique,
 )
-from pricing_platform.pricing.pricing_tools import TOOLS, ItemView, PricingTools
-from pricing_platform.pricing.references import PriceHistory, References, observed_at
+from pricing_platform.pricing.pricing_tools import TOOLS, ItemView, PricingTools, ToolResult
+from pricing_platform.pricing.references import PriceHistory, References, observed_at, texts_of
 from pricing_platform.pricing.word_search import WordSearch
 
 STEP_LIMIT = 4
@@ -73,6 +73,7 @@ class PromptTools(LanguageTechnique):
 
     name: ClassVar[str] = "prompt_tools"
     version: ClassVar[str] = "1"
+    calibration_items: ClassVar[int] = 200
 
     references: References
 
@@ -99,23 +100,20 @@ class PromptTools(LanguageTechnique):
         return {"step_limit": STEP_LIMIT, "tools": [tool.name for tool in TOOLS]}
 
     def prompts(self, items: ItemSet) -> list[FittedPrompt]:
-        """See :class:`LanguageTechnique`; the first of the conversation."""
-        currency = self.context.currency
-        if self.context.model.calls_tools:
-            return self.fitted_alone(
-                items,
-                lambda text, item_id: replace(
-                    prompts.zero_shot(text, currency, item_id=item_id),
-                    answer_prefix="",
-                    step="action",
-                ),
-                room=self._room,
-            )
-        return self.fitted_alone(
+        """See :class:`LanguageTechnique`; the first of the conversation.
+
+        It fits where the question for the price, with no action before it, has room as well.
+        """
+        fitted = self.fitted_alone(
             items,
-            lambda text, item_id: prompts.tools_start(text, TOOLS, currency, item_id=item_id),
+            lambda text, item_id: self._closing(self._opening(text, item_id)),
             room=self._room,
         )
+        texts, ids = texts_of(items), items.frame["item_id"]
+        return [
+            replace(at, prompt=self._opening(text, item_id))
+            for at, text, item_id in zip(fitted, texts, ids, strict=True)
+        ]
 
     def answers(
         self, items: ItemSet, asked: dict[int, FittedPrompt], calls: LanguageCalls
@@ -161,6 +159,13 @@ class PromptTools(LanguageTechnique):
         """Tokens that are kept for the next action and, after it, the price."""
         return ANSWER_TOKENS + (_CALL_TOKENS if self.context.model.calls_tools else _ACTION_TOKENS)
 
+    def _opening(self, text: str, item_id: str) -> Prompt:
+        currency = self.context.currency
+        if not self.context.model.calls_tools:
+            return prompts.tools_start(text, TOOLS, currency, item_id=item_id)
+        asked = prompts.zero_shot(text, currency, item_id=item_id)
+        return replace(asked, answer_prefix="", step="action")
+
     def _started(self, fitted: FittedPrompt, view: ItemView) -> _Conversation:
         final = self._closing(fitted.prompt)
         return _Conversation(fitted.prompt, replace(fitted, prompt=final), view)
@@ -171,21 +176,16 @@ class PromptTools(LanguageTechnique):
         answers = calls.complete(
             {place: talk.prompt for place, talk in talks.items()}, _NATIVE if native else _PLAIN
         )
-        lines: list[list[str]] = []
-        renders: list[Rendered] = []
-        told: list[_Conversation] = []
+        going_on: list[tuple[_Conversation, Rendered, ToolResult]] = []
         for place, answer in answers.items():
             talk = talks[place]
             read = self._native(talk, answer) if native else self._plain(talk, answer)
             talk.open = read is not None
             if read is not None:
-                render, result = read
-                told.append(talk)
-                renders.append(render)
-                lines.append(result)
-        self._add(told, renders, lines)
+                going_on.append((talk, *read))
+        self._add(going_on)
 
-    def _plain(self, talk: _Conversation, answer: Completion) -> tuple[Rendered, list[str]] | None:
+    def _plain(self, talk: _Conversation, answer: Completion) -> tuple[Rendered, ToolResult] | None:
         """How the conversation goes on after a line of text; None where it names no tool."""
         action = answer.text.strip().split("\n", 1)[0][:_LONGEST_ARGUMENTS].strip()
         done = action.split(" ", 1)[0].lower() == prompts.ANSWER_ACTION
@@ -193,19 +193,21 @@ class PromptTools(LanguageTechnique):
             return None
         found = _ACTION.match(action)
         if found is None:
-            result = ["error: write a tool's name and its arguments in JSON"]
+            result = ToolResult(["error: write a tool's name and its arguments in JSON"])
         else:
             result = self.tools.call(found["name"], found["arguments"] or "", talk.view)
         before = talk.prompt
         return (lambda kept: prompts.tools_result(before, action, kept)), result
 
-    def _native(self, talk: _Conversation, answer: Completion) -> tuple[Rendered, list[str]] | None:
+    def _native(
+        self, talk: _Conversation, answer: Completion
+    ) -> tuple[Rendered, ToolResult] | None:
         """How it goes on after function calls; None where the model asked for none."""
         if answer.outcome != "answered" or not answer.tool_calls:
             if answer.outcome == "answered" and answer.text.strip():
                 said = (Message("assistant", answer.text.strip()),)
                 spoken = replace(talk.prompt, messages=talk.prompt.messages + said)
-                self._add([talk], [lambda _: spoken], [[]])
+                self._add([(talk, lambda _: spoken, ToolResult([]))])
             return None
         asked = answer.tool_calls[:_CALLS_AT_ONCE]
         results = [
@@ -217,28 +219,31 @@ class PromptTools(LanguageTechnique):
             turns = [Message("assistant", answer.text, tool_calls=asked)]
             left = len(kept)
             for call, result in zip(asked, results, strict=True):
-                turns.append(_tool_turn(call, result[:left]))
-                left = max(left - len(result), 0)
+                turns.append(_tool_turn(call, result.lines[:left]))
+                left = max(left - len(result.lines), 0)
             return replace(before, messages=before.messages + tuple(turns))
 
-        return render, [line for result in results for line in result]
+        return render, _joined(results)
 
-    def _add(
-        self, talks: list[_Conversation], renders: list[Rendered], lines: list[list[str]]
-    ) -> None:
+    def _add(self, going_on: list[tuple[_Conversation, Rendered, ToolResult]]) -> None:
         """Goes on with as many lines of each result as have room; with none, it is over."""
+
+        def closed(at: int, count: int) -> Prompt:
+            _, render, result = going_on[at]
+            return self._closing(render(result.lines[:count]))
+
         fitted = fit_context(
             self.context.model,
-            lambda at, count: self._closing(renders[at](lines[at][:count])),
-            [len(result) for result in lines],
+            closed,
+            [len(result.lines) for _, _, result in going_on],
             answer_tokens=self._room,
         )
-        for talk, found, render, result in zip(talks, fitted, renders, lines, strict=True):
-            talk.cut += found.cut if found.fits else len(result)
+        for (talk, render, result), found in zip(going_on, fitted, strict=True):
+            talk.cut += found.cut if found.fits else len(result.lines)
             if found.fits:
-                talk.prompt = render(result[: found.shown])
+                talk.prompt = render(result.lines[: found.shown])
                 talk.final = found
-                talk.comparables += _listed(result[: found.shown])
+                talk.comparables += min(result.comparables, found.shown)
             else:
                 talk.open = False
 
@@ -256,6 +261,7 @@ def _tool_turn(call: ToolCall, lines: list[str]) -> Message:
     return Message("tool", prompts.render("result", lines=lines), call_id=call.call_id)
 
 
-def _listed(result: list[str]) -> int:
-    """How many comparables a result names."""
-    return sum(line.startswith("- ") for line in result)
+def _joined(results: list[ToolResult]) -> ToolResult:
+    """The lines of all results; those with comparables come first in what the model asks for."""
+    lines = [line for result in results for line in result.lines]
+    return ToolResult(lines, sum(result.comparables for result in results))

@@ -44,8 +44,8 @@ from pricing_platform.pricing.word_search import WordSearch, best
 from pricing_platform.progress import Progress
 
 _COUNTS = (3, 5, 8)
-_WORD_WEIGHTS = (0.0, 0.3, 0.6)
-_CHOOSING_ITEMS = 150
+_WORD_WEIGHTS = (0.3, 0.0)
+_CHOOSING_ITEMS = 100
 _FACTS = 3
 _RANK_CONSTANT = 60
 """Of reciprocal rank fusion, as Cormack et al. (2009) set it."""

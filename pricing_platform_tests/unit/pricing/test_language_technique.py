@@ -78,7 +78,7 @@ def test_fits_prices_and_comes_back_from_its_folder_with_a_real_model(
     folder: Path,
 ) -> None:
     language = bound_to(local_model)
-    fitted = kind.fit(train, first(validation, 8), seed=1, language=language)
+    fitted = kind.fit(train, first(validation, 3), seed=1, language=language)
     assert isinstance(fitted, Technique)
     assert fitted.base_weights == local_model.base_weights
     assert fitted.model == local_model.name
