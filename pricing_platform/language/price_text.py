@@ -87,6 +87,7 @@ _FILLER = re.compile(
     re.IGNORECASE,
 )
 _DIGIT = re.compile(r"\d")
+_PLAIN = re.compile(r"\d+(?:\.\d{1,2})?")
 
 
 @dataclass(frozen=True)
@@ -275,7 +276,7 @@ def _is_in(mark: str | None, currency: Currency) -> bool:
 def _value(digits: str, mark_after: str) -> float | None:
     """The number that digits and separators mean; null where they can be read in two ways."""
     joined = re.sub(r"[ \u00a0\u202f'’]", "", digits)
-    if joined.isdecimal():
+    if _PLAIN.fullmatch(joined):
         return float(joined)
     euros = mark_after.lower() in ("€", "eur", "euro", "euros")
     return _read(f"{joined} €" if euros else f"${joined}", "USD")[0]

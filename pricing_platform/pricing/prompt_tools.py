@@ -46,6 +46,7 @@ STEP_LIMIT = 4
 _CALLS_AT_ONCE = 4
 _ACTION_TOKENS = 48
 _ACTION = re.compile(r"^\s*(?P<name>[a-z_]+)\s*(?P<arguments>\{.*)?$", re.DOTALL)
+_DONE = re.compile(rf"{prompts.ANSWER_ACTION}\b", re.IGNORECASE)
 _LONGEST_ARGUMENTS = 500
 _CALL_TOKENS = 160
 _PLAIN = CompletionRequest(max_tokens=_ACTION_TOKENS, stop=("\n",))
@@ -188,8 +189,7 @@ class PromptTools(LanguageTechnique):
     def _plain(self, talk: _Conversation, answer: Completion) -> tuple[Rendered, ToolResult] | None:
         """How the conversation goes on after a line of text; None where it names no tool."""
         action = answer.text.strip().split("\n", 1)[0][:_LONGEST_ARGUMENTS].strip()
-        done = action.split(" ", 1)[0].lower() == prompts.ANSWER_ACTION
-        if answer.outcome != "answered" or not action or done:
+        if answer.outcome != "answered" or not action or _DONE.match(action):
             return None
         found = _ACTION.match(action)
         if found is None:

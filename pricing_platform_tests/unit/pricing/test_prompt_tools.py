@@ -67,6 +67,17 @@ def test_results_follow_the_actions_until_the_model_answers(
     assert all(request.stop == ("\n",) for request in model.requests)
 
 
+@pytest.mark.parametrize("action", ["answer", " Answer.", "answer: 45", "", "\n"])
+def test_the_model_says_in_its_own_way_that_it_is_done(
+    train: ItemSet, test_items: ItemSet, ran: list[tuple[str, str]], action: str
+) -> None:
+    model, _ = writing(action)
+    answers = tools_of(train, model).price(first(test_items, 1))
+    assert answers["estimate"].to_list() == [42.0]
+    assert ran == []
+    assert len(model.priced[0].messages) == 4
+
+
 def test_the_loop_ends_at_the_limit(
     train: ItemSet, test_items: ItemSet, ran: list[tuple[str, str]]
 ) -> None:
