@@ -236,6 +236,8 @@ class ResponseCache:
                     return "elsewhere"
                 _write_off(connection, holder[0])
             room = _room(connection, worst, budget)
+            if room == "no room now" and _write_off_dead(connection):
+                room = _room(connection, worst, budget)
             if room == "mine":
                 connection.execute(
                     "INSERT INTO claims VALUES (?, ?, ?, ?)",
@@ -257,9 +259,7 @@ class ResponseCache:
     def write_off_dead(self) -> None:
         """Ends the claims of processes that are gone, and counts the most they can have cost."""
         with self._transaction() as connection:
-            for (owner,) in connection.execute("SELECT DISTINCT owner FROM claims").fetchall():
-                if not _is_alive(owner):
-                    _write_off(connection, owner)
+            _write_off_dead(connection)
 
     def spending(self) -> Spending:
         """What all calls so far cost."""
@@ -467,20 +467,22 @@ def _at(prompts: Sequence[_T], places: Sequence[int]) -> list[_T]:
 def _room(connection: sqlite3.Connection, worst: Cost, budget: Budget) -> Claim:
     if budget.usd is None and budget.tokens is None:
         return "mine"
-    spent = _sum(connection, "spending")
-    under_way = _sum(connection, "claims"), _sum(connection, "batch_requests")
-    together = Cost(
-        spent.tokens + sum(c.tokens for c in under_way), spent.usd + sum(c.usd for c in under_way)
-    )
-    if not _fits(spent, worst, budget):
+    # What was written for a batch will be spent, and nothing here can wait for it.
+    committed = _plus(_sum(connection, "spending"), _sum(connection, "batch_requests"))
+    if not _fits(committed, worst, budget):
         return "no room"
-    return "mine" if _fits(together, worst, budget) else "no room now"
+    under_way = _sum(connection, "claims")
+    return "mine" if _fits(_plus(committed, under_way), worst, budget) else "no room now"
+
+
+def _plus(one: Cost, other: Cost) -> Cost:
+    return Cost(one.tokens + other.tokens, one.usd + other.usd)
 
 
 def _fits(before: Cost, more: Cost, budget: Budget) -> bool:
-    usd, tokens = before.usd + more.usd, before.tokens + more.tokens
-    return (budget.usd is None or usd <= budget.usd * (1 + 1e-12)) and (
-        budget.tokens is None or tokens <= budget.tokens
+    both = _plus(before, more)
+    return (budget.usd is None or both.usd <= budget.usd * (1 + 1e-12)) and (
+        budget.tokens is None or both.tokens <= budget.tokens
     )
 
 
@@ -494,6 +496,14 @@ def _add(connection: sqlite3.Connection, cost: Cost, *, told: bool) -> None:
         "UPDATE spending SET tokens = tokens + ?, usd = usd + ? WHERE told = ?",
         [cost.tokens, cost.usd, int(told)],
     )
+
+
+def _write_off_dead(connection: sqlite3.Connection) -> bool:
+    owners = connection.execute("SELECT DISTINCT owner FROM claims").fetchall()
+    dead = [owner for (owner,) in owners if not _is_alive(owner)]
+    for owner in dead:
+        _write_off(connection, owner)
+    return bool(dead)
 
 
 def _write_off(connection: sqlite3.Connection, owner: str) -> None:

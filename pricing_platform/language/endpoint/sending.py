@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.language.endpoint import failures
@@ -155,10 +155,13 @@ class Sending:
         while not self._stopped.is_set():
             claim = self._cache.claim(request.key, worst, self._configuration.budget)
             if claim == "mine":
+                answer = None
                 try:
-                    return await self._ask(client, unanswered)
+                    answer = await self._ask(client, unanswered)
+                    return answer
                 finally:
-                    self._cache.release(request.key)
+                    if answer is None or answer.outcome not in KEPT_OUTCOMES:
+                        self._cache.release(request.key)
             if claim == "answered":
                 found = self._cache.find([request.key]).get(request.key)
                 if found is not None:
@@ -201,13 +204,14 @@ class Sending:
     async def _attempt(
         self, client: openai.AsyncOpenAI, request: EndpointRequest, body: dict[str, object]
     ) -> Reply | Failure:
+        import httpx2
         import openai
 
-        interface: Any = client.chat.completions if "messages" in body else client.completions
         try:
             async with asyncio.timeout(self._configuration.timeout_seconds):
-                response = await interface.with_raw_response.create(**body)
-            text = self._configuration.masked_answer(response.http_response.text)
+                # The raw response: what servers really send is read and validated by replies.
+                response = await client.post(request.path, cast_to=httpx2.Response, body=body)
+            text = self._configuration.masked_answer(response.text)
             return read_reply(text, request.reading)
         except UnreadableReplyError as error:
             return failures.unreadable(self._configuration.masked(error.reason), error.usage)

@@ -28,6 +28,7 @@ from pricing_platform.language.model import (
 )
 from pricing_platform.language.price_distribution import PriceDistribution
 from pricing_platform.language.response_cache import (
+    BatchRequest,
     Budget,
     CachedLanguageModel,
     Cost,
@@ -148,6 +149,20 @@ def test_what_a_killed_process_asked_counts_in_full_and_may_be_asked_again(
     assert cache.claim("k", Cost(70, 0.5), Budget(tokens=139)) == "no room"
     assert cache.spending().not_told == Cost(70, 0.5)
     assert cache.claim("k", Cost(70, 0.5), Budget(tokens=140)) == "mine"
+
+
+def test_what_waits_in_a_batch_is_not_waited_for(cache: ResponseCache) -> None:
+    cache.add_batch_requests([BatchRequest("b", "f", "{}", Cost(60, 0.0))])
+    assert cache.claim("a", Cost(50, 0.0), Budget(tokens=100)) == "no room"
+    cache.remove_batch_request("b")
+    assert cache.claim("a", Cost(50, 0.0), Budget(tokens=100)) == "mine"
+
+
+def test_a_dead_process_holds_no_room(cache: ResponseCache) -> None:
+    with cache._transaction() as connection:
+        connection.execute("INSERT INTO claims VALUES ('d', '999999999:1.0:x', 40, 0)")
+    assert cache.claim("a", Cost(80, 0.0), Budget(tokens=100)) == "no room"
+    assert cache.spending().not_told == Cost(40, 0.0)
 
 
 class CountingModel:
