@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import polars as pl
@@ -40,7 +40,10 @@ ANSWER_TOKENS = 16
 Ask = Callable[[str, str], Prompt]
 """The prompt for a text and an item id."""
 
+Choice = TypeVar("Choice")
+
 _SETTINGS = "language.json"
+_TOLERANCE = 0.01
 _OUTSIDE = (1 - LEVEL) / 2
 
 
@@ -315,6 +318,12 @@ def sample_of(items: ItemSet, count: int, *, seed: int) -> ItemSet:
     mask = np.zeros(len(items), dtype=bool)
     mask[np.random.default_rng(seed).permutation(len(items))[:count]] = True
     return items.where(pl.Series(mask))
+
+
+def nearly_best(errors: Mapping[Choice, float]) -> list[Choice]:
+    """The choices whose error is within 1 % of the least: a sample can't tell them apart."""
+    least = min(errors.values())
+    return [choice for choice, error in errors.items() if error <= least * (1 + _TOLERANCE)]
 
 
 def _read(answer: PriceAnswer, currency: Currency) -> _Reading:

@@ -25,6 +25,7 @@ from pricing_platform.pricing.language_technique import (
     ANSWER_TOKENS,
     LanguageContext,
     LanguageTechnique,
+    nearly_best,
     sample_of,
 )
 from pricing_platform.pricing.references import texts_of
@@ -85,14 +86,14 @@ class PromptMultiShot(LanguageTechnique):
     def chosen(
         self, validation: ItemSet, *, seed: int, progress: Progress
     ) -> tuple[Self, dict[str, float]]:
-        """The number of shots with the least error on a sample of the validation items."""
+        """The fewest shots with nearly the least error on a sample of the validation items."""
         sample = sample_of(validation, _CHOOSING_ITEMS, seed=seed)
         tried = {}
         for shots in self.by_count.values():
             candidate = replace(self, shots=shots, by_count={})
             error = candidate.error_on(sample, self.typical_price, progress)
             tried[len(shots)] = error
-        best = min(tried, key=lambda count: (tried[count], count))
+        best = min(nearly_best(tried))
         found = {f"tried_mae_{count}_shots": error for count, error in tried.items()}
         shots = next(at for at in self.by_count.values() if len(at) == best)
         return replace(self, shots=shots, by_count={}), found

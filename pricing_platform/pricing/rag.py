@@ -29,6 +29,7 @@ from pricing_platform.pricing.language_technique import (
     ANSWER_TOKENS,
     LanguageContext,
     LanguageTechnique,
+    nearly_best,
     sample_of,
 )
 from pricing_platform.pricing.neighbours import Integers, dense_neighbours
@@ -126,7 +127,10 @@ class Rag(LanguageTechnique):
     def chosen(
         self, validation: ItemSet, *, seed: int, progress: Progress
     ) -> tuple[Self, dict[str, float]]:
-        """One option after the other, the best so far kept; on a sample of the validation items."""
+        """One option after the other, on a sample of the validation items.
+
+        Each time the fewest comparables with nearly the least error are kept.
+        """
         sample = sample_of(validation, _CHOOSING_ITEMS, seed=seed)
         typical = float(np.median(self.references.prices))
         tried: dict[RagOptions, float] = {}
@@ -137,7 +141,8 @@ class Rag(LanguageTechnique):
                 if options not in tried:
                     candidate = self.with_options(options)
                     tried[options] = candidate.error_on(sample, typical, progress)
-            found = min(tried, key=lambda options: (tried[options], options.count))
+            # Of equally many comparables, those that were tried first: the default order.
+            found = min(nearly_best(tried), key=lambda options: options.count)
         metrics = {f"tried_mae_{_named(options)}": error for options, error in tried.items()}
         return self.with_options(found), metrics
 
