@@ -51,8 +51,12 @@ class Batches:
         documents = self.tokenised(texts)
         random = np.random.default_rng([self.corpus.seed, 2, number])
         # A little noise in the length: documents of equal length are not always together.
-        lengths = np.array([len(document) for document in documents]) * random.uniform(0.9, 1.1, size)
-        rows = _filled([documents[at] for at in np.argsort(lengths)], self.configuration.batch_tokens)
+        lengths = np.array([len(document) for document in documents]) * random.uniform(
+            0.9, 1.1, size
+        )
+        rows = _filled(
+            [documents[at] for at in np.argsort(lengths)], self.configuration.batch_tokens
+        )
         found = [self.batch(documents, random) for documents in rows]
         return [found[at] for at in random.permutation(len(found))]
 

@@ -40,9 +40,10 @@ class BaseModelConfiguration(BaseModel):
     highest_price: int = Field(1_000, ge=1, le=1_000, description="Whole prices are 1 to this.")
 
     token_budget: int = Field(4_000_000, ge=1, description="Tokens read in the whole training.")
-    batch_tokens: int = Field(4_096, ge=64, description="Of a batch, padding included.")
+    batch_tokens: int = Field(2_048, ge=64, description="Of a batch, padding included.")
     block_documents: int = Field(1_024, ge=1, description="Documents sorted by length together.")
-    learning_rate: float = Field(4e-3, gt=0, description="Peak.")
+    learning_rate: float = Field(4e-3, gt=0, description="Peak, of embeddings and norms.")
+    matrix_learning_rate: float = Field(4e-3, gt=0, description="Peak, of the layers' matrices.")
     warm_up_share: float = Field(0.05, ge=0, lt=1, description="Of the budget.")
     weight_decay: float = Field(0.05, ge=0, description="Of the matrices, not of embeddings.")
     gradient_norm: float = Field(1.0, gt=0, description="Larger gradients are scaled down to it.")

@@ -159,9 +159,10 @@ class Corpus:
 
     def _near(self, row: int) -> Integers:
         """The nearest items that may be read, nearest first."""
-        found = self.items.neighbours[row]
-        found = found[found >= 0]
-        return found[self._is_learnt[found]]
+        found: Integers = self.items.neighbours[row]
+        there = found[found >= 0]
+        readable: Integers = there[self._is_learnt[there]]
+        return readable
 
     def _priced_text(self, row: int, age_days: int = 0) -> prompts.PricedText:
         text, price = self.items.texts[row], float(self.items.prices[row])
@@ -265,5 +266,3 @@ class Corpus:
         start = int(random.integers(max(1, len(text) - _KNOWLEDGE_CHARACTERS + 1)))
         start = text.rfind("\n", 0, start) + 1
         return text[start : start + _KNOWLEDGE_CHARACTERS]
-
-

@@ -27,6 +27,7 @@ from pricing_platform.language.base_model.configuration import (
 from pricing_platform.language.base_model.corpus import Corpus, TrainingItems, divide
 from pricing_platform.language.base_model.measuring import measure
 from pricing_platform.language.base_model.network import new_network
+from pricing_platform.language.base_model.optimizing import Optimizers
 from pricing_platform.language.base_model.reading import Reading
 from pricing_platform.language.base_model.tokenizer import PriceTokens, train_tokenizer
 from pricing_platform.language.base_model.trained_model import TrainedBaseModel
@@ -85,7 +86,15 @@ def train_base_model(
     price_tokens = PriceTokens.of(tokenizer, currency, configuration.highest_price)
     batches = Batches(corpus, tokenizer, price_tokens, configuration)
     identity = _identity(items, documents, tools, currency, configuration, seed)
-    loop = _Loop(batches, new_network(configuration, tokenizer, price_tokens, seed))
+    network = new_network(
+        configuration,
+        tokenizer,
+        price_tokens,
+        [items.texts[row] for row in parts.learnt],
+        np.array([prompts.whole_price(items.prices[row]) for row in parts.learnt]),
+        seed,
+    )
+    loop = _Loop(batches, network)
     state = newest_state(work_folder, identity)
     if state is not None:
         loop.resume(state)
@@ -178,7 +187,7 @@ class _Loop:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.network.to(self.device).train()
         self._bfloat16 = _bfloat16_pays(self.device)
-        self._optimizer = _optimizer(self.network, self._configuration.weight_decay)
+        self._optimizers = Optimizers.of(self.network, self._configuration)
         ids = torch.from_numpy(self.batches.price_tokens.ids)
         self._price_ids = ids.to(self.device)
         self._targets = _smoothed(len(ids), self._configuration.price_smoothing).to(self.device)
@@ -203,15 +212,12 @@ class _Loop:
         import torch
 
         batch = self._next_batch()
-        rate = self._configuration.learning_rate * self._rate_share()
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
         price_loss, text_loss = self._losses(batch)
         loss = price_loss + self._configuration.text_weight * text_loss
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self._configuration.gradient_norm)
-        self._optimizer.step()
-        self._optimizer.zero_grad()
+        share = self._rate_share()
+        self._optimizers.step(share)
         self.step += 1
         self.tokens += batch.tokens
         if self.step % _CURVE_STEPS == 0 or self.is_done:
@@ -220,7 +226,7 @@ class _Loop:
                     "tokens": self.tokens,
                     "price_loss": price_loss.item(),
                     "text_loss": text_loss.item(),
-                    "learning_rate": rate,
+                    "learning_rate": share * self._configuration.learning_rate,
                 }
             )
 
@@ -259,7 +265,7 @@ class _Loop:
         """What the next step follows from."""
         return TrainingState(
             weights={name: at.detach().cpu() for name, at in self.network.named_parameters()},
-            optimizer=dict(_flat_state(self._optimizer)),
+            optimizer=self._optimizers.state(),
             counters={
                 "step": self.step,
                 "tokens": self.tokens,
@@ -273,7 +279,7 @@ class _Loop:
     def resume(self, state: TrainingState) -> None:
         """Takes over what :meth:`state` gave."""
         self.network.load_state_dict(state.weights, strict=False)
-        _restore_state(self._optimizer, state.optimizer)
+        self._optimizers.restore(state.optimizer)
         self.step, self.tokens = state.counters["step"], state.counters["tokens"]
         self.block, self.place = state.counters["block"], state.counters["place"]
         self.seconds, self.curve = state.seconds, list(state.curve)
@@ -285,7 +291,7 @@ def _bfloat16_pays(device: str) -> bool:
     import torch
 
     if device == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     able = torch.cpu.get_capabilities()
     return any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
@@ -299,34 +305,3 @@ def _smoothed(count: int, deviation: float) -> torch.Tensor:
     weight[:, 0] = 0.0  # a price is at least 1
     weight[0, 0] = 1.0
     return weight / weight.sum(dim=1, keepdim=True)
-
-
-def _optimizer(network: Any, weight_decay: float) -> torch.optim.AdamW:
-    import torch
-
-    embeddings = network.get_input_embeddings().weight
-    parameters = list(network.parameters())
-    decayed = [p for p in parameters if p.ndim > 1 and p is not embeddings]
-    others = [p for p in parameters if p.ndim < 2 or p is embeddings]
-    groups = [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=True)
-
-
-def _flat_state(optimizer: torch.optim.Optimizer) -> list[tuple[str, torch.Tensor]]:
-    return [
-        (f"{parameter}.{name}", tensor.cpu().contiguous())
-        for parameter, values in optimizer.state_dict()["state"].items()
-        for name, tensor in values.items()
-    ]
-
-
-def _restore_state(optimizer: torch.optim.Optimizer, flat: dict[str, torch.Tensor]) -> None:
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, tensor in flat.items():
-        parameter, _, name = key.partition(".")
-        state.setdefault(int(parameter), {})[name] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
