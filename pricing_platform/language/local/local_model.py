@@ -7,6 +7,7 @@ other modules of this package.
 from __future__ import annotations
 
 import functools
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -47,6 +48,7 @@ from pricing_platform.language.price_distribution import PriceDistribution
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}  # what stays in a CPU's cache, and what fills a GPU
 _BATCH_ITEMS = 64
 _WRITTEN_TOGETHER = 8
+_LOADING = threading.Lock()
 _SHARED_AT_LEAST = 8  # tokens; a shorter beginning is not worth a cache of its own
 
 
@@ -298,9 +300,10 @@ class LocalLanguageModel:
 
     @property
     def _network(self) -> Network:
-        return loaded_network(
-            self.folder, self._content_sha256, self.precision, self.quantization, self.device
-        )
+        with _LOADING:
+            return loaded_network(
+                self.folder, self._content_sha256, self.precision, self.quantization, self.device
+            )
 
 
 def _usage(

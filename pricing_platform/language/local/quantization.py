@@ -6,6 +6,7 @@ Here belongs the choice of a library for it. Loading belongs to ``network``.
 from __future__ import annotations
 
 import importlib.util
+import logging
 from typing import Any, Literal
 
 from pricing_platform.errors import PlatformError
@@ -32,6 +33,8 @@ def quantization_options(quantization: Quantization, device: str) -> dict[str, A
     import torch
     from transformers import BitsAndBytesConfig
 
+    # It warns at every layer of every batch that it casts to float16.
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
     if quantization == "8bit":
         config = BitsAndBytesConfig(load_in_8bit=True)
     else:

@@ -121,8 +121,8 @@ FAMILIES: dict[str, Callable[[], tuple[Tokenizer, dict[str, str]]]] = {
 }
 
 
-def build(family: str, folder: Path) -> Path:
-    """A folder with the family's tokenizer and a random Llama of two layers, hidden 32."""
+def build(family: str, folder: Path, *, hidden: int = 32) -> Path:
+    """A folder with the family's tokenizer and a random Llama of two layers."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -133,8 +133,8 @@ def build(family: str, folder: Path) -> Path:
     torch.manual_seed(7)
     config = LlamaConfig(
         vocab_size=len(fast) + 3,
-        hidden_size=32,
-        intermediate_size=48,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,

@@ -191,6 +191,18 @@ def test_bfloat16_reads_about_the_same(folders: dict[str, Path]) -> None:
         assert 0 < np.abs(exact - rough).sum(axis=1).max() < 0.2
 
 
+@pytest.mark.parametrize("quantization", ["8bit", "4bit"])
+def test_weights_in_fewer_bits_read_about_the_same(tmp_path: Path, quantization: str) -> None:
+    pytest.importorskip("bitsandbytes")
+    folder = model_folders.build("whole_numbers", tmp_path, hidden=128)
+    asked = [zero_shot(text) for text in TEXTS]
+    exact = distributions(opened(folder), asked)
+    model = opened(folder, precision="bfloat16", quantization=quantization)
+    assert 0 < np.abs(exact - distributions(model, asked)).sum(axis=1).mean() < 1.0
+    layer = model._network.module.model.layers[0].mlp.up_proj
+    assert layer.weight.nbytes <= {"8bit": 1, "4bit": 0.5}[quantization] * 128 * 256
+
+
 def test_quantization_without_its_package_is_refused_with_the_remedy(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
