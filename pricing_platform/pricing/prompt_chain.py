@@ -38,10 +38,13 @@ from pricing_platform.pricing.language_technique import (
 MOST_ATTRIBUTES = 12
 MOST_COMPARABLES = 3
 _NOTHING = "none"
+_PRICE = "price"
 _LONGEST_LINE = 160
+_TAG = "\n<"
+"""Where a model starts on another product."""
 
-_ATTRIBUTES = CompletionRequest(max_tokens=60, stop=(prompts.COMPARABLES_CUE, "<product>"))
-_COMPARABLES = CompletionRequest(max_tokens=90, stop=(prompts.FINAL_PRICE_CUE, "<product>"))
+_ATTRIBUTES = CompletionRequest(max_tokens=60, stop=(prompts.COMPARABLES_CUE, _TAG))
+_COMPARABLES = CompletionRequest(max_tokens=90, stop=(prompts.FINAL_PRICE_CUE, _TAG))
 _PAIR = re.compile(r"^[\s*\-•]*(?P<name>[^:]+?)[\s*]*:\s*(?P<value>.+)$")
 _LISTED = re.compile(r"^[\s*\-•\d.)]*(?P<name>.+?)\s*[:–—-]\s*(?P<price>[^:]+)$")
 _ENDS = re.compile(r"\s*(?:\bto\b|\band\b|–|—|-)\s*")
@@ -68,7 +71,7 @@ class AttributesAnswer(BaseModel):
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """The lines that are attributes; others are left out.
+        """The lines that are attributes; others are left out, and so is a price: it comes last.
 
         Raises:
             ValidationError: when there is no such line.
@@ -79,6 +82,7 @@ class AttributesAnswer(BaseModel):
             for found in pairs
             if (name := found["name"].strip()[:40].strip())
             and (value := found["value"].strip()[:120].strip())
+            and name.lower() != _PRICE
         ]
         return cls(attributes=kept[:MOST_ATTRIBUTES])
 
@@ -266,7 +270,7 @@ def _product(line: str, currency: Currency) -> ComparableProduct | None:
     """The product with its price that a line names; null where it names none."""
     found = _LISTED.match(line)
     price = parse_price(found["price"], currency).price if found is not None else None
-    if found is None or price is None:
+    if found is None or price is None or found["name"].lower() == _PRICE:
         return None
     return ComparableProduct(name=found["name"][:120], price=price)
 

@@ -115,6 +115,8 @@ def test_what_has_no_room_is_cut_from_the_earlier_answers(
         ("a: " + "y" * 300, ["a: " + "y" * 120]),
         ("", None),
         ("Brand Acme", None),
+        ("Price: $107\nBrand: Acme", ["Brand: Acme"]),
+        ("Price: $107", None),
         (": x\nBrand:", None),
     ],
 )
@@ -139,6 +141,7 @@ def test_reads_attributes(text: str, lines: list[str] | None) -> None:
         ("- Acme: €40", None),
         ("Price range: $50 to $30", None),
         ("- Acme: $0", None),
+        ("- Price: $138", None),
     ],
 )
 def test_reads_comparables(text: str, lines: list[str] | None) -> None:
