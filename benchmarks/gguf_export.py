@@ -2,13 +2,13 @@
 
 Here belongs what is needed to have a Llama-architecture model with byte-level BPE behind a server
 that speaks the OpenAI format and gives log-probabilities. llama.cpp knows no tokenizer's rules for
-cutting a text before BPE but those of known models: prompts must be sent to it as tokens.
+cutting a text before BPE but those of known models, so prompts are sent to it as tokens.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,19 @@ def llama_server(path: Path, *, context: int, slots: int = 1, threads: int = 1) 
         yield f"{server.listening_address}/v1"
     finally:
         del server
+
+
+def prompts_as_tokens(folder: Path) -> Callable[[bytes], bytes]:
+    """Turns the text in a completion's body into the tokens that the folder's tokenizer makes."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+    def rewritten(body: bytes) -> bytes:
+        told = json.loads(body)
+        return json.dumps(told | {"prompt": tokenizer.encode(told["prompt"]).ids}).encode()
+
+    return rewritten
 
 
 def _add_sizes(writer: Any, config: dict[str, Any]) -> None:

@@ -96,6 +96,8 @@ Script = Callable[[int, str], Fault | None]
 class FaultyProxy:
     upstream: str
     script: Script = lambda _number, _body: None
+    rewritten: Callable[[bytes], bytes] = lambda body: body
+    """The body as it is forwarded."""
     requests: list[tuple[float, str]] = field(default_factory=list)
     _asked: Counter[str] = field(default_factory=Counter)
     _client: httpx2.AsyncClient = field(
@@ -131,7 +133,7 @@ class FaultyProxy:
         path = request.path.removeprefix("/v1")
         headers = {"Content-Type": "application/json"}
         url = self.upstream + path
-        found = await self._client.post(url, content=request.body, headers=headers)
+        found = await self._client.post(url, content=self.rewritten(request.body), headers=headers)
         return Response(found.status_code, found.content)
 
 

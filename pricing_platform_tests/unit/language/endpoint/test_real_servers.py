@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.gguf_export import export, llama_server
+from benchmarks.gguf_export import export, llama_server, prompts_as_tokens
 from pricing_platform.errors import PlatformError
 from pricing_platform.language.price_distribution import PriceDistribution
 from pricing_platform_tests.unit.language.endpoint.conftest import ModelAt
@@ -37,7 +37,11 @@ def llama_url(tiny_llama: Path) -> Iterator[str]:
     pytest.importorskip("xllamacpp")
     pytest.importorskip("gguf")
     export(tiny_llama, tiny_llama / "model.gguf")
-    with llama_server(tiny_llama / "model.gguf", context=WINDOW) as url:
+    rewritten = prompts_as_tokens(tiny_llama)
+    with (
+        llama_server(tiny_llama / "model.gguf", context=WINDOW) as server,
+        FaultyProxy(server, rewritten=rewritten).running() as url,
+    ):
         yield url
 
 
