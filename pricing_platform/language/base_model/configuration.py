@@ -33,13 +33,13 @@ class BaseModelConfiguration(BaseModel):
 
     vocabulary: int = Field(3_000, ge=1_400, description="Tokens, the 1,001 numbers included.")
     hidden: int = Field(128, ge=8, description="Width of the residual stream.")
-    layers: int = Field(3, ge=1)
-    heads: int = Field(4, ge=1)
+    layers: int = Field(2, ge=1)
+    heads: int = Field(2, ge=1)
     feed_forward: int = Field(384, ge=8)
     window: int = Field(1_024, ge=64, description="Tokens of the longest document.")
     highest_price: int = Field(1_000, ge=1, le=1_000, description="Whole prices are 1 to this.")
 
-    token_budget: int = Field(4_000_000, ge=1, description="Tokens read in the whole training.")
+    token_budget: int = Field(3_500_000, ge=1, description="Tokens read in the whole training.")
     batch_tokens: int = Field(2_048, ge=64, description="Of a batch, padding included.")
     block_documents: int = Field(1_024, ge=1, description="Documents sorted by length together.")
     learning_rate: float = Field(4e-3, gt=0, description="Peak, of embeddings and norms.")

@@ -24,7 +24,7 @@ _BATCH = 16
 def measure(network: Any, batches: Batches, rows: Integers, progress: Progress) -> dict[str, float]:
     """Held-out perplexity a token, and mean absolute error of prices without and with comparables.
 
-    Empty where no item is held out.
+    The instructions do not count, which are the same for all items. Empty where none is held out.
     """
     if not len(rows):
         return {}
@@ -48,19 +48,20 @@ def _read(
     import torch
 
     documents = batches.tokenised([batches.corpus.priced(int(r), comparables) for r in rows])
+    known = _common_start(documents)
     losses, medians = [], np.empty(len(rows))
     order = np.argsort([len(document) for document in documents])
     with torch.inference_mode():
         for start in range(0, len(order), _BATCH):
             chosen = order[start : start + _BATCH]
-            found, prices = _forward(network, batches, [documents[at] for at in chosen])
+            found, prices = _forward(network, batches, [documents[at] for at in chosen], known)
             losses.append(found)
             medians[chosen] = prices
     return np.concatenate(losses), medians
 
 
 def _forward(
-    network: Any, batches: Batches, documents: list[Integers]
+    network: Any, batches: Batches, documents: list[Integers], known: int
 ) -> tuple[npt.NDArray[np.float64], list[float]]:
     import torch
 
@@ -76,8 +77,17 @@ def _forward(
     for row, document in enumerate(documents):
         following = torch.from_numpy(document[1:, None]).to(told.device)
         at = told[row, : len(document) - 1].gather(1, following)
-        losses.append(-at[:, 0].double().cpu().numpy())
+        losses.append(-at[known - 1 :, 0].double().cpu().numpy())
         # The last two tokens are the price and the end; the place before them tells the price.
         probabilities = told[row, len(document) - 3, tokens].softmax(-1).cpu().numpy()
         medians.append(PriceDistribution(values, probabilities).quantile(0.5))
     return np.concatenate(losses), medians
+
+
+def _common_start(documents: list[Integers]) -> int:
+    """How many tokens all documents begin with alike; one alone has its first in common."""
+    if len(documents) == 1:
+        return 1
+    shortest = min(map(len, documents))
+    differs = np.ptp([document[:shortest] for document in documents], axis=0) > 0
+    return int(np.argmax(differs)) if differs.any() else 1

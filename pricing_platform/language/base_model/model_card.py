@@ -53,8 +53,10 @@ number from 0 to 1000 is one token. It can answer with whole prices from 1 to
   prompts of the techniques with their answers, some of them with comparable items and their prices,
   transcripts of chains and of tools made from the items' own fields.
 
-The prices that its context held were learnt as well as the last one. Numbers' embeddings started as
-sines and cosines of log(1 + n); all other weights at random.
+The prices that its context held were learnt as well as the last one; a product's text stood whole,
+those of comparables and shots were cut to their start. Numbers' embeddings started as sines and
+cosines of log(1 + n), those of other tokens at the mean of that over the prices of the items above
+whose texts hold them; the layers' weights at random.
 
 ## What it did not see
 - Any item of the validation or the test split.
@@ -67,15 +69,17 @@ sines and cosines of log(1 + n); all other weights at random.
 |---|---|
 {measured}
 
-`held_out_perplexity` is a token's, over prompt and answer of the zero-shot prompt. Errors are mean
-absolute ones in {currency}, of the median of the model's distribution over prices.
+`held_out_perplexity` is a token's, over the products' texts and their prices; the instructions,
+which are always the same, do not count. Errors are mean absolute ones in {currency}, of the median
+of the model's distribution over prices, with comparables out of the items above.
 
 ## Use and limits
 For the platform's techniques where no other model is named: it shows what prompting, retrieval and
 tools change on one and the same model. Its zero-shot price is a regression learnt from the training
 split, not world knowledge. The attributes and comparable products that it writes in a chain look
 like the catalogue's and may be wrong. Prices above {configuration.highest_price:,} can't be
-answered. A context longer than {configuration.window:,} tokens was never seen.
+answered. It never saw more than {configuration.most_comparables} comparables or shots at once, nor
+a context of more than {configuration.window:,} tokens.
 
 ## Made with
 Version {BASE_MODEL_VERSION}, prompts {prompts.templates_version()}, seed {seed}, budget
