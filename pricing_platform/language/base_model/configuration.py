@@ -54,6 +54,10 @@ class BaseModelConfiguration(BaseModel):
     text_weight: float = Field(0.3, ge=0, description="Of the text loss beside the price loss.")
     shares: DocumentShares = DocumentShares()
     most_comparables: int = Field(10, ge=0, description="Of a usual document.")
+    shifted_share: float = Field(
+        0.5, ge=0, le=1, description="Of the documents with comparables: all prices are shifted."
+    )
+    shift: float = Field(0.6, ge=0, description="Standard deviation of such a shift's logarithm.")
     left_out_share: float = Field(
         0.2, ge=0, lt=1, description="Families that are not trained on, so that others may be."
     )

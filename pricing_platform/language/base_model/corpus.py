@@ -127,14 +127,14 @@ class Corpus:
         kind = names[random.choice(len(names), p=weights)]
         if kind == "knowledge":
             return self._knowledge(random)
-        make: dict[str, Callable[[int, np.random.Generator], Prompt]] = {
+        make: dict[str, Callable[[int, np.random.Generator], str]] = {
             "rag": self._rag,
             "multi_shot": self._multi_shot,
-            "zero_shot": lambda row, _: prompts.zero_shot(self.items.texts[row], self.currency),
+            "zero_shot": lambda row, _: self.priced(row, 0),
             "chain": self._chain,
             "tools": self._tools,
         }
-        return self._answered(make[kind](row, random), row)
+        return make[kind](row, random)
 
     def priced(self, row: int, count: int) -> str:
         """An item behind its nearest comparables, at most so many, answered; 0 is zero-shot."""
@@ -154,8 +154,9 @@ class Corpus:
     def _orders(self) -> dict[int, Integers]:
         return {}
 
-    def _answered(self, prompt: Prompt, row: int) -> str:
-        return f"{prompt.as_text()}{prompts.whole_price(self.items.prices[row])}"
+    def _answered(self, prompt: Prompt, row: int, factor: float = 1.0) -> str:
+        price = min(factor * self.items.prices[row], self.configuration.highest_price)
+        return f"{prompt.as_text()}{prompts.whole_price(price)}"
 
     def _near(self, row: int) -> Integers:
         """The nearest items that may be read, nearest first."""
@@ -164,36 +165,50 @@ class Corpus:
         readable: Integers = there[self._is_learnt[there]]
         return readable
 
-    def _priced_text(self, row: int, age_days: int = 0) -> prompts.PricedText:
-        text, price = self.items.texts[row], float(self.items.prices[row])
-        return prompts.PricedText(excerpt(text), price, age_days)
+    def _priced_text(self, row: int, age_days: int = 0, factor: float = 1.0) -> prompts.PricedText:
+        price = min(factor * float(self.items.prices[row]), self.configuration.highest_price)
+        return prompts.PricedText(excerpt(self.items.texts[row]), price, age_days)
 
     def _some_near(self, row: int, random: np.random.Generator, count: int) -> Integers:
         near = self._near(row)
         kept = near[random.random(len(near)) >= _DROPPED]
         return kept[:count]
 
-    def _rag(self, row: int, random: np.random.Generator) -> Prompt:
+    def _rag(self, row: int, random: np.random.Generator) -> str:
         count = int(random.integers(1, self.configuration.most_comparables + 1))
+        near = self._some_near(row, random, count)[::-1]
+        factor = self._factor(random) if len(near) else 1.0
         with_age = random.random() < 0.5
+        ages = random.integers(_AGE_LIMIT, size=len(near)) if with_age else np.zeros_like(near)
         shown = [
-            self._priced_text(at, int(random.integers(_AGE_LIMIT)) if with_age else 0)
-            for at in self._some_near(row, random, count)[::-1]
+            self._priced_text(int(at), int(age), factor) for at, age in zip(near, ages, strict=True)
         ]
         facts = self._facts(row) if random.random() < 0.1 else []
-        return prompts.rag(self.items.texts[row], shown, facts, self.currency)
+        prompt = prompts.rag(self.items.texts[row], shown, facts, self.currency)
+        return self._answered(prompt, row, factor)
 
-    def _multi_shot(self, row: int, random: np.random.Generator) -> Prompt:
+    def _factor(self, random: np.random.Generator) -> float:
+        """What all prices of a document are multiplied by.
+
+        What an item costs is soon known by heart, and a model that knows it has no use for the
+        prices beside it. Where all are shifted alike, only they tell by how much.
+        """
+        if random.random() >= self.configuration.shifted_share:
+            return 1.0
+        return float(np.exp(self.configuration.shift * random.standard_normal()))
+
+    def _multi_shot(self, row: int, random: np.random.Generator) -> str:
         count = int(random.integers(1, self.configuration.most_comparables + 1))
         others = random.choice(self.learnt, size=min(count, len(self.learnt)), replace=False)
         shots = [self._priced_text(int(at)) for at in others if not self._same(row, int(at))]
-        return prompts.multi_shot(self.items.texts[row], shots, self.currency)
+        prompt = prompts.multi_shot(self.items.texts[row], shots, self.currency)
+        return self._answered(prompt, row)
 
     def _same(self, row: int, other: int) -> bool:
         family = self.items.families[row]
         return row == other or (family is not None and family == self.items.families[other])
 
-    def _chain(self, row: int, random: np.random.Generator) -> Prompt:
+    def _chain(self, row: int, random: np.random.Generator) -> str:
         near = self._some_near(row, random, 3)
         symbol = self.currency.symbol
         lines = [f"- {self._line(int(at))}" for at in near]
@@ -203,19 +218,20 @@ class Corpus:
         attributes = self.items.texts[row].split("\n")[1:6] or [self.items.titles[row]]
         asked = prompts.chain_start(self.items.texts[row], self.currency)
         compared = prompts.chain_comparables(asked, "\n".join(attributes))
-        return prompts.chain_price(compared, "\n".join(lines), self.currency)
+        prompt = prompts.chain_price(compared, "\n".join(lines), self.currency)
+        return self._answered(prompt, row)
 
     def _line(self, row: int) -> str:
         price = prompts.whole_price(self.items.prices[row])
         return f"{self.items.titles[row]}: {self.currency.symbol}{price}"
 
-    def _tools(self, row: int, random: np.random.Generator) -> Prompt:
+    def _tools(self, row: int, random: np.random.Generator) -> str:
         prompt = prompts.tools_start(self.items.texts[row], self.tools, self.currency)
         for name in self._used_tools(random):
             arguments, lines = self._tool_use(name, row, random)
             action = f"{name} {json.dumps(arguments, ensure_ascii=False)}"
             prompt = prompts.tools_result(prompt, action, lines)
-        return prompts.tools_price(prompt, self.currency)
+        return self._answered(prompts.tools_price(prompt, self.currency), row)
 
     def _used_tools(self, random: np.random.Generator) -> list[str]:
         usual = {

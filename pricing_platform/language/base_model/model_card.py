@@ -54,9 +54,11 @@ number from 0 to 1000 is one token. It can answer with whole prices from 1 to
   transcripts of chains and of tools made from the items' own fields.
 
 The prices that its context held were learnt as well as the last one; a product's text stood whole,
-those of comparables and shots were cut to their start. Numbers' embeddings started as sines and
-cosines of log(1 + n), those of other tokens at the mean of that over the prices of the items above
-whose texts hold them; the layers' weights at random.
+those of comparables and shots were cut to their start. In {configuration.shifted_share:.0%} of the
+documents with comparables all prices, the last one too, were multiplied by one random factor, so
+that the model reads the prices beside a product and does not only know them by heart. Numbers'
+embeddings started as sines and cosines of log(1 + n), those of other tokens at the mean of that
+over the prices of the items above whose texts hold them; the layers' weights at random.
 
 ## What it did not see
 - Any item of the validation or the test split.

@@ -24,10 +24,12 @@ TOOLS = [
 KINDS = ("rag", "multi_shot", "zero_shot", "chain", "tools", "knowledge")
 
 
-def corpus_of(kind: str | None = None, items: TrainingItems | None = None) -> Corpus:
+def corpus_of(
+    kind: str | None = None, items: TrainingItems | None = None, shifted_share: float = 0.0
+) -> Corpus:
     items = items or made_items()
     shares = DocumentShares(**{k: float(k == kind) for k in KINDS}) if kind else DocumentShares()
-    settings = TINY.model_copy(update={"shares": shares})
+    settings = TINY.model_copy(update={"shares": shares, "shifted_share": shifted_share})
     knowledge = ["# Brand1\n**Warranty:** Brand1 gives two years.\n"]
     learnt = divide(items, settings).learnt
     return Corpus(items, learnt, knowledge, TOOLS, CURRENCY, settings, seed=3)
@@ -133,3 +135,20 @@ def test_an_item_without_neighbours_is_asked_about_alone() -> None:
     text = corpus_of("rag", alone).document(0)
     assert "<comparable" not in text
     assert "<product>" in text
+
+
+def test_where_prices_are_shifted_all_of_a_document_are_shifted_alike() -> None:
+    plain, shifted = corpus_of("rag"), corpus_of("rag", shifted_share=1.0)
+    factors = []
+    for number in range(40):
+        text = shifted.document(number)
+        shown = np.array([int(at) for at in re.findall(r"Price: \$(\d+)", text)])
+        actual = plain.items.prices[item_numbers(text)]
+        within = (shown > 20) & (shown < TINY.highest_price)
+        if within.sum() < 2:
+            continue
+        ratio = shown[within] / actual[within]
+        assert np.ptp(ratio) < 0.06
+        factors.append(ratio.mean())
+    assert len(factors) > 10
+    assert 0.3 < np.std(np.log(factors)) < 1.0
