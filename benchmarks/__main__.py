@@ -14,9 +14,11 @@ from rich.table import Table
 from benchmarks.binary_copy import compare_binary_copy
 from benchmarks.curation import compare_curation
 from benchmarks.encoder import compare_encoders
+from benchmarks.endpoint import compare_endpoint, compare_killed_runs
 from benchmarks.imports import compare_imports
 from benchmarks.measurement import Comparison
 from benchmarks.price_facts import compare_price_facts
+from benchmarks.price_readout import compare_price_readout
 from benchmarks.refresh import compare_refresh
 from benchmarks.refreshers import compare_refreshers
 from pricing_platform.settings import Settings
@@ -51,6 +53,9 @@ COMPARISONS: dict[str, Callable[[Path], Iterable[Comparison]]] = {
     "curation": lambda folder: [compare_curation(folder)],
     "prices": compare_price_facts,
     "refreshers": lambda folder: [compare_refreshers(folder)],
+    "price_readout": compare_price_readout,
+    "endpoint": lambda folder: [compare_endpoint(folder)],
+    "killed_runs": lambda folder: [compare_killed_runs(folder)],
     "refresh": _refresh_then_encoder,
 }
 

@@ -30,6 +30,7 @@ from pricing_platform.settings import Settings, load_settings
 if TYPE_CHECKING:
     from pricing_platform.facts.answers import FoundAnswer
     from pricing_platform.facts.upkeep import UpkeepSummary
+    from pricing_platform.facts.written_answers import WrittenAnswer
     from pricing_platform.retrieval.embedding_cache import CachedEncoder
     from pricing_platform.stores.postgres import Postgres
 
@@ -108,6 +109,9 @@ def price(
     technique: Annotated[
         str | None, typer.Option(help="By default the best one on validation.")
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show the prompt that a language model was given.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
     """Estimate the price of a text, or of every row of a file."""
@@ -120,7 +124,7 @@ def price(
         )
     with PricingService.open(load_settings(), technique) as service:
         if text is not None:
-            _print_priced_text(service.price_text(text), as_json=as_json)
+            _print_priced_text(service.price_text(text), as_json=as_json, explain=explain)
             return
         assert file is not None  # noqa: S101
         target = out or file.with_suffix(".priced.parquet")
@@ -155,9 +159,16 @@ def ask(
         datetime | None,
         typer.Option(formats=_DATES, help="What facts said at this time (UTC), as is known now."),
     ] = None,
+    extract: Annotated[
+        bool, typer.Option("--extract", help="Never ask a language model for a sentence.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
-    """Answer a question from the documents and facts: found, not generated, with its age."""
+    """Answer a question from the documents and facts, with its age.
+
+    The answer is found. Where a language model is named (PRICING_LLM_BASE_URL or
+    PRICING_BASE_MODEL) it writes a sentence, which stands only if it says what was found.
+    """
     from pricing_platform.facts.answers import answer, answer_as_of
     from pricing_platform.facts.configuration import configured_knowledge
 
@@ -170,10 +181,11 @@ def ask(
             found = answer(server, encoder, question, rules=rules, k=k)
         else:
             found = answer_as_of(server, encoder, question, as_of.replace(tzinfo=UTC), k=k)
+        written = None if extract or as_of else _written(settings, server, found)
     if as_json:
-        output.print_json(found.to_json())
+        output.print_json(found.to_json(sentence=written.sentence if written else None))
         return
-    _print_answer(found)
+    _print_answer(found, written)
 
 
 @app.command()
@@ -278,6 +290,33 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
+batch_app = typer.Typer(
+    help="Offline batches of requests to a language model's endpoint.", no_args_is_help=True
+)
+app.add_typer(batch_app, name="batch")
+
+
+@batch_app.command("import")
+def batch_import(
+    results: Annotated[Path, typer.Argument(help="The provider's JSON Lines of results.")],
+) -> None:
+    """Keep the answers of an offline batch; the next materialization finds them."""
+    from pricing_platform.language.endpoint import import_batch_results
+    from pricing_platform.language.response_cache import ResponseCache
+
+    settings = load_settings()
+    read = import_batch_results(settings, ResponseCache.from_settings(settings), results)
+    output.print(
+        f"{read.read:,} results: {read.kept:,} kept, {read.failed:,} failed,"
+        f" {read.unknown:,} of requests that are not ours"
+    )
+    told = [f"{count:,} times: {reason}" for reason, count in read.reasons.items()]
+    for line in (*told, *read.damaged):
+        messages.print(line, markup=False, soft_wrap=True)
+    if read.failed or read.damaged or not read.kept:
+        raise typer.Exit(1)
+
+
 fetch_app = typer.Typer(help="Download published catalogues.", no_args_is_help=True)
 app.add_typer(fetch_app, name="fetch")
 
@@ -323,13 +362,30 @@ def _knowledge_stores() -> Iterator[tuple[Settings, Postgres, CachedEncoder]]:
         yield settings, server, CachedEncoder.from_settings(settings)
 
 
-def _print_answer(found: FoundAnswer) -> None:
+def _written(settings: Settings, server: Postgres, found: FoundAnswer) -> WrittenAnswer | None:
+    """The sentence of the language model that the settings name, where they name one."""
+    if settings.llm_base_url is None and settings.base_model is None:
+        return None
+    from pricing_platform.facts.written_answers import write_answer
+    from pricing_platform.language.prompts import Currency
+    from pricing_platform.pricing.asked_model import named_model
+
+    model = named_model(settings, Currency("USD"))  # a sentence has no price to read
+    assert model is not None  # noqa: S101
+    return write_answer(model, server, found)
+
+
+def _print_answer(found: FoundAnswer, written: WrittenAnswer | None = None) -> None:
     from pricing_platform.facts.answers import as_frame
 
     if found.answer is None:
         output.print("Nothing that is known answers this. What comes closest:")
         print_frame(as_frame(found.passages))
         return
+    if written and written.sentence:
+        output.print(written.sentence, markup=False, soft_wrap=True)
+    elif written:
+        messages.print(f"Found, not written: {written.reason}.", markup=False, soft_wrap=True)
     output.print(found.answer, style="bold", markup=False, soft_wrap=True)
     about = [found.statement] if found.statement not in (None, found.answer) else []
     about.append(f"source {found.source}")
@@ -380,15 +436,18 @@ def _name_and_value(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _print_priced_text(priced: Any, *, as_json: bool) -> None:
+def _print_priced_text(priced: Any, *, as_json: bool, explain: bool) -> None:
     if as_json:
         output.print_json(priced.to_json())
         return
+    if explain:
+        told = priced.prompt or f"{priced.technique} asks no language model: there is no prompt."
+        output.print(told, markup=False, highlight=False, soft_wrap=True)
     output.print(
         f"[bold]{priced.estimate:,.2f} {priced.currency}[/]"
         f"  (80 % between {priced.low:,.2f} and {priced.high:,.2f}, by {priced.technique})"
     )
-    if priced.is_unlike_all:
+    if priced.unlike_all:
         messages.print(
             "Nothing in the catalogue is much like this: the estimate is a guess, and the interval,"
             " which was calibrated on the catalogue's products, is too narrow.",

@@ -53,6 +53,7 @@ def diagnose(settings: Settings) -> pl.DataFrame:
         _postgres,
         _knowledge,
         _encoder,
+        _language_model,
         _evaluation,
     ]
     findings: list[Finding] = []
@@ -195,6 +196,26 @@ def _encoder(settings: Settings) -> Iterator[Finding]:
 
     encoder = Encoder.from_settings(settings)
     yield Finding("encoder", "ok", f"{encoder.identity}")
+
+
+def _language_model(settings: Settings) -> Iterator[Finding]:
+    """Which model techniques ask; an endpoint is not called, for that may cost money."""
+    from pricing_platform.language.prompts import Currency
+    from pricing_platform.pricing.asked_model import named_model
+    from pricing_platform.pricing.base_model import BASE_MODEL
+
+    named = named_model(settings, Currency("USD"))
+    if named is not None:
+        where = "an endpoint" if settings.llm_base_url else "this machine"
+        yield Finding("language model", "ok", f"{named.name} on {where}")
+        return
+    trained = any((settings.checkpoints_folder / BASE_MODEL).glob("*/manifest.json"))
+    yield Finding(
+        "language model",
+        "ok" if trained else "warning",
+        "the platform's own" if trained else "the platform's own is not trained yet",
+        "" if trained else "Run `pricing-platform run`, or name one: see README.md.",
+    )
 
 
 def _evaluation(settings: Settings) -> Iterator[Finding]:

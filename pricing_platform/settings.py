@@ -98,7 +98,7 @@ class Settings(BaseSettings):
         " name@revision; without it the one that the platform trains itself.",
     )
     base_model_tokens: int = Field(
-        1_000_000,
+        2_500_000,
         ge=1,
         description="How many tokens the platform's own language model is trained on; its time.",
     )
@@ -143,6 +143,12 @@ class Settings(BaseSettings):
     llm_usd_per_million_input: float = Field(0, ge=0, description="Price of tokens sent.")
     llm_usd_per_million_cached: float = Field(0, ge=0, description="Price of cached tokens sent.")
     llm_usd_per_million_output: float = Field(0, ge=0, description="Price of tokens written.")
+    measured_items: int = Field(
+        200, ge=2, description="How many validation items the context sweep is made on."
+    )
+    injected_items: int = Field(
+        40, ge=2, description="How many test items the injections are planted into."
+    )
     seed: int = Field(42, ge=0, description="Of all that is random in fitting and resampling.")
 
     @field_validator("memory_limit")

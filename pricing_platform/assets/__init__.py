@@ -21,10 +21,13 @@ from pricing_platform.assets.evaluation import (
 )
 from pricing_platform.assets.facts import fact_freshness, fact_observations, facts
 from pricing_platform.assets.ingestion import knowledge_documents
+from pricing_platform.assets.language_evaluation import context_sweep, injection_resistance
 from pricing_platform.assets.predictions import predictions
 from pricing_platform.assets.training import (
+    base_model,
     classical_model,
     encoder_adapter,
+    language_techniques,
     learned_comparables_model,
 )
 
@@ -43,9 +46,13 @@ ASSETS: Sequence[dg.AssetsDefinition] = (
     classical_model,
     learned_comparables_model,
     encoder_adapter,
+    base_model,
+    language_techniques,
     predictions,
     technique_metrics,
     technique_comparison,
+    context_sweep,
+    injection_resistance,
     retrieval_quality,
     freshness_impact,
     evaluation_report,

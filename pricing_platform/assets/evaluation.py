@@ -15,7 +15,7 @@ from pricing_platform.assets.reporting import (
     refreshed_table,
     table_result,
 )
-from pricing_platform.assets.training import current_fitting
+from pricing_platform.assets.training import current_asked, current_fitting
 from pricing_platform.evaluation.comparison import COMPARISON_VERSION, compare_techniques
 from pricing_platform.evaluation.freshness_impact import (
     FRESHNESS_IMPACT_VERSION,
@@ -53,11 +53,15 @@ _HEADLINE = ("mae", "rmsle", "smape", "within_20_percent")
     code_version=METRICS_VERSION,
 )
 def technique_metrics(
-    config: RefreshConfig, warehouse: WarehouseResource, models: ModelsResource
+    config: RefreshConfig,
+    warehouse: WarehouseResource,
+    postgres: PostgresResource,
+    models: ModelsResource,
 ) -> dg.MaterializeResult[None]:
     """One row a technique, split, segment and metric, with its interval."""
     store, seed = warehouse.open(), warehouse.settings().seed
-    seconds = training_seconds(current_fitting(store, models))
+    asked = current_asked(store, postgres, models)
+    seconds = training_seconds(current_fitting(store, models, asked))
     return refreshed_table(
         store,
         "evaluation.technique_metrics",
@@ -228,6 +232,8 @@ def _freshness_headline(store: Warehouse, measured: list[FreshnessImpact]) -> di
     deps=[
         "technique_metrics",
         "technique_comparison",
+        "context_sweep",
+        "injection_resistance",
         "rejected_listings",
         "price_leaks",
         "catalog_profile",
@@ -251,6 +257,9 @@ def evaluation_report(
             "evaluation.technique_metrics",
             "evaluation.technique_comparison",
             "evaluation.predictions",
+            "evaluation.llm_calls",
+            "evaluation.context_sweep",
+            "evaluation.injection_resistance",
             "raw.snapshots",
             "curated.listings",
             "curated.rejected_listings",

@@ -5,12 +5,22 @@ import time
 import dagster as dg
 
 from pricing_platform.assets.reporting import OWNERS, RefreshConfig, table_metadata
-from pricing_platform.assets.training import current_fitting, loaded_once
+from pricing_platform.assets.training import (
+    asked_once,
+    current_asked,
+    current_fitting,
+    loaded_once,
+)
 from pricing_platform.catalog.configured_sources import configured_sources
 from pricing_platform.catalog.reference_prices import read_reference_prices
 from pricing_platform.evaluation.reference import NOISE_FLOOR
 from pricing_platform.partitions import partitions_of
-from pricing_platform.pricing.predictions import PREDICTIONS, PREDICTIONS_VERSION, PredictionMaker
+from pricing_platform.pricing.asked_model import told_version
+from pricing_platform.pricing.predictions import (
+    PREDICTIONS,
+    PREDICTIONS_VERSION,
+    PredictionMaker,
+)
 from pricing_platform.pricing.registry import technique_names
 from pricing_platform.resources import (
     LoggedProgress,
@@ -24,7 +34,7 @@ _PARTITIONS = (*technique_names(), NOISE_FLOOR)
 
 
 @dg.asset(
-    deps=["classical_model", "learned_comparables_model", "encoder_adapter"],
+    deps=["classical_model", "learned_comparables_model", "encoder_adapter", "language_techniques"],
     group_name="predictions",
     kinds={"duckdb", "pytorch"},
     owners=OWNERS,
@@ -43,12 +53,17 @@ def predictions(
 ) -> dg.MaterializeResult[None]:
     """One row an item and technique: the record from which all evaluation follows."""
     store = warehouse.open()
-    fitting = current_fitting(store, models)
+    asked = current_asked(store, postgres, models)
+    fitting = current_fitting(store, models, asked)
+    with postgres.open() as server:
+        told = told_version(store, server)
     maker = PredictionMaker(
         store,
         fitting,
         loaded_once(store, postgres, fitting),
         references=lambda: read_reference_prices(configured_sources(warehouse.settings())),
+        language=asked_once(store, postgres, asked),
+        told_version=told,
         progress=progress.of(context),
     )
     for technique in context.partition_keys:
@@ -70,11 +85,20 @@ def predictions(
     )
 
 
+_BY_SPLIT = """
+SELECT split, avg(abs(estimate - price)) AS mae, count(failure) AS failures
+FROM evaluation.predictions WHERE technique = ? GROUP BY split ORDER BY split
+"""
+_TOTALS = """
+SELECT sum(tokens_in) AS tokens_in, sum(tokens_cached) AS tokens_cached,
+    sum(tokens_out) AS tokens_out, sum(cost_usd) AS cost_usd
+FROM evaluation.predictions WHERE technique = ?
+"""
+
+
 def _headline(store: Warehouse, technique: str) -> dict[str, float]:
-    """The mean absolute error by split, as a number that plots over time."""
-    errors = store.frame(
-        "SELECT split, avg(abs(estimate - price)) AS mae FROM evaluation.predictions"
-        " WHERE technique = ? AND estimate IS NOT NULL GROUP BY split ORDER BY split",
-        [technique],
-    )
-    return {f"{split}/mae": mae for split, mae in errors.iter_rows()}
+    """Error and failures by split, tokens and cost in all: numbers that plot over time."""
+    numbers = store.frame(_TOTALS, [technique]).row(0, named=True)
+    for split, mae, failures in store.frame(_BY_SPLIT, [technique]).iter_rows():
+        numbers |= {f"{split}/mae": mae, f"{split}/failures": failures}
+    return {name: float(value) for name, value in numbers.items() if value is not None}

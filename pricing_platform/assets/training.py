@@ -1,17 +1,28 @@
-"""The assets that fit techniques: one checkpoint a technique, fitted on the train split."""
+"""The assets that train: one checkpoint a technique, and the language model that some of them ask.
+
+All of them read the train split; validation chooses between settings.
+"""
 
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from pricing_platform.assets.reporting import OWNERS, RefreshConfig
+from pricing_platform.assets.reporting import OWNERS, RefreshConfig, pictures
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import PlatformError
 from pricing_platform.finetuning.checkpoints import Checkpoint
+from pricing_platform.language.base_model.configuration import BASE_MODEL_VERSION
+from pricing_platform.language.base_model.loss_picture import draw_loss_curve
+from pricing_platform.pricing.asked_model import AskedModel, current_asked_model, language_context
+from pricing_platform.pricing.base_model import BASE_MODEL, fit_base_model, read_documents
 from pricing_platform.pricing.fitting import FITTING_VERSION, Fitting, fit
+from pricing_platform.pricing.language_technique import LanguageContext
+from pricing_platform.pricing.predictions import record_calls
+from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES
 from pricing_platform.resources import (
     LoggedProgress,
     ModelsResource,
@@ -24,9 +35,34 @@ from pricing_platform.stores.warehouse import Warehouse, fingerprint
 CLASSICAL = ("category_median", "tfidf_ridge", "comparables", "stack")
 
 
-def current_fitting(store: Warehouse, models: ModelsResource) -> Fitting:
+def current_asked(
+    store: Warehouse, postgres: PostgresResource, models: ModelsResource
+) -> AskedModel:
+    """The language model that techniques ask about the current items."""
+    with postgres.open() as server:
+        return current_asked_model(
+            store, server, models.cached_encoder().identity, models.settings()
+        )
+
+
+def current_fitting(store: Warehouse, models: ModelsResource, asked: AskedModel) -> Fitting:
     """What the checkpoints of the current items are named by."""
-    return Fitting.current(store, models.cached_encoder().identity, models.settings())
+    return Fitting.current(
+        store, models.cached_encoder().identity, asked.identity, models.settings()
+    )
+
+
+def asked_once(
+    store: Warehouse, postgres: PostgresResource, asked: AskedModel
+) -> Callable[[], LanguageContext]:
+    """What techniques with a language model need, opened when it is first asked for."""
+
+    @cache
+    def context() -> LanguageContext:
+        with postgres.open() as server:
+            return language_context(asked, store, server)
+
+    return context
 
 
 def loaded_once(
@@ -49,14 +85,20 @@ def loaded_once(
 
 
 def training_asset(
-    name: str, techniques: Sequence[str], description: str, kinds: set[str]
+    name: str,
+    techniques: Sequence[str],
+    description: str,
+    kinds: set[str],
+    *,
+    deps: Sequence[str] = (),
 ) -> dg.AssetsDefinition:
     """An asset that fits these techniques on the train split of the items."""
+    asks = set(techniques) <= set(LANGUAGE_TECHNIQUES)
 
     @dg.asset(
         name=name,
         description=description,
-        deps=["items", "item_embeddings"],
+        deps=["items", "item_embeddings", *deps],
         group_name="training",
         kinds=kinds,
         owners=OWNERS,
@@ -73,15 +115,23 @@ def training_asset(
     ) -> dg.MaterializeResult[None]:
         started = time.perf_counter()
         store = warehouse.open()
-        fitting = current_fitting(store, models)
-
+        asked = current_asked(store, postgres, models)
+        fitting = current_fitting(store, models, asked)
         items = loaded_once(store, postgres, fitting)
-        fitted = {
-            technique: fit(
-                technique, fitting, items, force=config.force, progress=progress.of(context)
+        language = asked_once(store, postgres, asked)
+        fitted = {}
+        for technique in techniques:
+            told = language().of(f"fitting/{technique}") if asks else None
+            fitted[technique] = fit(
+                technique,
+                fitting,
+                items,
+                language=told,
+                force=config.force,
+                progress=progress.of(context),
             )
-            for technique in techniques
-        }
+            if told and not fitted[technique][1]:
+                record_calls(store, told.ledger)
         trained = sum(not reused for _, reused in fitted.values())
         metadata: dict[str, Any] = {
             f"{technique}/{metric}": value
@@ -126,3 +176,78 @@ encoder_adapter = training_asset(
     "One checkpoint: a LoRA adapter of the encoder and a head over log-price bins.",
     {"pytorch", "huggingface"},
 )
+language_techniques = training_asset(
+    "language_techniques",
+    LANGUAGE_TECHNIQUES,
+    "One checkpoint a technique that asks a language model: its shots or references, and how far"
+    " its intervals are moved.",
+    {"huggingface", "openai"},
+    deps=["base_model", "facts"],
+)
+
+
+@dg.asset(
+    deps=["items", "item_embeddings", "knowledge_documents"],
+    group_name="training",
+    kinds={"pytorch", "huggingface"},
+    owners=OWNERS,
+    code_version=BASE_MODEL_VERSION,
+    pool="training",
+)
+def base_model(
+    context: dg.AssetExecutionContext,
+    config: RefreshConfig,
+    warehouse: WarehouseResource,
+    postgres: PostgresResource,
+    models: ModelsResource,
+    progress: dg.ResourceParam[LoggedProgress],
+) -> dg.MaterializeResult[None]:
+    """One checkpoint: a small language model, trained on the items' texts and the documents.
+
+    Where another model is named (PRICING_BASE_MODEL, PRICING_LLM_BASE_URL), nothing is trained.
+    """
+    started, store = time.perf_counter(), warehouse.open()
+    asked = current_asked(store, postgres, models)
+    if not asked.is_own:
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(asked.identity[:32]),
+            metadata={"trained": 0, "summary": "another model is named", "reused": True},
+        )
+    fitting = current_fitting(store, models, asked)
+
+    def documents() -> list[str]:
+        with postgres.open() as server:
+            return read_documents(server)
+
+    checkpoint, reused = fit_base_model(
+        asked.base_model,
+        loaded_once(store, postgres, fitting),
+        documents,
+        force=config.force,
+        progress=progress.of(context),
+    )
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(_version([checkpoint])),
+        metadata={
+            **checkpoint.manifest.metrics,
+            **_described(checkpoint, models.settings().cache_folder),
+            "checkpoint": str(checkpoint.path),
+            "trained": int(not reused),
+            "reused": reused,
+            "seconds": time.perf_counter() - started,
+        },
+    )
+
+
+def _described(checkpoint: Checkpoint, cache_folder: Path) -> dict[str, Any]:
+    """The model's card, and the picture of its losses."""
+    card = (checkpoint.path / "README.md").read_text(encoding="utf-8")
+    losses = checkpoint.path / "loss_curve.json"
+    return {
+        "model_card": dg.MetadataValue.md(card),
+        **pictures(
+            cache_folder / "pictures" / BASE_MODEL,
+            checkpoint.manifest.files[losses.name],
+            lambda: {"loss_curve": draw_loss_curve(losses)},
+        ),
+    }

@@ -225,6 +225,20 @@ class ResponseCache:
             connection.execute("DELETE FROM batch_requests WHERE key = ?", [key])
         return bool(new)
 
+    def keep_all(self, kind: Kind, model: str, answers: Mapping[str, KeptAnswer]) -> None:
+        """Keeps those answers that are worth it, all of them or, where it is killed, none."""
+        rows = [
+            (key, kind, model, *_written_answer(answer))
+            for key, answer in answers.items()
+            if answer.outcome in KEPT_OUTCOMES
+        ]
+        with self._transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO responses (key, kind, model, answer, distribution)"
+                " VALUES (?, ?, ?, ?, ?)",
+                rows,
+            )
+
     def claim(self, key: str, worst: Cost, budget: Budget) -> Claim:
         """Takes it upon this process to ask, where the most that it can cost fits the budget."""
         with self._transaction() as connection:
@@ -354,11 +368,17 @@ class ResponseCache:
 
 
 class CachedLanguageModel:
-    """A model that remembers what it answered: the inner one is asked only for what is missing."""
+    """A model that remembers what it answered: the inner one is asked only for what is missing.
 
-    def __init__(self, inner: LanguageModel, cache: ResponseCache) -> None:
+    It is asked for ``together`` prompts at a time, and their answers are kept all or none: the last
+    digits of what a model on this machine computes depend on what is computed beside it, and so a
+    run that was killed and goes on asks exactly what an undisturbed one asks.
+    """
+
+    def __init__(self, inner: LanguageModel, cache: ResponseCache, *, together: int = 256) -> None:
         self.inner = inner
         self.cache = cache
+        self.together = together
 
     @property
     def name(self) -> str:
@@ -425,16 +445,16 @@ class CachedLanguageModel:
             for index in indices[key]:
                 yield index, answer.again()
         missing = [key for key in indices if key not in known]
-        if not missing:
-            return
-        for place, answered in ask([indices[key][0] for key in missing]):
-            key, answer = missing[place], KeptAnswer.of(answered)
-            if answer.outcome in KEPT_OUTCOMES:
-                self.cache.keep(key, kind, self.name, answer)
-            first, *equal = indices[key]
-            yield first, answer
-            for index in equal:
-                yield index, answer.again()
+        for start in range(0, len(missing), self.together):
+            keys_asked = missing[start : start + self.together]
+            asked = ask([indices[key][0] for key in keys_asked])
+            answers = {keys_asked[place]: KeptAnswer.of(answered) for place, answered in asked}
+            self.cache.keep_all(kind, self.name, answers)
+            for key, answer in answers.items():
+                first, *equal = indices[key]
+                yield first, answer
+                for index in equal:
+                    yield index, answer.again()
 
 
 def grouped(keys: Sequence[str]) -> dict[str, list[int]]:

@@ -22,7 +22,7 @@ from pricing_platform.pricing.estimates import (
     estimate_frame,
 )
 from pricing_platform.pricing.log_price_technique import LogPriceTechnique, Measured
-from pricing_platform.pricing.registry import TECHNIQUES, technique_class
+from pricing_platform.pricing.registry import ENSEMBLE, ENSEMBLE_MEMBERS, technique_class
 from pricing_platform.pricing.stored import read_json, write_json
 from pricing_platform.pricing.technique import Technique
 from pricing_platform.pricing.text_model import families_of
@@ -36,7 +36,7 @@ _COSTS = ("tokens_in", "tokens_cached", "tokens_out", "latency_ms", "cost_usd")
 class Ensemble(LogPriceTechnique):
     """The weighted average of other techniques' estimates, the weights fitted on validation."""
 
-    name: ClassVar[str] = "ensemble"
+    name: ClassVar[str] = ENSEMBLE
     version: ClassVar[str] = "2"
 
     members: dict[str, Technique]
@@ -52,11 +52,9 @@ class Ensemble(LogPriceTechnique):
         work_folder: Path | None = None,
         progress: Progress = silent,
     ) -> Self:
-        """Fits every other technique and combines them; see :meth:`combining` for fitted ones."""
+        """Fits every member and combines them; see :meth:`combining` for fitted ones."""
         members: dict[str, Technique] = {}
-        for name in TECHNIQUES:
-            if name == cls.name:
-                continue
+        for name in ENSEMBLE_MEMBERS:
             folder = work_folder / name if work_folder else None
             members[name] = technique_class(name).fit(
                 train, validation, seed=seed, work_folder=folder, progress=progress

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
 
@@ -30,19 +30,27 @@ from pricing_platform.finetuning.checkpoints import (
     write_checkpoint,
 )
 from pricing_platform.finetuning.training_loop import TrainingConfiguration
+from pricing_platform.language.prompts import templates_version
 from pricing_platform.pricing.ensemble import Ensemble
-from pricing_platform.pricing.registry import TECHNIQUES, technique_class
+from pricing_platform.pricing.registry import (
+    ENSEMBLE,
+    ENSEMBLE_MEMBERS,
+    LANGUAGE_TECHNIQUES,
+    TECHNIQUES,
+    technique_class,
+)
 from pricing_platform.pricing.technique import ESTIMATE_SCHEMA, Technique
 from pricing_platform.progress import Progress, silent
 from pricing_platform.settings import Settings
 from pricing_platform.stores.warehouse import Warehouse, fingerprint, make_folder
 
+if TYPE_CHECKING:
+    from pricing_platform.pricing.language_technique import LanguageContext
+
 FITTING_VERSION = "2"
-ENSEMBLE = Ensemble.name
 FINE_TUNED = ("encoder_finetuned",)
 """The techniques that train a pretrained network, within a budget of tokens."""
 
-MEMBERS = tuple(name for name in TECHNIQUES if name != ENSEMBLE)
 MINIMUM_ITEMS = 100
 CHECKPOINTS_KEPT = 3
 
@@ -52,22 +60,27 @@ class Fitting:
     """What decides a technique's checkpoint, apart from its own code.
 
     ``items_version`` is the data version of ``curated.items``, ``encoder`` the identity of the
-    encoder that made the embeddings, ``fine_tuning_tokens`` what a fine-tuning reads at most,
-    ``checkpoints`` the folder of all checkpoints.
+    encoder that made the embeddings, ``language_model`` that of the model which techniques ask,
+    ``fine_tuning_tokens`` what a fine-tuning reads at most, ``checkpoints`` the folder of all
+    checkpoints.
     """
 
     items_version: str
     encoder: str
+    language_model: str
     seed: int
     fine_tuning_tokens: int
     checkpoints: Path
 
     @classmethod
-    def current(cls, warehouse: Warehouse, encoder: str, settings: Settings) -> Self:
+    def current(
+        cls, warehouse: Warehouse, encoder: str, language_model: str, settings: Settings
+    ) -> Self:
         """That of the items that now stand in the warehouse."""
         return cls(
             warehouse.data_version("curated.items"),
             encoder,
+            language_model,
             settings.seed,
             settings.fine_tuning_tokens,
             settings.checkpoints_folder,
@@ -76,7 +89,12 @@ class Fitting:
     def fingerprint(self, technique: str) -> str:
         """Equal for two fittings that give the same checkpoint."""
         version = technique_class(technique).version
-        members = [self.fingerprint(name) for name in MEMBERS] if technique == ENSEMBLE else []
+        members = (
+            [self.fingerprint(name) for name in ENSEMBLE_MEMBERS] if technique == ENSEMBLE else []
+        )
+        asked = (
+            [self.language_model, templates_version()] if technique in LANGUAGE_TECHNIQUES else []
+        )
         return fingerprint(
             FITTING_VERSION,
             technique,
@@ -86,6 +104,7 @@ class Fitting:
             self.seed,
             self.options(technique),
             *members,
+            *asked,
         )
 
     def options(self, technique: str) -> dict[str, TrainingConfiguration]:
@@ -119,6 +138,7 @@ def fit(
     fitting: Fitting,
     items: Callable[[], ItemSet],
     *,
+    language: LanguageContext | None = None,
     force: bool = False,
     progress: Progress = silent,
 ) -> tuple[Checkpoint, bool]:
@@ -128,6 +148,7 @@ def fit(
         technique: a name of the registry.
         fitting: what decides the checkpoint.
         items: loads all items; called only when there is something to fit.
+        language: for a technique that asks a language model; its ledger gets the calls.
         force: fit again although the checkpoint is there.
         progress: is told how far the fitting is.
     """
@@ -148,6 +169,7 @@ def fit(
         work_folder=work_folder,
         progress=progress,
         **fitting.options(technique),
+        **({"language": language} if technique in LANGUAGE_TECHNIQUES else {}),
     )
     manifest_metrics = {**fitted.metrics, "training_seconds": time.perf_counter() - started}
     return _written(fitted, fitting, train, validation, manifest_metrics), False
@@ -164,10 +186,10 @@ def fit_ensemble(
         answers: each member's rows of ``evaluation.predictions``.
     """
     train, validation = items.split("train"), items.split("validation")
-    members = {name: load(name, fitting.require(name)) for name in MEMBERS}
+    members = {name: load(name, fitting.require(name)) for name in ENSEMBLE_MEMBERS}
     said = {name: answers_of(rows, validation) for name, rows in answers.items()}
     ensemble = Ensemble.combining(members, validation, answers=said)
-    seconds = sum(_training_seconds(fitting, MEMBERS).values())
+    seconds = sum(_training_seconds(fitting, ENSEMBLE_MEMBERS).values())
     metrics = {**ensemble.metrics, "training_seconds": seconds}
     return _written(ensemble, fitting, train, validation, metrics)
 
@@ -205,7 +227,8 @@ def _written(
     manifest = Manifest(
         fingerprint=fitting.fingerprint(fitted.name),
         data_hash=data_hash(train.frame, validation.frame),
-        base_weights=fitted.base_weights,
+        # A language model's own checkpoint is verified where it is opened.
+        base_weights={} if fitted.name in LANGUAGE_TECHNIQUES else fitted.base_weights,
         configuration=fitted.configuration,
         metrics=metrics,
         seed=fitting.seed,
@@ -215,9 +238,14 @@ def _written(
     return open_checkpoint(path)
 
 
-def load(technique: str, checkpoint: Checkpoint) -> Technique:
-    """The fitted technique."""
-    return technique_class(technique).load(checkpoint.path)
+def load(
+    technique: str, checkpoint: Checkpoint, language: LanguageContext | None = None
+) -> Technique:
+    """The fitted technique; one that asks a language model asks the one that is given."""
+    fitted: Any = technique_class(technique).load(checkpoint.path)
+    if technique in LANGUAGE_TECHNIQUES and language is not None:
+        fitted = fitted.bound(language)
+    return fitted  # type: ignore[no-any-return]
 
 
 def predict(
@@ -226,6 +254,7 @@ def predict(
     items: ItemSet,
     *,
     answers: Mapping[str, pl.DataFrame] | None = None,
+    language: LanguageContext | None = None,
     progress: Progress = silent,
 ) -> pl.DataFrame:
     """The rows of ``evaluation.predictions`` for the items of validation and test.
@@ -235,9 +264,10 @@ def predict(
         checkpoint: verified.
         items: all items.
         answers: for the ensemble, each member's predictions, so that no member is asked twice.
+        language: for a technique that asks a language model; its ledger gets the calls.
         progress: is told how far the pricing is.
     """
-    fitted = load(technique, checkpoint)
+    fitted = load(technique, checkpoint, language)
     evaluated = items.where(items.frame["split"].is_in(["validation", "test"]))
     if isinstance(fitted, Ensemble) and answers is not None:
         estimates = _combined(fitted, items, answers)

@@ -7,34 +7,56 @@ pricing belong to ``fitting``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import PlatformError
 from pricing_platform.evaluation.reference import NOISE_FLOOR, reference_predictions
-from pricing_platform.pricing.fitting import ENSEMBLE, MEMBERS, Fitting, fit_ensemble, predict
+from pricing_platform.language.calls import CallLedger
+from pricing_platform.pricing.fitting import Fitting, fit_ensemble, predict
+from pricing_platform.pricing.registry import (
+    ENSEMBLE,
+    ENSEMBLE_MEMBERS,
+    LANGUAGE_TECHNIQUES,
+)
 from pricing_platform.progress import Progress, silent
 from pricing_platform.stores.provenance import Refreshed, inputs_fingerprint, refresh
 from pricing_platform.stores.warehouse import Warehouse
 
+if TYPE_CHECKING:
+    from pricing_platform.finetuning.checkpoints import Checkpoint
+    from pricing_platform.pricing.language_technique import LanguageContext
+
 PREDICTIONS = "evaluation.predictions"
-PREDICTIONS_VERSION = "2"
+CALLS = "evaluation.llm_calls"
+PREDICTIONS_VERSION = "3"
+_WORTH_ASKING_AGAIN = ("rate_limited", "server_error", "timed_out", "unreadable", "failed")
+
+
+def record_calls(warehouse: Warehouse, ledger: CallLedger) -> None:
+    """Puts the calls of a ledger in the place of those of the same technique or purpose."""
+    warehouse.replace(CALLS, ledger.frame(), partition=("technique", ledger.technique))
 
 
 @dataclass(frozen=True)
 class PredictionMaker:
     """Refreshes partitions of the predictions.
 
-    ``items`` loads all items and ``references`` the reference prices, when they are needed.
+    ``items`` loads all items, ``references`` the reference prices and ``language`` what techniques
+    with a language model need, when they are needed. ``told_version`` is that of what such
+    techniques are told besides the items.
     """
 
     warehouse: Warehouse
     fitting: Fitting
     items: Callable[[], ItemSet]
     references: Callable[[], pl.DataFrame]
+    language: Callable[[], LanguageContext]
+    told_version: str
     progress: Progress = silent
 
     def refresh(self, technique: str, *, force: bool = False) -> Refreshed:
@@ -45,30 +67,57 @@ class PredictionMaker:
                 priced) on the current items.
         """
         make, inputs = self._plan(technique)
+        asks = technique in LANGUAGE_TECHNIQUES
         return refresh(
             self.warehouse,
-            [PREDICTIONS],
-            lambda _folder: {PREDICTIONS: make()},
+            [PREDICTIONS, CALLS] if asks else [PREDICTIONS],
+            lambda _folder: make(),
             inputs=inputs,
             partition=("technique", technique),
-            force=force,
+            force=force or (asks and self._was_let_down(technique)),
         )
 
-    def _plan(self, technique: str) -> tuple[Callable[[], pl.DataFrame], str]:
-        """How the rows are made, and the fingerprint of what they follow from."""
+    def _was_let_down(self, technique: str) -> bool:
+        """Whether a call failed for a reason that may have passed: what was answered is kept."""
+        found = self.warehouse.frame(
+            f"SELECT 1 FROM {CALLS} WHERE technique = ? AND list_contains(?, outcome) LIMIT 1",
+            [technique, list(_WORTH_ASKING_AGAIN)],
+        )
+        return not found.is_empty()
+
+    def _plan(self, technique: str) -> tuple[Callable[[], Mapping[str, pl.DataFrame]], str]:
+        """How the rows of the tables are made, and the fingerprint of what they follow from."""
         if technique == NOISE_FLOOR:
             known = self.references()
-            return lambda: self._noise_floor(known), self._inputs(
+            return lambda: {PREDICTIONS: self._noise_floor(known)}, self._inputs(
                 self.fitting.items_version, known.hash_rows(seed=0).sort().to_list()
             )
         if technique == ENSEMBLE:
-            states = [self._member_state(name) for name in MEMBERS]
-            return self._ensemble, self._inputs(self.fitting.fingerprint(ENSEMBLE), *states)
+            states = [self._member_state(name) for name in ENSEMBLE_MEMBERS]
+            return lambda: {PREDICTIONS: self._ensemble()}, self._inputs(
+                self.fitting.fingerprint(ENSEMBLE), *states
+            )
         checkpoint = self.fitting.require(technique)
+        follows_from = [self.fitting.fingerprint(technique), checkpoint.manifest.files]
+        if technique in LANGUAGE_TECHNIQUES:
+            return (
+                lambda: self._asked(technique, checkpoint),
+                self._inputs(*follows_from, self.told_version),
+            )
         return (
-            lambda: predict(technique, checkpoint, self.items(), progress=self.progress),
-            self._inputs(self.fitting.fingerprint(technique), checkpoint.manifest.files),
+            lambda: {
+                PREDICTIONS: predict(technique, checkpoint, self.items(), progress=self.progress)
+            },
+            self._inputs(*follows_from),
         )
+
+    def _asked(self, technique: str, checkpoint: Checkpoint) -> Mapping[str, pl.DataFrame]:
+        """The technique's rows, and its language model's calls."""
+        language = self.language().of(technique)
+        rows = predict(
+            technique, checkpoint, self.items(), language=language, progress=self.progress
+        )
+        return {PREDICTIONS: rows, CALLS: language.ledger.frame()}
 
     def _inputs(self, *parts: object) -> str:
         return inputs_fingerprint(self.warehouse, PREDICTIONS_VERSION, [], *parts)
@@ -78,7 +127,7 @@ class PredictionMaker:
             name: self.warehouse.frame(
                 "SELECT * FROM evaluation.predictions WHERE technique = ?", [name]
             )
-            for name in MEMBERS
+            for name in ENSEMBLE_MEMBERS
         }
         checkpoint = fit_ensemble(self.fitting, self.items(), answers)
         return predict(ENSEMBLE, checkpoint, self.items(), answers=answers)

@@ -18,9 +18,29 @@ TECHNIQUES: dict[str, str] = {
     "stack": "pricing_platform.pricing.stack:Stack",
     "learned_comparables": "pricing_platform.pricing.learned_comparables:LearnedComparables",
     "encoder_finetuned": "pricing_platform.pricing.encoder_finetuned:EncoderFinetuned",
+    "prompt_zero_shot": "pricing_platform.pricing.prompt_zero_shot:PromptZeroShot",
+    "prompt_multi_shot": "pricing_platform.pricing.prompt_multi_shot:PromptMultiShot",
+    "prompt_chain": "pricing_platform.pricing.prompt_chain:PromptChain",
+    "prompt_tools": "pricing_platform.pricing.prompt_tools:PromptTools",
+    "rag": "pricing_platform.pricing.rag:Rag",
     "ensemble": "pricing_platform.pricing.ensemble:Ensemble",
 }
 """Name -> ``module:Class``, in the order in which they are fitted: the ensemble last."""
+
+ENSEMBLE = "ensemble"
+LANGUAGE_TECHNIQUES = (
+    "prompt_zero_shot",
+    "prompt_multi_shot",
+    "prompt_chain",
+    "prompt_tools",
+    "rag",
+)
+"""Those that ask a language model, which may be one that is paid for by the call."""
+
+ENSEMBLE_MEMBERS = tuple(
+    name for name in TECHNIQUES if name != ENSEMBLE and name not in LANGUAGE_TECHNIQUES
+)
+"""Whom the ensemble asks: what costs nothing a call."""
 
 
 def technique_names() -> tuple[str, ...]:

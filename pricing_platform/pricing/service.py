@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.catalog.items import catalogue_currency
 from pricing_platform.errors import PlatformError
 from pricing_platform.evaluation.leaderboard import best_technique
+from pricing_platform.pricing.asked_model import current_asked_model, language_context
 from pricing_platform.pricing.fitting import Fitting, load
+from pricing_platform.pricing.language_technique import LanguageTechnique
 from pricing_platform.pricing.new_products import (
     as_items,
     place_in_catalogue,
@@ -25,6 +28,8 @@ from pricing_platform.pricing.new_products import (
     require_known_kind,
     write_products,
 )
+from pricing_platform.pricing.rag import Rag
+from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES
 from pricing_platform.pricing.technique import Technique
 from pricing_platform.progress import Progress, silent
 from pricing_platform.retrieval.comparables import find_comparables
@@ -40,7 +45,13 @@ UNLIKE = 0.5
 
 @dataclass(frozen=True)
 class PricedText:
-    """An estimate, its 80 % interval, and the most similar items of the catalogue."""
+    """An estimate, its 80 % interval, and comparable items of the catalogue.
+
+    ``comparables`` are those that the technique used, where it uses such, else the most similar.
+    ``unlike_all`` says that nothing in the catalogue is much like the text: the interval is then
+    too narrow, for it was calibrated on products of the catalogue. ``prompt`` is what a language
+    model was given, the first of several; None for a technique that asks none.
+    """
 
     estimate: float
     low: float
@@ -48,22 +59,12 @@ class PricedText:
     currency: str
     technique: str
     comparables: pl.DataFrame
-
-    @property
-    def is_unlike_all(self) -> bool:
-        """Whether nothing in the catalogue is much like the text.
-
-        The interval is then too narrow: it was calibrated on products of the catalogue.
-        """
-        return not (self.comparables["similarity"] >= UNLIKE).any()
+    unlike_all: bool
+    prompt: str | None
 
     def to_json(self) -> str:
         """One JSON object."""
-        fields = {
-            **self.__dict__,
-            "unlike_all": self.is_unlike_all,
-            "comparables": self.comparables.to_dicts(),
-        }
+        fields = {**self.__dict__, "comparables": self.comparables.to_dicts()}
         return json.dumps(fields, default=str, ensure_ascii=False)
 
 
@@ -89,13 +90,17 @@ class PricingService:
         warehouse = Warehouse.from_settings(settings)
         name = technique or best_technique(warehouse)
         encoder = CachedEncoder.from_settings(settings)
-        fitting = Fitting.current(warehouse, encoder.identity, settings)
-        fitted = load(name, fitting.require(name))
-        postgres = Postgres.from_settings(settings)
-        try:
-            yield cls(name, _currency(warehouse), fitted, encoder, postgres)
-        finally:
-            postgres.close()
+        with closing(Postgres.from_settings(settings)) as postgres:
+            asked = current_asked_model(warehouse, postgres, encoder.identity, settings)
+            fitting = Fitting.current(warehouse, encoder.identity, asked.identity, settings)
+            checkpoint = fitting.require(name)
+            language = (
+                language_context(asked, warehouse, postgres).of(name)
+                if name in LANGUAGE_TECHNIQUES
+                else None
+            )
+            fitted = load(name, checkpoint, language)
+            yield cls(name, catalogue_currency(warehouse), fitted, encoder, postgres)
 
     def price_text(self, text: str) -> PricedText:
         """The estimate for a text, with comparables, their prices and the prices' ages in days.
@@ -116,15 +121,30 @@ class PricingService:
             high=row["high"],
             currency=self.currency,
             technique=self.technique,
-            comparables=found.select(
-                "item_id",
-                "title",
-                pl.col("similarity").round(3),
-                "price",
-                "currency",
-                pl.col("age").dt.total_days().alias("age_days"),
-            ),
+            comparables=self._comparables(items, found),
+            unlike_all=not (found["similarity"] >= UNLIKE).any(),
+            prompt=self._prompt(items),
         )
+
+    def _comparables(self, items: ItemSet, found: pl.DataFrame) -> pl.DataFrame:
+        """What the technique showed its model of the one item, or what was found for it."""
+        if isinstance(self._fitted, Rag):
+            used = self._fitted.comparables(items)[0]
+            columns = ("item_id", "title", "price", "age_days")
+            return pl.DataFrame([{name: getattr(at, name) for name in columns} for at in used])
+        return found.select(
+            "item_id",
+            "title",
+            pl.col("similarity").round(3),
+            "price",
+            "currency",
+            pl.col("age").dt.total_days().alias("age_days"),
+        )
+
+    def _prompt(self, items: ItemSet) -> str | None:
+        if not isinstance(self._fitted, LanguageTechnique):
+            return None
+        return self._fitted.prompts(items)[0].prompt.as_text()
 
     def price_file(self, source: Path, target: Path, *, progress: Progress = silent) -> int:
         """Writes the file's rows with ``estimate``, ``low``, ``high``, ``failure``, ``technique``.
@@ -164,10 +184,3 @@ class PricingService:
         vectors = self._encoder.embed(items["text"].to_list()).vectors
         comparables = find_comparables(self._postgres, vectors, COMPARABLES_SHOWN)
         return ItemSet(place_in_catalogue(items, comparables), vectors)
-
-
-def _currency(warehouse: Warehouse) -> str:
-    """The currency of most of the items; estimates are in it."""
-    return str(
-        warehouse.frame("SELECT coalesce(mode(currency), 'USD') AS c FROM curated.items").item()
-    )

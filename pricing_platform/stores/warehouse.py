@@ -31,7 +31,17 @@ from filelock import FileLock, Timeout
 from pricing_platform.errors import PlatformError
 from pricing_platform.settings import Settings, sql_folder
 
-VOLATILE_COLUMNS = frozenset({"created_at", "latency_ms", "materialized_at"})
+VOLATILE_COLUMNS = frozenset(
+    {
+        "attempts",
+        "created_at",
+        "from_cache",
+        "latency_ms",
+        "latency_p50_ms",
+        "latency_p95_ms",
+        "materialized_at",
+    }
+)
 """Columns that differ between two runs over the same data, and so are no part of its version."""
 
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?")

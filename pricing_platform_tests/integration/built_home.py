@@ -16,6 +16,14 @@ PRODUCTS = 400
 TOKENS = 25_000
 """Not even an epoch: the tests ask whether fine-tuning works, not how well."""
 
+SMALL = {
+    "fine_tuning_tokens": TOKENS,
+    "base_model_tokens": 2 * TOKENS,
+    "measured_items": 8,
+    "injected_items": 2,
+}
+"""Settings that make every training and measurement a matter of seconds."""
+
 
 @dataclass(frozen=True)
 class BuiltHome:
@@ -27,7 +35,7 @@ class BuiltHome:
 
     @property
     def settings(self) -> Settings:
-        return Settings(home=self.folder / "home", sources=self.sources, fine_tuning_tokens=TOKENS)
+        return Settings(home=self.folder / "home", sources=self.sources, **SMALL)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -39,7 +47,7 @@ class BuiltHome:
             **inherited,
             "PRICING_HOME": str(self.folder / "home"),
             "PRICING_SOURCES": str(self.sources),
-            "PRICING_FINE_TUNING_TOKENS": str(TOKENS),
+            **{f"PRICING_{name.upper()}": str(value) for name, value in SMALL.items()},
             "COLUMNS": "300",
         }
 

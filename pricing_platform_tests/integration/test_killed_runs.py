@@ -15,6 +15,7 @@ import pytest
 
 from pricing_platform.finetuning.checkpoints import list_checkpoints
 from pricing_platform.instance import open_instance
+from pricing_platform.pricing.base_model import BASE_MODEL
 from pricing_platform.pricing.registry import technique_names
 from pricing_platform.settings import Settings
 from pricing_platform.stores.postgres import Postgres
@@ -28,6 +29,7 @@ KILLED_AFTER = (
     "fact_observations",
     "item_embeddings",
     "classical_model",
+    "language_techniques",
     "predictions",
 )
 
@@ -83,8 +85,8 @@ def stop_after(
 
 
 def weights(files: dict[str, str]) -> dict[str, str]:
-    """The files that hold what was learnt; the JSON beside them tells how long it took."""
-    return {name: sha256 for name, sha256 in files.items() if not name.endswith(".json")}
+    """The files that hold what was learnt; JSON and card beside them tell how long it took."""
+    return {n: sha256 for n, sha256 in files.items() if not n.endswith((".json", ".md"))}
 
 
 def contents(settings: Settings) -> dict[str, object]:
@@ -118,7 +120,7 @@ def contents(settings: Settings) -> dict[str, object]:
             (checkpoint.path.name, weights(checkpoint.manifest.files))
             for checkpoint in list_checkpoints(settings.checkpoints_folder, name)
         ]
-        for name in technique_names()
+        for name in (BASE_MODEL, *technique_names())
     }
     return {
         "versions": versions,

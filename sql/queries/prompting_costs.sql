@@ -42,5 +42,5 @@ SELECT
     round(100 * board.failures, 1) AS percent_failures,
     taken.items
 FROM by_technique AS taken
-LEFT JOIN evaluation.leaderboard AS board ON board.technique = taken.technique
+JOIN evaluation.leaderboard AS board ON board.technique = taken.technique
 ORDER BY taken.tokens_in, taken.technique;

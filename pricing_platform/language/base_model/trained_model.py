@@ -15,6 +15,7 @@ from pricing_platform.language import prompts
 from pricing_platform.language.base_model.configuration import BaseModelConfiguration
 from pricing_platform.language.base_model.model_card import model_card
 from pricing_platform.language.base_model.reading import Reading
+from pricing_platform.model_files import quiet_transformers
 
 HELD_OUT = "held_out_families.json"
 LOSS_CURVE = "loss_curve.json"
@@ -59,8 +60,9 @@ class TrainedBaseModel:
     def save(self, folder: Path) -> None:
         """Writes the model, its tokenizer, its card, its loss curve and the held-out families."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.network.save_pretrained(folder, safe_serialization=True)
-        self.tokenizer.save_pretrained(folder)
+        with quiet_transformers():
+            self.network.save_pretrained(folder, safe_serialization=True)
+            self.tokenizer.save_pretrained(folder)
         (folder / MODEL_CARD).write_text(self.model_card(), encoding="utf-8")
         (folder / LOSS_CURVE).write_text(json.dumps(self.loss_curve), encoding="utf-8")
         families = {

@@ -214,11 +214,24 @@ def test_the_inner_model_is_asked_for_what_is_missing_in_one_call(cache: Respons
 
 def test_what_was_answered_before_the_run_broke_off_is_kept(cache: ResponseCache) -> None:
     inner = CountingModel()
-    model = CachedLanguageModel(inner, cache)
-    for _ in model.read_prices(prompts("a", "b", "c")):
+    model = CachedLanguageModel(inner, cache, together=2)
+    for _ in model.read_prices(prompts("a", "b", "c", "d", "e")):
         break
-    list(model.read_prices(prompts("a", "b", "c")))
-    assert inner.asked == [["a", "b", "c"], ["a", "b"]]
+    list(model.read_prices(prompts("a", "b", "c", "d", "e")))
+    assert inner.asked == [["a", "b"], ["c", "d"], ["e"]]
+
+
+def test_what_is_asked_together_is_kept_together(cache: ResponseCache) -> None:
+    class BreakingOff(CountingModel):
+        def read_prices(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, PriceAnswer]]:
+            yield next(super().read_prices(prompts))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(CachedLanguageModel(BreakingOff(), cache).read_prices(prompts("a", "b")))
+    inner = CountingModel()
+    list(CachedLanguageModel(inner, cache).read_prices(prompts("a", "b")))
+    assert inner.asked == [["a", "b"]]
 
 
 def test_failures_are_not_kept_and_refusals_are(cache: ResponseCache) -> None:

@@ -149,7 +149,9 @@ def test_precision_is_measured_once_on_each_machine(
 def test_bfloat16_is_used_only_where_it_pays_and_is_exact_enough(
     encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoder_module, "processor", lambda: ("some CPU", frozenset({"avx512_bf16"})))
+    monkeypatch.setattr(
+        encoder_module, "processor", lambda: ("some CPU", frozenset({"avx512_bf16"}))
+    )
     module = encoder._model.module
     for outcome in (True, False):
         folder = tmp_path / str(outcome)

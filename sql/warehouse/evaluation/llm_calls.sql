@@ -15,8 +15,8 @@ CREATE OR REPLACE TABLE evaluation.llm_calls (
     reason VARCHAR
 );
 
-COMMENT ON TABLE evaluation.llm_calls IS 'One row a call of a language model that a technique made for an item.';
-COMMENT ON COLUMN evaluation.llm_calls.technique IS 'The technique.';
+COMMENT ON TABLE evaluation.llm_calls IS 'One row a call of a language model: for which technique, item and step, and what it took.';
+COMMENT ON COLUMN evaluation.llm_calls.technique IS 'The technique; with fitting/, context_sweep/ or injection_resistance/ before it where the call was made for that.';
 COMMENT ON COLUMN evaluation.llm_calls.model IS 'The language model.';
 COMMENT ON COLUMN evaluation.llm_calls.item_id IS 'The item.';
 COMMENT ON COLUMN evaluation.llm_calls.step IS 'What the call was for, such as attributes, action or price.';

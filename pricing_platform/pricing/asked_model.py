@@ -1,0 +1,119 @@
+"""Which language model the techniques ask, and what they are told besides the items.
+
+Here belongs the choice between an endpoint, a named model on this machine and the one that the
+platform trains itself, and opening it. What is asked belongs to the techniques.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from pricing_platform.language.calls import CallLedger
+from pricing_platform.language.endpoint import EndpointLanguageModel
+from pricing_platform.language.local.folder import content_sha256, model_folder
+from pricing_platform.language.local.local_model import LocalLanguageModel
+from pricing_platform.language.local.quantization import Quantization
+from pricing_platform.language.model import LanguageModel
+from pricing_platform.language.prompts import Currency
+from pricing_platform.language.response_cache import CachedLanguageModel, ResponseCache
+from pricing_platform.pricing.base_model import BASE_MODEL, BaseModelFitting
+from pricing_platform.pricing.language_technique import LanguageContext
+from pricing_platform.pricing.reference_data import brand_facts, facts_version, price_history
+from pricing_platform.settings import Settings
+from pricing_platform.stores.postgres import Postgres
+from pricing_platform.stores.warehouse import Warehouse, fingerprint
+
+
+@dataclass(frozen=True)
+class AskedModel:
+    """The language model that the settings name."""
+
+    settings: Settings
+    base_model: BaseModelFitting
+
+    @property
+    def is_endpoint(self) -> bool:
+        """Whether calls leave this process, and may cost money."""
+        return self.settings.llm_base_url is not None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is the model that the platform trains itself."""
+        return not self.is_endpoint and self.settings.base_model is None
+
+    @property
+    def identity(self) -> str:
+        """Equal where the same prompts get the same answers; known before anything is trained."""
+        if self.is_endpoint:
+            return _endpoint(self.settings, self.base_model.currency).identity
+        if self.settings.base_model is not None:
+            content = content_sha256(model_folder(self.settings.base_model))
+            return fingerprint("local", content, self.settings.quantization)
+        return fingerprint("local", self.base_model.fingerprint)
+
+    def open(self) -> LanguageModel:
+        """The model, asked each question once.
+
+        Raises:
+            PlatformError: when the model is not there, or the settings of the endpoint are wrong.
+        """
+        named = named_model(self.settings, self.base_model.currency)
+        if named is not None:
+            return named
+        return _local(self.settings, BASE_MODEL, self.base_model.require().path, "none")
+
+
+def named_model(settings: Settings, currency: Currency) -> LanguageModel | None:
+    """The model that the settings name; None where they name none."""
+    if settings.llm_base_url is not None:
+        return _endpoint(settings, currency)
+    if settings.base_model is not None:
+        folder = model_folder(settings.base_model)
+        return _local(settings, settings.base_model, folder, settings.quantization)
+    return None
+
+
+def _endpoint(settings: Settings, currency: Currency) -> EndpointLanguageModel:
+    answers = ResponseCache.from_settings(settings)
+    return EndpointLanguageModel.from_settings(settings, answers, currency)
+
+
+def _local(
+    settings: Settings, name: str, folder: Path, quantization: Quantization
+) -> LanguageModel:
+    highest = math.ceil(settings.price_maximum)
+    model = LocalLanguageModel.open(name, folder, highest_price=highest, quantization=quantization)
+    return CachedLanguageModel(model, ResponseCache.from_settings(settings))
+
+
+def current_asked_model(
+    warehouse: Warehouse, postgres: Postgres, encoder: str, settings: Settings
+) -> AskedModel:
+    """The model that is asked about the items that now stand in the stores."""
+    return AskedModel(settings, BaseModelFitting.current(warehouse, postgres, encoder, settings))
+
+
+def told_version(warehouse: Warehouse, postgres: Postgres) -> str:
+    """Of what the techniques are told besides the items: prices over time, facts of brands."""
+    facts = brand_facts(postgres, _brands(warehouse))
+    return fingerprint(warehouse.data_version("curated.listings"), facts_version(facts))
+
+
+def language_context(
+    asked: AskedModel, warehouse: Warehouse, postgres: Postgres
+) -> LanguageContext:
+    """All that a technique with a language model needs besides the items."""
+    model = asked.open()
+    return LanguageContext(
+        model=model,
+        currency=asked.base_model.currency,
+        brand_facts=brand_facts(postgres, _brands(warehouse)),
+        price_history=price_history(warehouse),
+        ledger=CallLedger("", model.name),
+    )
+
+
+def _brands(warehouse: Warehouse) -> list[str | None]:
+    return warehouse.frame("SELECT DISTINCT brand FROM curated.items")["brand"].to_list()

@@ -1,0 +1,96 @@
+"""The techniques that ask a language model, as a user sees them."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+
+from pricing_platform.finetuning.checkpoints import list_checkpoints
+from pricing_platform.language.prompts import templates_version
+from pricing_platform.pricing.base_model import BASE_MODEL
+from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES
+from pricing_platform.stores.warehouse import Warehouse
+from pricing_platform_tests.integration.built_home import BuiltHome
+
+TEXT = "Cotton & Kay Sheet Set, 400 thread count, queen size"
+
+
+def frame(home: BuiltHome, query: str) -> pl.DataFrame:
+    return Warehouse.from_settings(home.settings).frame(query)
+
+
+def test_rag_shows_the_comparables_that_it_used_and_its_prompt(built_home: BuiltHome) -> None:
+    ran = built_home.command("price", "--technique", "rag", "--json", TEXT)
+    assert ran.returncode == 0, ran.stderr
+    priced = json.loads(ran.stdout)
+    assert priced["comparables"]
+    for used in priced["comparables"]:
+        assert used["title"].split()[0] in priced["prompt"]
+        assert f"Price: ${max(1, round(used['price']))}\n" in priced["prompt"]
+    assert TEXT in priced["prompt"]
+    explained = built_home.command("price", "--technique", "rag", "--explain", TEXT)
+    assert f"<product>\n{TEXT}" in explained.stdout
+
+
+def test_a_technique_without_a_model_says_that_it_has_no_prompt(built_home: BuiltHome) -> None:
+    ran = built_home.command("price", "--technique", "category_median", "--explain", TEXT)
+    assert "asks no language model" in ran.stdout
+
+
+@pytest.mark.parametrize("technique", LANGUAGE_TECHNIQUES)
+def test_every_call_stands_in_the_ledger(built_home: BuiltHome, technique: str) -> None:
+    taken = frame(
+        built_home,
+        "SELECT p.item_id, any_value(p.tokens_in) AS said, sum(c.tokens_in) AS counted,"
+        " any_value(p.prompt_version) AS version, count(c.item_id) AS calls"
+        " FROM evaluation.predictions AS p"
+        " LEFT JOIN evaluation.llm_calls AS c USING (technique, item_id)"
+        f" WHERE technique = '{technique}' GROUP BY p.item_id",
+    )
+    assert taken.height > 50
+    assert taken["calls"].min() >= (3 if technique == "prompt_chain" else 1)  # type: ignore[operator]
+    assert taken["said"].to_list() == taken["counted"].to_list()
+    assert taken["version"].unique().to_list() == [templates_version()]
+
+
+def test_what_else_was_asked_stands_there_too(built_home: BuiltHome) -> None:
+    purposes = frame(built_home, "SELECT DISTINCT technique FROM evaluation.llm_calls")["technique"]
+    for purpose in ("fitting/rag", "context_sweep/shots", "injection_resistance/prompt_chain"):
+        assert purpose in purposes
+
+
+def test_the_base_model_has_seen_train_families_alone_and_says_so(built_home: BuiltHome) -> None:
+    checkpoint = list_checkpoints(built_home.settings.checkpoints_folder, BASE_MODEL)[0]
+    families = json.loads((checkpoint.path / "held_out_families.json").read_text())
+    train = frame(built_home, "SELECT DISTINCT family_id FROM curated.items WHERE split = 'train'")
+    assert families["left_out"]
+    assert set(families["left_out"]) < set(train["family_id"])
+    card = (checkpoint.path / "README.md").read_text()
+    assert "Any item of the validation or the test split" in card
+    assert checkpoint.manifest.metrics["held_out_perplexity"] > 1
+
+
+def test_no_comparable_is_of_the_own_family_or_of_a_later_day(built_home: BuiltHome) -> None:
+    """Of what was shown in the run itself, the prompts are not kept: they are made again."""
+    from pricing_platform.pricing.service import PricingService
+
+    with PricingService.open(built_home.settings, "rag") as service:
+        technique = service._fitted
+        items = service._item_set(
+            frame(
+                built_home,
+                "SELECT * FROM curated.items WHERE split = 'test' ORDER BY item_id LIMIT 40",
+            )
+        )
+        shown = technique.comparables(items)  # type: ignore[attr-defined]
+    known = frame(built_home, "SELECT item_id, family_id, split FROM curated.items")
+    family = dict(known.select("item_id", "family_id").iter_rows())
+    split = dict(known.select("item_id", "split").iter_rows())
+    assert sum(map(len, shown)) > 40
+    for item_id, comparables in zip(items.frame["item_id"], shown, strict=True):
+        for at in comparables:
+            assert family[at.item_id] != family[item_id]
+            assert split[at.item_id] == "train"
+            assert at.age_days >= 0
