@@ -98,7 +98,7 @@ class Settings(BaseSettings):
         " name@revision; without it the one that the platform trains itself.",
     )
     base_model_tokens: int = Field(
-        2_500_000,
+        3_000_000,
         ge=1,
         description="How many tokens the platform's own language model is trained on; its time.",
     )

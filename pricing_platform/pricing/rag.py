@@ -44,7 +44,7 @@ from pricing_platform.pricing.text_model import families_of
 from pricing_platform.pricing.word_search import WordSearch, best
 from pricing_platform.progress import Progress
 
-_COUNTS = (3, 5, 8)
+_COUNTS = (3, 5, 8, 12)
 _WORD_WEIGHTS = (0.3, 0.0)
 _CHOOSING_ITEMS = 100
 _FACTS = 3

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from pricing_platform.language.base_model.configuration import BaseModelConfiguration
 from pricing_platform.language.base_model.corpus import Corpus
-from pricing_platform.language.base_model.tokenizer import PriceTokens
+from pricing_platform.language.base_model.tokenizer import PRODUCT_END, PriceTokens
 
 Integers = npt.NDArray[np.int64]
 
@@ -74,17 +75,23 @@ class Batches:
         return found
 
     def batch(self, documents: Sequence[Integers], random: np.random.Generator) -> Batch:
-        """One batch: all prices are learnt at, and a sample of the other places."""
+        """One batch: all prices are learnt at, and a sample of the other places.
+
+        What stands behind the product is what the model is to write itself, as a tool's arguments:
+        there every place is learnt at.
+        """
         width = max(map(len, documents))
         ids = np.full((len(documents), width), self.tokenizer.pad_token_id, np.int64)
         is_price = np.zeros(ids.shape, bool)
+        is_own = np.zeros(ids.shape, bool)
         is_there = np.zeros(ids.shape, bool)
         for row, document in enumerate(documents):
             ids[row, : len(document)] = document
             is_there[row, : len(document) - 1] = True
             is_price[row, self.price_tokens.places(document) - 1] = True
+            is_own[row, self._own_part(document) : len(document) - 1] = True
         following = np.roll(ids, -1, axis=1).ravel()
-        chosen = random.random(ids.shape) < self.configuration.text_share
+        chosen = is_own | (random.random(ids.shape) < self.configuration.text_share)
         price_places = np.flatnonzero(is_price)
         text_places = np.flatnonzero(is_there & ~is_price & chosen)
         return Batch(
@@ -95,6 +102,15 @@ class Batches:
             texts=following[text_places],
             tokens=int(sum(map(len, documents))),
         )
+
+    def _own_part(self, document: Integers) -> int:
+        """Where the last product ends; the document's length where there is none."""
+        ends = np.flatnonzero(document == self._product_end)
+        return int(ends[-1]) if len(ends) else len(document)
+
+    @cached_property
+    def _product_end(self) -> int:
+        return int(self.tokenizer.convert_tokens_to_ids(PRODUCT_END))
 
 
 def _filled(documents: Sequence[Integers], batch_tokens: int) -> list[list[Integers]]:

@@ -9,7 +9,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-BASE_MODEL_VERSION = "1"
+BASE_MODEL_VERSION = "2"
 """Changes with anything here that changes the weights that come out of equal inputs."""
 
 
@@ -18,11 +18,11 @@ class DocumentShares(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rag: float = Field(0.72, ge=0, description="Comparables with their prices, then the product.")
+    rag: float = Field(0.66, ge=0, description="Comparables with their prices, then the product.")
     multi_shot: float = Field(0.08, ge=0, description="Random products as turns, then the product.")
     zero_shot: float = Field(0.06, ge=0, description="The product alone.")
-    chain: float = Field(0.05, ge=0, description="Attributes, comparable products, price.")
-    tools: float = Field(0.07, ge=0, description="Actions, their results, price.")
+    chain: float = Field(0.08, ge=0, description="Attributes, comparable products, price.")
+    tools: float = Field(0.10, ge=0, description="Actions, their results, price.")
     knowledge: float = Field(0.02, ge=0, description="A piece of a knowledge document.")
 
 
@@ -39,7 +39,7 @@ class BaseModelConfiguration(BaseModel):
     window: int = Field(1_024, ge=64, description="Tokens of the longest document.")
     highest_price: int = Field(1_000, ge=1, le=1_000, description="Whole prices are 1 to this.")
 
-    token_budget: int = Field(2_500_000, ge=1, description="Tokens read in the whole training.")
+    token_budget: int = Field(3_000_000, ge=1, description="Tokens read in the whole training.")
     batch_tokens: int = Field(2_048, ge=64, description="Of a batch, padding included.")
     block_documents: int = Field(1_024, ge=1, description="Documents sorted by length together.")
     learning_rate: float = Field(4e-3, gt=0, description="Peak, of embeddings and norms.")

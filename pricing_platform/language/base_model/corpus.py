@@ -27,6 +27,8 @@ _AGE_LIMIT = 180
 _DROPPED = 0.15  # of the nearest, so that not always the same ones stand together
 _KNOWLEDGE_CHARACTERS = 1_200
 _FACTS = 2
+_ATTRIBUTES = 3
+_QUERY_WORDS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +217,9 @@ class Corpus:
         around = self.items.prices[near] if len(near) else self.items.prices[[row]]
         low, high = prompts.whole_price(around.min()), prompts.whole_price(around.max())
         lines.append(f"{prompts.RANGE_LABEL} {symbol}{low} to {symbol}{high}")
-        attributes = self.items.texts[row].split("\n")[1:6] or [self.items.titles[row]]
+        attributes = self.items.texts[row].split("\n")[1 : _ATTRIBUTES + 1] or [
+            self.items.titles[row]
+        ]
         asked = prompts.chain_start(self.items.texts[row], self.currency)
         compared = prompts.chain_comparables(asked, "\n".join(attributes))
         prompt = prompts.chain_price(compared, "\n".join(lines), self.currency)
@@ -250,7 +254,7 @@ class Corpus:
         symbol, near = self.currency.symbol, self._some_near(row, random, 4)
         if name == "find_comparables":
             lines = [self._line(int(at)) for at in near] or ["nothing found"]
-            return {"query": self.items.titles[row], "count": 4}, lines
+            return {"query": _first_words(self.items.titles[row]), "count": 4}, lines
         if name == "price_statistics":
             prices = self._by_category.get(self.items.categories[row], self.items.prices[[row]])
             quartiles = [prompts.whole_price(q) for q in np.quantile(prices, (0.25, 0.5, 0.75))]
@@ -282,3 +286,8 @@ class Corpus:
         start = int(random.integers(max(1, len(text) - _KNOWLEDGE_CHARACTERS + 1)))
         start = text.rfind("\n", 0, start) + 1
         return text[start : start + _KNOWLEDGE_CHARACTERS]
+
+
+def _first_words(title: str) -> str:
+    """What a search is made with: short enough to be copied without a mistake."""
+    return " ".join(title.split()[:_QUERY_WORDS]).rstrip(" ,-–")

@@ -24,9 +24,10 @@ _TEXT_PIECES = (
     r"\n[^\n:0-9]{1,40}:(?: (?=[0-9]))?|\s+(?=[0-9])| ?\p{L}+| ?[^\s\p{L}0-9]+|\s+(?!\S)|\s+"
 )
 _NUMBER_PIECES = r"(?<![0-9])1000(?![0-9])|[0-9]{1,3}(?=(?:[0-9]{3})*(?![0-9]))"
+PRODUCT_END = "\n</product>"
 _MARKUP = (
     "<product>\n",
-    "\n</product>",
+    PRODUCT_END,
     '<comparable age_days="',
     '">\n',
     "\n</comparable>\n",
