@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from pricing_platform.language.model import Completion, PriceAnswer, Prompt
+from pricing_platform.language.model import Completion, Outcome, PriceAnswer, Prompt
+
+PASSING_OUTCOMES: tuple[Outcome, ...] = (
+    "rate_limited",
+    "server_error",
+    "timed_out",
+    "unreadable",
+    "failed",
+)
+"""Outcomes that the same call, made later, may not have again."""
 
 CALL_SCHEMA = pl.Schema(
     {
@@ -65,6 +74,20 @@ class CallLedger:
                     answer.reason,
                 )
             )
+
+    def passing_failures(self) -> pl.DataFrame:
+        """How often each outcome that may pass came, with its reason; the most frequent first.
+
+        Returns:
+            The columns outcome, reason and calls; a row each, none where every call was answered.
+        """
+        return (
+            self.frame()
+            .filter(pl.col("outcome").is_in(PASSING_OUTCOMES))
+            .group_by("outcome", "reason")
+            .agg(calls=pl.len().cast(pl.Int64))
+            .sort("calls", "outcome", "reason", descending=[True, False, False])
+        )
 
     def frame(self) -> pl.DataFrame:
         """The rows, by item and call."""

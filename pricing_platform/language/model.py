@@ -78,6 +78,7 @@ Outcome = Literal[
     "server_error",  # 5xx to the end of the attempts
     "timed_out",
     "unreadable",  # half a JSON, an empty body, no choice in it
+    "unusable",  # the call was answered, but what it said cannot be used
     "too_long",  # the prompt does not fit the context window
     "failed",
 ]

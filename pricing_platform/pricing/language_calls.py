@@ -59,7 +59,7 @@ class LanguageCalls:
         *,
         check: Check | None = None,
     ) -> dict[int, Completion]:
-        """As :meth:`read_prices`; what the check refuses stands in the ledger as unreadable."""
+        """As :meth:`read_prices`; what the check refuses stands in the ledger as unusable."""
         asked = list(prompts.values())
         missing = Completion(_UNANSWERED, outcome="failed", reason="no answer came back")
         step = asked[0].step if asked else ""
@@ -100,7 +100,7 @@ class LanguageCalls:
         if check is not None and isinstance(answer, Completion) and answer.outcome == "answered":
             reason = check(place, answer)
             if reason is not None:
-                answer = replace(answer, outcome="unreadable", reason=reason)
+                answer = replace(answer, outcome="unusable", reason=reason)
         self.ledger.record(prompt, answer)
         for name in _SUMMED:
             self._used[name][place] += getattr(answer.usage, name)

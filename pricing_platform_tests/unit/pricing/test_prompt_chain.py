@@ -69,7 +69,7 @@ def test_a_step_of_no_use_is_left_out_and_the_ledger_says_why(
     contents = [turn.content for turn in model.priced[0].messages]
     assert contents[2] == contents[4] == "none"
     rows = technique.context.ledger.frame()
-    assert rows["outcome"].to_list() == ["unreadable", "unreadable", "answered"]
+    assert rows["outcome"].to_list() == ["unusable", "unusable", "answered"]
     assert "name: value" in rows["reason"][0]
     assert "ends below where it starts" in rows["reason"][1]
 

@@ -28,5 +28,5 @@ COMMENT ON COLUMN evaluation.llm_calls.cost_usd IS 'What the call cost when it w
 COMMENT ON COLUMN evaluation.llm_calls.latency_ms IS 'How long it took when it was made, in milliseconds; on this machine its share of a batch.';
 COMMENT ON COLUMN evaluation.llm_calls.attempts IS 'How many times it was sent.';
 COMMENT ON COLUMN evaluation.llm_calls.from_cache IS 'Whether it was answered by an earlier call and not sent again.';
-COMMENT ON COLUMN evaluation.llm_calls.outcome IS 'answered, refused, rate_limited, server_error, timed_out, unreadable, too_long or failed.';
+COMMENT ON COLUMN evaluation.llm_calls.outcome IS 'answered, refused, rate_limited, server_error, timed_out, unreadable, unusable (answered, but what it said cannot be used), too_long or failed.';
 COMMENT ON COLUMN evaluation.llm_calls.reason IS 'Why it was not answered; null where it was.';
