@@ -22,6 +22,7 @@ from pricing_platform.language.model import (
     Prompt,
     Usage,
 )
+from pricing_platform.pricing.estimates import Stopwatch
 from pricing_platform.progress import Progress
 
 _UNANSWERED = Usage(attempts=0)
@@ -45,12 +46,15 @@ class LanguageCalls:
 
     def __post_init__(self) -> None:
         self._used = {name: np.zeros(self.items) for name in _SUMMED}
+        self.seconds = 0.0
+        """How long the model was waited for."""
 
     def read_prices(self, prompts: Mapping[int, Prompt]) -> dict[int, PriceAnswer]:
         """The answer for each item, also where none came back."""
         asked = list(prompts.values())
         missing = PriceAnswer(_UNANSWERED, outcome="failed", reason="no answer came back")
-        return self._collected(prompts, self.model.read_prices(asked), "pricing", missing)
+        answers = self._timed(lambda: self.model.read_prices(asked))
+        return self._collected(prompts, answers, "pricing", missing)
 
     def complete(
         self,
@@ -63,13 +67,25 @@ class LanguageCalls:
         asked = list(prompts.values())
         missing = Completion(_UNANSWERED, outcome="failed", reason="no answer came back")
         step = asked[0].step if asked else ""
-        answers = self.model.complete(asked, request)
+        answers = self._timed(lambda: self.model.complete(asked, request))
         return self._collected(prompts, answers, step, missing, check)
 
     def usage(self) -> pl.DataFrame:
         """What all calls of an item took, a row an item."""
         frame = pl.DataFrame(self._used)
         return frame.with_columns(pl.col("^tokens_.*$").cast(pl.Int64))
+
+    def _timed(
+        self, ask: Callable[[], Iterator[tuple[int, Answer]]]
+    ) -> Iterator[tuple[int, Answer]]:
+        """The answers; only the time in which the model has to be waited for is counted."""
+        watch = Stopwatch()
+        answers = ask()
+        while (answer := next(answers, None)) is not None:
+            self.seconds += watch.seconds()
+            yield answer
+            watch = Stopwatch()
+        self.seconds += watch.seconds()
 
     def _collected(
         self,

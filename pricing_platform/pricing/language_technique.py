@@ -145,6 +145,9 @@ class LanguageTechnique(ABC):
     def load_parts(cls, folder: Path, settings: dict[str, JsonValue]) -> dict[str, Any]:
         """The fields of the technique's own, as :meth:`save_parts` wrote them."""
 
+    def make_ready(self) -> None:  # noqa: B027
+        """Makes what is made once and kept for all items, such as an index."""
+
     def chosen(
         self,
         validation: ItemSet,  # noqa: ARG002
@@ -219,8 +222,14 @@ class LanguageTechnique(ABC):
         )
 
     def price(self, items: ItemSet, *, progress: Progress = silent) -> pl.DataFrame:
-        """See :class:`Technique`; what could not be priced has its reason in ``failure``."""
+        """See :class:`Technique`; what could not be priced has its reason in ``failure``.
+
+        An item's latency is that of its calls and its share of the time that all else took:
+        retrieval, prompts, tools.
+        """
         context = self.context
+        self.make_ready()
+        watch = Stopwatch()
         fitted = self.prompts(items)
         calls = LanguageCalls(context.model, context.ledger, len(items), progress)
         asked = {place: at for place, at in enumerate(fitted) if at.fits}
@@ -231,6 +240,7 @@ class LanguageTechnique(ABC):
             for place, at in enumerate(last)
         ]
         estimate, low, high = _moved(readings, self.measured.interval)
+        beside = 1000 * max(watch.seconds() - calls.seconds, 0) / max(len(items), 1)
         columns = {
             "item_id": items.frame["item_id"],
             "estimate": estimate,
@@ -244,6 +254,7 @@ class LanguageTechnique(ABC):
             pl.DataFrame(columns)
             .with_columns(pl.col("estimate", "low", "high").fill_nan(None))
             .with_columns(calls.usage(), prompt_version=pl.lit(prompts.templates_version()))
+            .with_columns(pl.col("latency_ms") + beside)
             .select(ESTIMATE_SCHEMA.names())
             .cast(ESTIMATE_SCHEMA)
         )

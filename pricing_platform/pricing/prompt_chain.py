@@ -142,7 +142,7 @@ class PromptChain(LanguageTechnique):
     """A language model that first names attributes and comparable products, then a price."""
 
     name: ClassVar[str] = "prompt_chain"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     calibration_items: ClassVar[int] = 200
 
     @classmethod

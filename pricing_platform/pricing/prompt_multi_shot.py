@@ -59,7 +59,7 @@ class PromptMultiShot(LanguageTechnique):
     """A language model that is shown k fixed examples over all prices and categories."""
 
     name: ClassVar[str] = "prompt_multi_shot"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     shots: tuple[Shot, ...]
     by_count: dict[int, tuple[Shot, ...]]

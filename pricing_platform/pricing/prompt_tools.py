@@ -73,7 +73,7 @@ class PromptTools(LanguageTechnique):
     """A language model that may search the training items, ask for facts and calculate."""
 
     name: ClassVar[str] = "prompt_tools"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     calibration_items: ClassVar[int] = 200
 
     references: References
@@ -143,6 +143,10 @@ class PromptTools(LanguageTechnique):
     def load_parts(cls, folder: Path, settings: dict[str, JsonValue]) -> dict[str, Any]:  # noqa: ARG003
         """See :class:`LanguageTechnique`."""
         return {"references": References.load(folder)}
+
+    def make_ready(self) -> None:
+        """Makes the indices of the tools."""
+        self.tools  # noqa: B018
 
     @cached_property
     def tools(self) -> PricingTools:

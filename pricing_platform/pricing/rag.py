@@ -99,7 +99,7 @@ class Rag(LanguageTechnique):
     """
 
     name: ClassVar[str] = "rag"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     references: References
     embeddings: npt.NDArray[np.float16]
@@ -194,6 +194,12 @@ class Rag(LanguageTechnique):
                 ]
             )
         return found
+
+    def make_ready(self) -> None:
+        """Makes the index of words, where it is used, and the history of prices."""
+        if self.options.word_weight > 0:
+            self._words  # noqa: B018
+        self._history, self._facts  # noqa: B018
 
     def save_parts(self, folder: Path) -> None:
         """Writes the references and their embeddings; the index of words is made anew."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import PlatformError
 from pricing_platform.language import prompts
+from pricing_platform.language.context_fit import FittedPrompt
 from pricing_platform.language.local import LocalLanguageModel
 from pricing_platform.language.model import PriceAnswer, Prompt
 from pricing_platform.language.price_distribution import PriceDistribution
@@ -127,7 +129,34 @@ def test_every_call_is_in_the_ledger_and_summed_up_by_item(
     for name in ("tokens_in", "tokens_cached", "tokens_out"):
         assert both[name].to_list() == both[f"{name}_calls"].to_list()
     assert both["cost_usd"].to_list() == pytest.approx(both["cost_usd_calls"].to_list())
-    assert both["latency_ms"].to_list() == pytest.approx(both["latency_ms_calls"].to_list())
+    beside = (both["latency_ms"] - both["latency_ms_calls"]).to_list()
+    assert beside == pytest.approx([beside[0]] * len(few)), "each item has the same share"
+    assert beside[0] > 0
+
+
+@of_each
+def test_latency_has_the_time_beside_the_calls_and_theirs_as_it_was(
+    kind: type[LanguageTechnique],
+    train: ItemSet,
+    few: ItemSet,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def slowly(_: Prompt) -> PriceAnswer:
+        time.sleep(0.05)
+        return PriceAnswer(USAGE, text="42")
+
+    asked = first(few, 3)
+    technique = kind.prepared(train, seed=1, language=bound_to(ScriptedModel(slowly)))
+    quick = technique.price(asked)["latency_ms"][0]
+    assert quick < 45, "a call's latency is what the answer says it was"
+    made = kind.prompts
+
+    def made_slowly(self: LanguageTechnique, items: ItemSet) -> list[FittedPrompt]:
+        time.sleep(0.3)
+        return made(self, items)
+
+    monkeypatch.setattr(kind, "prompts", made_slowly)
+    assert technique.price(asked)["latency_ms"][0] - quick > 60
 
 
 @of_each
