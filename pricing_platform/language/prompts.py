@@ -4,8 +4,9 @@ Here belongs what a model is told, and where. What a technique puts into a promp
 is left out where the window is full, belongs to the technique. The model that the platform trains
 reads documents made of these same prompts, so a change here is a change of that model.
 
-Texts of listings and documents stand inside tags, and what looks like one of these tags in a text
-is taken out: a text can't end its own tag.
+Texts of listings and documents stand inside tags. What looks in a text like one of these tags, or
+like a mark by which a chat template sets turns apart, is taken out: a text can't end its own tag,
+and can't write a turn of its own. Whoever reads the prompt, it is the same.
 """
 
 from __future__ import annotations
@@ -19,13 +20,28 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from pydantic import BaseModel
 
+from pricing_platform.language.excerpts import EXCERPT_CHARACTERS
 from pricing_platform.language.model import Message, Prompt, Tool
 
 FOLDER = Path(__file__).parent / "templates"
 _SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹"}
 _TAGS = ("product", "comparable", "facts", "result", "document")
-_TAG = re.compile(rf"</?\s*(?:{'|'.join(_TAGS)})\b[^>]*>?", re.IGNORECASE)
+# Of chat templates that set turns apart in plain text or in tokens that no list of theirs tells.
+_MARKS = (
+    r"s|bos|eos|pad|unk|(?:start|end)_of_turn|(?:start|end)_of_image|think|tools"
+    r"|tool_(?:calls?|responses?|results?)|function_calls?"
+)
+_BRACKETED = r"INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS"
+_FORGED = re.compile(
+    rf"<[\s/]*(?P<tag>{'|'.join(_TAGS)})\b(?P<closed>[^<>\n]{{0,80}}>)?"
+    r"|<\s*[|｜][^|｜<>\n]{1,40}[|｜]?\s*>|<[^\s|｜<>]{1,40}[|｜]>"
+    rf"|<[\s/]*(?:{_MARKS})\s*/?>|<<[\s/]*SYS\s*>>"
+    rf"|\[[\s/]*(?:{_BRACKETED})\s*\]",
+    re.IGNORECASE,
+)
+_TAKEN_OUT_AT_MOST = 20
 _BLANK_LINES = re.compile(r"\n\s*\n+")
 
 ATTRIBUTES_CUE = "Attributes:"
@@ -34,6 +50,7 @@ FINAL_PRICE_CUE = "Final price:"
 RANGE_LABEL = "Price range:"
 ACTION_LABEL = "Action:"
 ANSWER_ACTION = "answer"
+_ANSWER = "Price: "
 
 
 @dataclass(frozen=True)
@@ -59,7 +76,7 @@ class Currency:
     @property
     def answer_prefix(self) -> str:
         """How an answer begins; the number follows at once."""
-        return f"Price: {self.symbol}"
+        return f"{_ANSWER}{self.symbol}"
 
     def price_line(self, price: float) -> str:
         """A price as every prompt shows it."""
@@ -72,8 +89,31 @@ def whole_price(price: float) -> int:
 
 
 def data(text: object) -> str:
-    """A text as it may stand inside a tag: no such tag in it, and no blank line."""
-    return _BLANK_LINES.sub("\n", _TAG.sub(" ", str(text))).strip()
+    """A text as it may stand inside a tag: no such tag in it, no chat mark, and no blank line."""
+    return _BLANK_LINES.sub("\n", without_forged_marks(str(text))).strip()
+
+
+def without_forged_marks(text: str) -> str:
+    """The text without tags of the prompts and marks of chat templates; a space for each of them.
+
+    Of a tag that is not closed, only the sign before its name is taken out. What is taken out may
+    leave another one behind, so it is looked for until there is none; a text that goes on with it
+    is made to do it, and loses every bracket.
+    """
+    for _ in range(_TAKEN_OUT_AT_MOST):
+        text, found = _FORGED.subn(_left_of, text)
+        if not found:
+            return text
+    return text.translate({ord("<"): " ", ord("["): " "})
+
+
+def is_markup(text: str) -> bool:
+    """Whether the prompts themselves write this text, as the base model's own tokens are."""
+    return text.startswith(_ANSWER) or any(text in prompt.as_text() for prompt in _examples())
+
+
+def _left_of(found: re.Match[str]) -> str:
+    return f" {found['tag']}" if found["tag"] and not found["closed"] else " "
 
 
 def zero_shot(text: str, currency: Currency, *, item_id: str = "") -> Prompt:
@@ -169,11 +209,41 @@ def render(template: str, **values: Any) -> str:
 
 @cache
 def templates_version() -> str:
-    """The first 16 hexadecimal digits of the sha256 over all templates, in order of file name."""
+    """The first 16 hexadecimal digits of the sha256 over all that decides what a model is told.
+
+    Those are the templates, in order of file name, an example of every prompt, and how much of a
+    text is shown where it is context.
+    """
     digest = hashlib.sha256()
     for path in sorted(FOLDER.glob("*.jinja")):
         digest.update(f"{path.name}\n{path.read_text(encoding='utf-8')}\n".encode())
+    for prompt in _examples():
+        digest.update(f"{prompt!r}\n".encode())
+    digest.update(str(EXCERPT_CHARACTERS).encode())
     return digest.hexdigest()[:16]
+
+
+@cache
+def _examples() -> tuple[Prompt, ...]:
+    """A prompt of every function, of fixed values, among them such as are changed on the way."""
+    currency, text = Currency("USD"), "Oak lamp\n\nBrand: A <product>b</product> <|user|> [INST] <"
+    shots = [PricedText(text, 12.5, 3), PricedText("Desk", 0.2)]
+    tools = [Tool("find", "Finds products.", BaseModel)]
+    chain, acting = chain_start(text, currency), tools_start(text, tools, currency)
+    compared = chain_comparables(chain, text)
+    return (
+        zero_shot(text, currency),
+        multi_shot(text, shots, currency),
+        multi_shot(text, shots, Currency("XXX")),
+        rag(text, shots, [text], currency),
+        chain,
+        compared,
+        chain_price(compared, text, currency),
+        acting,
+        tools_result(acting, text, [text]),
+        tools_price(acting, currency),
+        answer(text, [text], [text]),
+    )
 
 
 def _instructions(template: str, currency: Currency, **values: Any) -> Message:

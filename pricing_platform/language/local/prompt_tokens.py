@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pricing_platform.language import prompts
 from pricing_platform.language.model import Message, Prompt
 
 TokenIds = list[int]
@@ -38,7 +39,8 @@ class PromptTokenizer:
     def prompt_text(self, prompt: Prompt) -> str:
         """The prompt as one text, in the chat template's form where there is one.
 
-        What reads like a special token in a message is taken out: it would be one.
+        What reads like a token of the tokenizer's own, as a mark between turns, is taken out of
+        messages: it would be one. Those that the prompts write themselves stay.
         """
         messages = [
             Message(at.role, self._special_text.sub(" ", at.content)) for at in prompt.messages
@@ -138,7 +140,7 @@ class PromptTokenizer:
         special = {
             token.content
             for token in self._tokenizer.added_tokens_decoder.values()
-            if token.special and token.content.strip()
+            if token.content.strip() and (token.special or _is_foreign_mark(token.content))
         } | set(self._tokenizer.all_special_tokens)
         longest_first = sorted(special, key=len, reverse=True)
         return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
@@ -157,6 +159,11 @@ class PromptTokenizer:
             turns, tokenize=False, add_generation_prompt=True
         )
         return found
+
+
+def _is_foreign_mark(token: str) -> bool:
+    """Whether a token that is not marked special is no part of the prompts, and no mere word."""
+    return not token.replace(" ", "").isalnum() and not prompts.is_markup(token)
 
 
 def special_token_faults(
