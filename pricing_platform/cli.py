@@ -366,13 +366,18 @@ def _written(settings: Settings, server: Postgres, found: FoundAnswer) -> Writte
     """The sentence of the language model that the settings name, where they name one."""
     if settings.llm_base_url is None and settings.base_model is None:
         return None
-    from pricing_platform.facts.written_answers import write_answer
+    from pricing_platform.facts.written_answers import WrittenAnswer, write_answer
     from pricing_platform.language.prompts import Currency
     from pricing_platform.pricing.asked_model import named_model
 
-    model = named_model(settings, Currency("USD"))  # a sentence has no price to read
-    assert model is not None  # noqa: S101
-    return write_answer(model, server, found)
+    if settings.llm_mode == "batch":
+        return WrittenAnswer(None, "PRICING_LLM_MODE is batch, which answers no question at once")
+    try:
+        model = named_model(settings, Currency("USD"))  # a sentence has no price to read
+        assert model is not None  # noqa: S101
+        return write_answer(model, server, found)
+    except PlatformError as error:  # what was found stands, whatever the model's state
+        return WrittenAnswer(None, error.problem)
 
 
 def _print_answer(found: FoundAnswer, written: WrittenAnswer | None = None) -> None:
@@ -385,7 +390,8 @@ def _print_answer(found: FoundAnswer, written: WrittenAnswer | None = None) -> N
     if written and written.sentence:
         output.print(written.sentence, markup=False, soft_wrap=True)
     elif written:
-        messages.print(f"Found, not written: {written.reason}.", markup=False, soft_wrap=True)
+        reason = (written.reason or "").rstrip(".")
+        messages.print(f"Found, not written: {reason}.", markup=False, soft_wrap=True)
     output.print(found.answer, style="bold", markup=False, soft_wrap=True)
     about = [found.statement] if found.statement not in (None, found.answer) else []
     about.append(f"source {found.source}")

@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     quantization: Literal["none", "8bit", "4bit"] = Field(
         "none", description="How the weights of PRICING_BASE_MODEL are held."
     )
-    llm_base_url: str | None = Field(
+    llm_base_url: SecretStr | None = Field(
         None, description="An OpenAI-compatible endpoint that the prompts go to, as in .../v1."
     )
     llm_model: str | None = Field(None, description="The name of the endpoint's model.")

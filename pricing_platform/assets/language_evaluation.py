@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import dagster as dg
@@ -17,8 +18,10 @@ from pricing_platform.assets.reporting import (
 )
 from pricing_platform.assets.training import (
     asked_once,
+    calls_taken,
     current_asked,
     current_fitting,
+    kept_calls,
     loaded_once,
 )
 from pricing_platform.catalog.item_set import ItemSet
@@ -42,7 +45,6 @@ from pricing_platform.evaluation.queries import run_query
 from pricing_platform.pricing.asked_model import told_version
 from pricing_platform.pricing.fitting import Fitting, load
 from pricing_platform.pricing.language_technique import LanguageContext
-from pricing_platform.pricing.predictions import record_calls
 from pricing_platform.pricing.prompt_multi_shot import PromptMultiShot
 from pricing_platform.pricing.rag import Rag
 from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES
@@ -87,24 +89,29 @@ def context_sweep(
     store, settings = warehouse.open(), warehouse.settings()
     asked = current_asked(store, postgres, models)
     fitting = current_fitting(store, models, asked)
-    items, language = loaded_once(store, postgres, fitting), asked_once(store, postgres, asked)
+    items = loaded_once(store, postgres, fitting)
+    language = asked_once(store, postgres, asked, report=context.log.info)
     with postgres.open() as server:
         version = told_version(store, server)
 
     def measure() -> pl.DataFrame:
         train = items().split("train")
-        told = {kind: language().of(f"context_sweep/{kind}") for kind in _WITH_CONTEXT}
-        swept = sweep_context(
-            sweep_sample(items(), settings.measured_items, seed=settings.seed),
-            lambda kind, count: _WITH_CONTEXT[kind].prepared(
-                train, seed=settings.seed, language=told[kind], count=count
-            ),
-            seed=settings.seed,
-            progress=progress.of(context),
-        )
-        for at in told.values():
-            record_calls(store, at.ledger)
-        return swept
+        with ExitStack() as ledgers:
+            told = {
+                kind: ledgers.enter_context(kept_calls(store, language, f"context_sweep/{kind}"))
+                for kind in _WITH_CONTEXT
+            }
+            swept = sweep_context(
+                sweep_sample(items(), settings.measured_items, seed=settings.seed),
+                lambda kind, count: _WITH_CONTEXT[kind].prepared(
+                    train, seed=settings.seed, language=told[kind](), count=count
+                ),
+                seed=settings.seed,
+                progress=progress.of(context),
+            )
+            for at in told.values():
+                at().ledger.require_answers()
+            return swept
 
     return refreshed_table(
         store,
@@ -131,6 +138,7 @@ def _sweep_headline(store: Warehouse, warehouse: WarehouseResource) -> dict[str,
     told = ", ".join(f"knee at {row['count']} {kind}" for kind, row in knees.items())
     return {
         **numbers,
+        **calls_taken(store, "context_sweep/"),
         "sweep": dg.MetadataValue.md(markdown_table(sweep)),
         "summary": told or "no knee",
         **pictures(
@@ -161,7 +169,8 @@ def injection_resistance(
     store, settings = warehouse.open(), warehouse.settings()
     asked = current_asked(store, postgres, models)
     fitting = current_fitting(store, models, asked)
-    items, language = loaded_once(store, postgres, fitting), asked_once(store, postgres, asked)
+    items = loaded_once(store, postgres, fitting)
+    language = asked_once(store, postgres, asked, report=context.log.info)
     techniques = (*_REFERENCES, *LANGUAGE_TECHNIQUES)
     started = time.perf_counter()
     with postgres.open() as server:
@@ -208,18 +217,18 @@ def _shifts(
     settings: Settings,
 ) -> pl.DataFrame:
     """What the injections do to one technique; its calls go into the ledger."""
-    asks = technique in LANGUAGE_TECHNIQUES
-    told = language().of(f"injection_resistance/{technique}") if asks else None
-    shifts = measure_injections(
-        load(technique, fitting.require(technique), told),
-        injection_sample(items, settings.injected_items, seed=fitting.seed),
-        name=technique,
-        seed=fitting.seed,
-        progress=progress,
-    )
-    if told:
-        record_calls(store, told.ledger)
-    return shifts
+    with kept_calls(store, language, f"injection_resistance/{technique}") as told:
+        asked = told() if technique in LANGUAGE_TECHNIQUES else None
+        shifts = measure_injections(
+            load(technique, fitting.require(technique), asked),
+            injection_sample(items, settings.injected_items, seed=fitting.seed),
+            name=technique,
+            seed=fitting.seed,
+            progress=progress,
+        )
+        if asked:
+            asked.ledger.require_answers()
+        return shifts
 
 
 def _injection_headline(store: Warehouse) -> dict[str, Any]:
@@ -232,4 +241,5 @@ def _injection_headline(store: Warehouse) -> dict[str, Any]:
     }
     worst = max(numbers.values(), default=None)
     told = "nothing was measured" if worst is None else f"at most {worst:.0f} % moved"
+    numbers |= calls_taken(store, "injection_resistance/")
     return {**numbers, "resistance": dg.MetadataValue.md(markdown_table(found)), "summary": told}

@@ -13,6 +13,7 @@ from pricing_platform.assets.training import (
 )
 from pricing_platform.catalog.configured_sources import configured_sources
 from pricing_platform.catalog.reference_prices import read_reference_prices
+from pricing_platform.errors import PlatformError
 from pricing_platform.evaluation.reference import NOISE_FLOOR
 from pricing_platform.partitions import partitions_of
 from pricing_platform.pricing.asked_model import told_version
@@ -21,13 +22,14 @@ from pricing_platform.pricing.predictions import (
     PREDICTIONS_VERSION,
     PredictionMaker,
 )
-from pricing_platform.pricing.registry import technique_names
+from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES, technique_names
 from pricing_platform.resources import (
     LoggedProgress,
     ModelsResource,
     PostgresResource,
     WarehouseResource,
 )
+from pricing_platform.stores.provenance import Refreshed
 from pricing_platform.stores.warehouse import Warehouse
 
 _PARTITIONS = (*technique_names(), NOISE_FLOOR)
@@ -62,13 +64,13 @@ def predictions(
         fitting,
         loaded_once(store, postgres, fitting),
         references=lambda: read_reference_prices(configured_sources(warehouse.settings())),
-        language=asked_once(store, postgres, asked),
+        language=asked_once(store, postgres, asked, report=context.log.info),
         told_version=told,
         progress=progress.of(context),
     )
     for technique in context.partition_keys:
         started = time.perf_counter()
-        refreshed = maker.refresh(technique, force=config.force)
+        refreshed = _refreshed(context, maker, technique, force=config.force)
         context.add_asset_metadata(
             {
                 "dagster/row_count": refreshed.state(PREDICTIONS).row_count,
@@ -83,6 +85,19 @@ def predictions(
         data_version=dg.DataVersion(store.data_version(PREDICTIONS)),
         metadata=table_metadata(store, PREDICTIONS),
     )
+
+
+def _refreshed(
+    context: dg.AssetExecutionContext, maker: PredictionMaker, technique: str, *, force: bool
+) -> Refreshed:
+    """The technique's rows; where its language model can't be asked, rows that say so."""
+    try:
+        return maker.refresh(technique, force=force)
+    except PlatformError as error:
+        if technique not in LANGUAGE_TECHNIQUES:
+            raise
+        context.log.error(f"{technique} was not asked: {error}")
+        return maker.record_failure(technique, error)
 
 
 _BY_SPLIT = """

@@ -4,7 +4,8 @@ All of them read the train split; validation chooses between settings.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from pricing_platform.pricing.asked_model import AskedModel, current_asked_model
 from pricing_platform.pricing.base_model import BASE_MODEL, fit_base_model, read_documents
 from pricing_platform.pricing.fitting import FITTING_VERSION, Fitting, fit
 from pricing_platform.pricing.language_technique import LanguageContext
-from pricing_platform.pricing.predictions import record_calls
+from pricing_platform.pricing.predictions import record_calls, taken_by_purpose
 from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES
 from pricing_platform.resources import (
     LoggedProgress,
@@ -48,21 +49,57 @@ def current_asked(
 def current_fitting(store: Warehouse, models: ModelsResource, asked: AskedModel) -> Fitting:
     """What the checkpoints of the current items are named by."""
     return Fitting.current(
-        store, models.cached_encoder().identity, asked.identity, models.settings()
+        store, models.cached_encoder().identity, lambda: asked.identity, models.settings()
     )
 
 
 def asked_once(
-    store: Warehouse, postgres: PostgresResource, asked: AskedModel
+    store: Warehouse,
+    postgres: PostgresResource,
+    asked: AskedModel,
+    *,
+    report: Callable[[str], None],
 ) -> Callable[[], LanguageContext]:
     """What techniques with a language model need, opened when it is first asked for."""
 
     @cache
     def context() -> LanguageContext:
         with postgres.open() as server:
-            return language_context(asked, store, server)
+            return language_context(asked, store, server, report)
 
     return context
+
+
+@contextmanager
+def kept_calls(
+    store: Warehouse, language: Callable[[], LanguageContext], purpose: str
+) -> Iterator[Callable[[], LanguageContext]]:
+    """Opens the context with a ledger of its own, which is recorded in the end, whatever happens.
+
+    Where nothing was asked, what was recorded before stands.
+    """
+    opened: list[LanguageContext] = []
+
+    def context() -> LanguageContext:
+        if not opened:
+            opened.append(language().of(purpose))
+        return opened[0]
+
+    try:
+        yield context
+    finally:
+        if opened and not opened[0].ledger.frame().is_empty():
+            record_calls(store, opened[0].ledger)
+
+
+def calls_taken(store: Warehouse, purposes: str) -> dict[str, float]:
+    """Calls, tokens and USD by what they were made for: numbers that plot over time."""
+    return {
+        f"{purpose}/{name}": value
+        for row in taken_by_purpose(store, purposes).iter_rows(named=True)
+        for purpose in [row.pop("technique")]
+        for name, value in row.items()
+    }
 
 
 def loaded_once(
@@ -89,16 +126,13 @@ def training_asset(
     techniques: Sequence[str],
     description: str,
     kinds: set[str],
-    *,
-    deps: Sequence[str] = (),
 ) -> dg.AssetsDefinition:
     """An asset that fits these techniques on the train split of the items."""
-    asks = set(techniques) <= set(LANGUAGE_TECHNIQUES)
 
     @dg.asset(
         name=name,
         description=description,
-        deps=["items", "item_embeddings", *deps],
+        deps=["items", "item_embeddings"],
         group_name="training",
         kinds=kinds,
         owners=OWNERS,
@@ -118,38 +152,38 @@ def training_asset(
         asked = current_asked(store, postgres, models)
         fitting = current_fitting(store, models, asked)
         items = loaded_once(store, postgres, fitting)
-        language = asked_once(store, postgres, asked)
-        fitted = {}
-        for technique in techniques:
-            told = language().of(f"fitting/{technique}") if asks else None
-            fitted[technique] = fit(
-                technique,
-                fitting,
-                items,
-                language=told,
-                force=config.force,
-                progress=progress.of(context),
+        fitted = {
+            technique: fit(
+                technique, fitting, items, force=config.force, progress=progress.of(context)
             )
-            if told and not fitted[technique][1]:
-                record_calls(store, told.ledger)
-        trained = sum(not reused for _, reused in fitted.values())
-        metadata: dict[str, Any] = {
-            f"{technique}/{metric}": value
-            for technique, (checkpoint, _) in fitted.items()
-            for metric, value in checkpoint.manifest.metrics.items()
+            for technique in techniques
         }
-        return dg.MaterializeResult(
-            data_version=dg.DataVersion(_version([c for c, _ in fitted.values()])),
-            metadata={
-                **metadata,
-                "checkpoints": [str(checkpoint.path) for checkpoint, _ in fitted.values()],
-                "trained": trained,
-                "reused": trained == 0,
-                "seconds": time.perf_counter() - started,
-            },
-        )
+        return _fitted_result(fitted, started)
 
     return trained
+
+
+def _fitted_result(
+    fitted: Mapping[str, tuple[Checkpoint, bool]], started: float, **metadata: Any
+) -> dg.MaterializeResult[None]:
+    """What is told of techniques and their checkpoints, and whether they were there."""
+    trained = sum(not reused for _, reused in fitted.values())
+    metrics: dict[str, Any] = {
+        f"{technique}/{metric}": value
+        for technique, (checkpoint, _) in fitted.items()
+        for metric, value in checkpoint.manifest.metrics.items()
+    }
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(_version([c for c, _ in fitted.values()])),
+        metadata={
+            **metrics,
+            "checkpoints": [str(checkpoint.path) for checkpoint, _ in fitted.values()],
+            "trained": trained,
+            "reused": trained == 0,
+            "seconds": time.perf_counter() - started,
+            **metadata,
+        },
+    )
 
 
 def _version(checkpoints: Sequence[Checkpoint]) -> str:
@@ -175,14 +209,6 @@ encoder_adapter = training_asset(
     ["encoder_finetuned"],
     "One checkpoint: a LoRA adapter of the encoder and a head over log-price bins.",
     {"pytorch", "huggingface"},
-)
-language_techniques = training_asset(
-    "language_techniques",
-    LANGUAGE_TECHNIQUES,
-    "One checkpoint a technique that asks a language model: its shots or references, and how far"
-    " its intervals are moved.",
-    {"huggingface", "openai"},
-    deps=["base_model", "facts"],
 )
 
 
@@ -210,7 +236,7 @@ def base_model(
     asked = current_asked(store, postgres, models)
     if not asked.is_own:
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(asked.identity[:32]),
+            data_version=dg.DataVersion(fingerprint(asked.identity)[:32]),
             metadata={"trained": 0, "summary": "another model is named", "reused": True},
         )
     fitting = current_fitting(store, models, asked)
@@ -251,3 +277,47 @@ def _described(checkpoint: Checkpoint, cache_folder: Path) -> dict[str, Any]:
             lambda: {"loss_curve": draw_loss_curve(losses)},
         ),
     }
+
+
+@dg.asset(
+    deps=["items", "item_embeddings", "base_model", "facts"],
+    group_name="training",
+    kinds={"huggingface", "openai"},
+    owners=OWNERS,
+    code_version=FITTING_VERSION,
+    pool="training",
+)
+def language_techniques(
+    context: dg.AssetExecutionContext,
+    config: RefreshConfig,
+    warehouse: WarehouseResource,
+    postgres: PostgresResource,
+    models: ModelsResource,
+    progress: dg.ResourceParam[LoggedProgress],
+) -> dg.MaterializeResult[None]:
+    """One checkpoint a technique that asks a language model: shots or references, calibration.
+
+    One that can't be fitted, because its model can't be asked, keeps the others from nothing: the
+    predictions say so, item by item.
+    """
+    started, store = time.perf_counter(), warehouse.open()
+    asked = current_asked(store, postgres, models)
+    fitting = current_fitting(store, models, asked)
+    items = loaded_once(store, postgres, fitting)
+    language = asked_once(store, postgres, asked, report=context.log.info)
+    fitted, unfitted = {}, {}
+    for technique in LANGUAGE_TECHNIQUES:
+        with kept_calls(store, language, f"fitting/{technique}") as told:
+            try:
+                fitted[technique] = fit(
+                    technique,
+                    fitting,
+                    items,
+                    language=told,
+                    force=config.force,
+                    progress=progress.of(context),
+                )
+            except PlatformError as error:
+                context.log.error(f"{technique} was not fitted: {error}")
+                unfitted[technique] = str(error)
+    return _fitted_result(fitted, started, unfitted=unfitted, **calls_taken(store, "fitting/"))

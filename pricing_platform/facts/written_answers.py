@@ -23,6 +23,8 @@ WHERE series_id = ANY(%(series)s)
 EXCEPT
 SELECT value FROM knowledge.current_facts WHERE series_id = ANY(%(series)s)
 """
+_DENIAL = re.compile(r"\b(no longer|not|never|nobody|former(ly)?|previous(ly)?)\b|n't\b", re.I)
+_NUMBER = re.compile(r"\d+")
 _NOT_A_WORD = re.compile(r"[\W_]+")
 
 
@@ -37,8 +39,9 @@ class WrittenAnswer:
 def write_answer(model: LanguageModel, postgres: Postgres, found: FoundAnswer) -> WrittenAnswer:
     """Asks for a sentence; gives it only if it says what is current and nothing that no longer is.
 
-    A sentence is refused when the answer is a fact and its current value is not in it, or when it
-    has a value in it that one of the found facts used to have.
+    A sentence is refused when the answer is a fact and its current value is not in it or is denied,
+    when it has a value in it that one of the found facts used to have, and when it has a number
+    that stands in nothing that was found.
     """
     if found.answer is None:
         return WrittenAnswer(None, "nothing that is known answers the question")
@@ -50,6 +53,10 @@ def write_answer(model: LanguageModel, postgres: Postgres, found: FoundAnswer) -
         return WrittenAnswer(None, "the model wrote nothing")
     if found.origin == "fact" and not _says(sentence, found.answer):
         return WrittenAnswer(None, f"the model's sentence does not say {found.answer!r}")
+    if found.origin == "fact" and (denial := _DENIAL.search(sentence)):
+        return WrittenAnswer(None, f"the model's sentence denies something: {denial[0]!r}")
+    if invented := _invented_numbers(sentence, found):
+        return WrittenAnswer(None, f"the model's sentence says {invented[0]}, which was not found")
     for value in _superseded(postgres, found):
         if _says(sentence, value) and not _says(found.answer, value):
             return WrittenAnswer(
@@ -95,6 +102,13 @@ def _superseded(postgres: Postgres, found: FoundAnswer) -> list[str]:
     asked = [found.series_id, *(at.series_id for at in found.passages)]
     series = sorted({at for at in asked if at is not None})
     return postgres.frame(_SUPERSEDED, {"series": series})["value"].to_list()
+
+
+def _invented_numbers(sentence: str, found: FoundAnswer) -> list[str]:
+    """Numbers of the sentence that stand in nothing that the model was shown."""
+    shown = [found.question, found.statement or "", *(at.text for at in found.passages)]
+    known = set(_NUMBER.findall(" ".join(shown)))
+    return [number for number in _NUMBER.findall(sentence) if number not in known]
 
 
 def _says(sentence: str, value: str) -> bool:

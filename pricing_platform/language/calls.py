@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from pricing_platform.errors import PlatformError
 from pricing_platform.language.model import Completion, Outcome, PriceAnswer, Prompt
 
 PASSING_OUTCOMES: tuple[Outcome, ...] = (
@@ -20,6 +21,8 @@ PASSING_OUTCOMES: tuple[Outcome, ...] = (
     "failed",
 )
 """Outcomes that the same call, made later, may not have again."""
+
+_FORGIVEN = 0.02
 
 CALL_SCHEMA = pl.Schema(
     {
@@ -87,6 +90,25 @@ class CallLedger:
             .group_by("outcome", "reason")
             .agg(calls=pl.len().cast(pl.Int64))
             .sort("calls", "outcome", "reason", descending=[True, False, False])
+        )
+
+    def require_answers(self) -> None:
+        """Refuses to go on from calls of which more than 2 % failed for a reason that may pass.
+
+        Raises:
+            PlatformError: with how many of how many were not answered, and why.
+        """
+        failed = self.passing_failures()
+        unanswered, calls = int(failed["calls"].sum()), len(self._rows)
+        if unanswered <= _FORGIVEN * calls:
+            return
+        reasons = ", ".join(
+            f"{outcome} ({reason or 'no reason was given'})"
+            for outcome, reason in failed.select("outcome", "reason").head(3).iter_rows()
+        )
+        raise PlatformError(
+            f"{unanswered:,} of {calls:,} calls of {self.technique} were not answered: {reasons}.",
+            "Run again when the endpoint answers: what was answered is kept.",
         )
 
     def frame(self) -> pl.DataFrame:

@@ -7,6 +7,7 @@ platform trains itself, and opening it. What is asked belongs to the techniques.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,12 @@ from pricing_platform.pricing.reference_data import brand_facts, facts_version, 
 from pricing_platform.settings import Settings
 from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.warehouse import Warehouse, fingerprint
+
+Report = Callable[[str], None]
+
+
+def silent_report(_told: str) -> None:
+    """Of whom nobody wants to know what calls will cost."""
 
 
 @dataclass(frozen=True)
@@ -50,34 +57,46 @@ class AskedModel:
             return _endpoint(self.settings, self.base_model.currency).identity
         if self.settings.base_model is not None:
             content = content_sha256(model_folder(self.settings.base_model))
-            return fingerprint("local", content, self.settings.quantization)
+            highest = math.ceil(self.settings.price_maximum)
+            return fingerprint("local", content, self.settings.quantization, highest)
         return fingerprint("local", self.base_model.fingerprint)
 
-    def open(self) -> LanguageModel:
+    def open(self, report: Report = silent_report) -> LanguageModel:
         """The model, asked each question once.
+
+        Args:
+            report: is told, in words, what a run of calls to an endpoint will cost at most.
 
         Raises:
             PlatformError: when the model is not there, or the settings of the endpoint are wrong.
         """
-        named = named_model(self.settings, self.base_model.currency)
+        named = named_model(self.settings, self.base_model.currency, report)
         if named is not None:
             return named
         return _local(self.settings, BASE_MODEL, self.base_model.require().path, "none")
 
 
-def named_model(settings: Settings, currency: Currency) -> LanguageModel | None:
+def named_model(
+    settings: Settings, currency: Currency, report: Report = silent_report
+) -> LanguageModel | None:
     """The model that the settings name; None where they name none."""
     if settings.llm_base_url is not None:
-        return _endpoint(settings, currency)
+        return _endpoint(settings, currency, report)
     if settings.base_model is not None:
         folder = model_folder(settings.base_model)
         return _local(settings, settings.base_model, folder, settings.quantization)
     return None
 
 
-def _endpoint(settings: Settings, currency: Currency) -> EndpointLanguageModel:
-    answers = ResponseCache.from_settings(settings)
-    return EndpointLanguageModel.from_settings(settings, answers, currency)
+def _endpoint(
+    settings: Settings, currency: Currency, report: Report = silent_report
+) -> EndpointLanguageModel:
+    return EndpointLanguageModel.from_settings(
+        settings,
+        ResponseCache.from_settings(settings),
+        currency,
+        report=lambda estimate: report(estimate.told()),
+    )
 
 
 def _local(
@@ -102,10 +121,13 @@ def told_version(warehouse: Warehouse, postgres: Postgres) -> str:
 
 
 def language_context(
-    asked: AskedModel, warehouse: Warehouse, postgres: Postgres
+    asked: AskedModel,
+    warehouse: Warehouse,
+    postgres: Postgres,
+    report: Report = silent_report,
 ) -> LanguageContext:
     """All that a technique with a language model needs besides the items."""
-    model = asked.open()
+    model = asked.open(report)
     return LanguageContext(
         model=model,
         currency=asked.base_model.currency,

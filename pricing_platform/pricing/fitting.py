@@ -60,21 +60,26 @@ class Fitting:
     """What decides a technique's checkpoint, apart from its own code.
 
     ``items_version`` is the data version of ``curated.items``, ``encoder`` the identity of the
-    encoder that made the embeddings, ``language_model`` that of the model which techniques ask,
+    encoder that made the embeddings, ``language_model`` tells that of the model which techniques
+    ask (it is called for them alone: whoever asks no model needs none to be there),
     ``fine_tuning_tokens`` what a fine-tuning reads at most, ``checkpoints`` the folder of all
     checkpoints.
     """
 
     items_version: str
     encoder: str
-    language_model: str
+    language_model: Callable[[], str]
     seed: int
     fine_tuning_tokens: int
     checkpoints: Path
 
     @classmethod
     def current(
-        cls, warehouse: Warehouse, encoder: str, language_model: str, settings: Settings
+        cls,
+        warehouse: Warehouse,
+        encoder: str,
+        language_model: Callable[[], str],
+        settings: Settings,
     ) -> Self:
         """That of the items that now stand in the warehouse."""
         return cls(
@@ -93,7 +98,7 @@ class Fitting:
             [self.fingerprint(name) for name in ENSEMBLE_MEMBERS] if technique == ENSEMBLE else []
         )
         asked = (
-            [self.language_model, templates_version()] if technique in LANGUAGE_TECHNIQUES else []
+            [self.language_model(), templates_version()] if technique in LANGUAGE_TECHNIQUES else []
         )
         return fingerprint(
             FITTING_VERSION,
@@ -138,7 +143,7 @@ def fit(
     fitting: Fitting,
     items: Callable[[], ItemSet],
     *,
-    language: LanguageContext | None = None,
+    language: Callable[[], LanguageContext] | None = None,
     force: bool = False,
     progress: Progress = silent,
 ) -> tuple[Checkpoint, bool]:
@@ -148,7 +153,7 @@ def fit(
         technique: a name of the registry.
         fitting: what decides the checkpoint.
         items: loads all items; called only when there is something to fit.
-        language: for a technique that asks a language model; its ledger gets the calls.
+        language: opens what a technique with a language model needs; its ledger gets the calls.
         force: fit again although the checkpoint is there.
         progress: is told how far the fitting is.
     """
@@ -161,6 +166,7 @@ def fit(
     identity = fitting.fingerprint(technique)
     work_folder = unfinished_folder(fitting.checkpoints, technique, identity)
     make_folder(work_folder)
+    asking = {"language": language()} if language is not None else {}
     started = time.perf_counter()
     fitted = technique_class(technique).fit(
         train,
@@ -169,7 +175,7 @@ def fit(
         work_folder=work_folder,
         progress=progress,
         **fitting.options(technique),
-        **({"language": language} if technique in LANGUAGE_TECHNIQUES else {}),
+        **asking,
     )
     manifest_metrics = {**fitted.metrics, "training_seconds": time.perf_counter() - started}
     return _written(fitted, fitting, train, validation, manifest_metrics), False

@@ -16,13 +16,14 @@ import polars as pl
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import PlatformError
 from pricing_platform.evaluation.reference import NOISE_FLOOR, reference_predictions
-from pricing_platform.language.calls import CallLedger
-from pricing_platform.pricing.fitting import Fitting, fit_ensemble, predict
+from pricing_platform.language.calls import PASSING_OUTCOMES, CallLedger
+from pricing_platform.pricing.fitting import Fitting, as_predictions, fit_ensemble, predict
 from pricing_platform.pricing.registry import (
     ENSEMBLE,
     ENSEMBLE_MEMBERS,
     LANGUAGE_TECHNIQUES,
 )
+from pricing_platform.pricing.technique import ESTIMATE_SCHEMA
 from pricing_platform.progress import Progress, silent
 from pricing_platform.stores.provenance import Refreshed, inputs_fingerprint, refresh
 from pricing_platform.stores.warehouse import Warehouse
@@ -34,12 +35,28 @@ if TYPE_CHECKING:
 PREDICTIONS = "evaluation.predictions"
 CALLS = "evaluation.llm_calls"
 PREDICTIONS_VERSION = "3"
-_WORTH_ASKING_AGAIN = ("rate_limited", "server_error", "timed_out", "unreadable", "failed")
+_TAKEN = """
+SELECT technique, count(*) AS calls, sum(tokens_in) AS tokens_in,
+    sum(tokens_cached) AS tokens_cached, sum(tokens_out) AS tokens_out, sum(cost_usd) AS cost_usd,
+    sum(cost_usd) FILTER (NOT from_cache) AS spent_usd
+FROM evaluation.llm_calls
+WHERE starts_with(technique, ?)
+GROUP BY technique
+ORDER BY technique
+"""
 
 
 def record_calls(warehouse: Warehouse, ledger: CallLedger) -> None:
     """Puts the calls of a ledger in the place of those of the same technique or purpose."""
     warehouse.replace(CALLS, ledger.frame(), partition=("technique", ledger.technique))
+
+
+def taken_by_purpose(warehouse: Warehouse, purposes: str) -> pl.DataFrame:
+    """What the calls took that were made for techniques or purposes that begin so.
+
+    ``cost_usd`` is what their answers cost when they were given, ``spent_usd`` what was paid now.
+    """
+    return warehouse.frame(_TAKEN, [purposes])
 
 
 @dataclass(frozen=True)
@@ -77,11 +94,32 @@ class PredictionMaker:
             force=force or (asks and self._was_let_down(technique)),
         )
 
+    def record_failure(self, technique: str, error: PlatformError) -> Refreshed:
+        """Puts a row with the reason in the place of each estimate that could not be asked for.
+
+        The next refresh asks again.
+        """
+        items = self.items()
+        evaluated = items.frame.filter(pl.col("split").is_in(["validation", "test"]))
+        nothing = {name: pl.lit(None, dtype=kind) for name, kind in ESTIMATE_SCHEMA.items()}
+        told = {"item_id": pl.col("item_id"), "failure": pl.lit(f"not_asked: {error.problem}")}
+        rows = as_predictions(
+            evaluated.select(**(nothing | told)),
+            evaluated,
+            technique=technique,
+            model="",
+            checkpoint=None,
+        )
+        states = self.warehouse.replace_all(
+            {PREDICTIONS: rows}, partition=("technique", technique), fingerprint="not asked"
+        )
+        return Refreshed(states, reused=False)
+
     def _was_let_down(self, technique: str) -> bool:
         """Whether a call failed for a reason that may have passed: what was answered is kept."""
         found = self.warehouse.frame(
             f"SELECT 1 FROM {CALLS} WHERE technique = ? AND list_contains(?, outcome) LIMIT 1",
-            [technique, list(_WORTH_ASKING_AGAIN)],
+            [technique, list(PASSING_OUTCOMES)],
         )
         return not found.is_empty()
 
@@ -114,9 +152,13 @@ class PredictionMaker:
     def _asked(self, technique: str, checkpoint: Checkpoint) -> Mapping[str, pl.DataFrame]:
         """The technique's rows, and its language model's calls."""
         language = self.language().of(technique)
-        rows = predict(
-            technique, checkpoint, self.items(), language=language, progress=self.progress
-        )
+        try:
+            rows = predict(
+                technique, checkpoint, self.items(), language=language, progress=self.progress
+            )
+        except PlatformError:
+            record_calls(self.warehouse, language.ledger)  # what was asked was paid for
+            raise
         return {PREDICTIONS: rows, CALLS: language.ledger.frame()}
 
     def _inputs(self, *parts: object) -> str:

@@ -21,7 +21,7 @@ WHERE i.split = 'train'
 ORDER BY l.item_id, l.observed_at
 """
 _FACTS = """
-SELECT subject, attribute, value, source, verified_at, freshness
+SELECT subject, attribute, value, source, valid_since, verified_at, freshness
 FROM knowledge.current_facts
 WHERE subject = ANY(%(subjects)s) AND attribute <> 'price'
 ORDER BY subject, attribute, value
@@ -39,7 +39,7 @@ def brand_facts(postgres: Postgres, brands: Iterable[str | None]) -> pl.DataFram
 
     Returns:
         ``subject`` (the brand as it is given here), ``attribute``, ``value``, ``source``,
-        ``verified_at`` and ``freshness``.
+        ``valid_since``, ``verified_at`` and ``freshness``.
     """
     given = {brand for brand in brands if brand}
     names = pl.DataFrame(

@@ -92,7 +92,7 @@ class PricingService:
         encoder = CachedEncoder.from_settings(settings)
         with closing(Postgres.from_settings(settings)) as postgres:
             asked = current_asked_model(warehouse, postgres, encoder.identity, settings)
-            fitting = Fitting.current(warehouse, encoder.identity, asked.identity, settings)
+            fitting = Fitting.current(warehouse, encoder.identity, lambda: asked.identity, settings)
             checkpoint = fitting.require(name)
             language = (
                 language_context(asked, warehouse, postgres).of(name)

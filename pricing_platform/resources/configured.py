@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr
 
 from pricing_platform.settings import Settings
 
-_SECRETS = {"postgres_url", "http_secrets", "llm_api_key"}
+_SECRETS = {"postgres_url", "http_secrets", "llm_api_key", "llm_base_url"}
 
 
 class ConfiguredResource(dg.ConfigurableResource):  # type: ignore[type-arg]

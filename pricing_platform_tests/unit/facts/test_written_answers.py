@@ -76,6 +76,8 @@ def test_a_sentence_that_says_the_current_value_stands_with_its_source_and_age(
         ("I do not know.", "does not say 'Ben Ode'"),
         ("Ben Odell leads it.", "does not say 'Ben Ode'"),
         ("Ben Ode and Anna Berg lead it.", "says 'Anna Berg', which no longer holds"),
+        ("Ben Ode is no longer the CEO.", "denies something: 'no longer'"),
+        ("Ben Ode has led it since 1950.", "says 1950, which was not found"),
         ("  ", "wrote nothing"),
     ],
 )

@@ -1,0 +1,126 @@
+"""When a technique that asks a language model is asked again, and what stands where it can't be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.errors import PlatformError
+from pricing_platform.language.model import Outcome, PriceAnswer, Prompt
+from pricing_platform.pricing.fitting import Fitting, fit
+from pricing_platform.pricing.predictions import CALLS, PREDICTIONS, PredictionMaker
+from pricing_platform.stores.warehouse import Warehouse
+from pricing_platform_tests.unit.language.scripted_model import USAGE, ScriptedModel
+from pricing_platform_tests.unit.pricing.generated_items import generated_items
+from pricing_platform_tests.unit.pricing.language_parts import bound_to, observed
+
+TECHNIQUE = "prompt_zero_shot"
+
+
+@dataclass
+class Asked:
+    """A small catalogue, and a model whose answers' outcome can be changed."""
+
+    warehouse: Warehouse
+    items: ItemSet
+    checkpoints: Path
+    outcome: Outcome = "answered"
+    model_name: str = "one"
+    told: str = "1"
+
+    def __post_init__(self) -> None:
+        self.model = ScriptedModel(self._price)
+
+    def _price(self, _prompt: Prompt) -> PriceAnswer:
+        text = "42" if self.outcome == "answered" else None
+        return PriceAnswer(USAGE, text=text, outcome=self.outcome, reason="a reason")
+
+    @property
+    def fitting(self) -> Fitting:
+        return Fitting("1", "encoder", lambda: self.model_name, 0, 1, self.checkpoints)
+
+    def fit(self) -> None:
+        fit(TECHNIQUE, self.fitting, lambda: self.items, language=lambda: bound_to(self.model))
+
+    def maker(self) -> PredictionMaker:
+        return PredictionMaker(
+            self.warehouse,
+            self.fitting,
+            lambda: self.items,
+            references=pl.DataFrame,
+            language=lambda: bound_to(self.model),
+            told_version=self.told,
+        )
+
+    def count(self, query: str) -> int:
+        return int(self.warehouse.frame(query).item())
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Asked:
+    seen = observed(generated_items(200))
+    items = ItemSet(seen.frame.with_columns(content_hash="text"), seen.embeddings)
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
+    warehouse.create_schema()
+    return Asked(warehouse, items, tmp_path / "checkpoints")
+
+
+def test_what_was_answered_is_asked_once(asked: Asked) -> None:
+    asked.fit()
+    assert not asked.maker().refresh(TECHNIQUE).reused
+    assert asked.maker().refresh(TECHNIQUE).reused
+    rows = asked.count(f"SELECT count(*) FROM {PREDICTIONS} WHERE estimate = 42")
+    assert rows == asked.count(f"SELECT count(*) FROM {CALLS} WHERE technique = '{TECHNIQUE}'") > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        (lambda asked: setattr(asked, "told", "2"), True),
+        (lambda asked: setattr(asked.model, "unused", "2"), False),
+    ],
+)
+def test_what_it_is_told_besides_makes_it_ask_again(
+    asked: Asked, change: Callable[[Asked], None], again: bool
+) -> None:
+    asked.fit()
+    asked.maker().refresh(TECHNIQUE)
+    change(asked)
+    assert asked.maker().refresh(TECHNIQUE).reused != again
+
+
+def test_another_model_needs_another_checkpoint(asked: Asked) -> None:
+    asked.fit()
+    asked.model_name = "two"
+    with pytest.raises(PlatformError, match="no checkpoint of prompt_zero_shot"):
+        asked.maker().refresh(TECHNIQUE)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reused"), [("timed_out", False), ("server_error", False), ("refused", True)]
+)
+def test_a_failure_that_may_have_passed_is_asked_again(
+    asked: Asked, outcome: Outcome, reused: bool
+) -> None:
+    asked.fit()
+    asked.outcome = outcome
+    asked.maker().refresh(TECHNIQUE)
+    assert asked.count(f"SELECT count(estimate) FROM {PREDICTIONS}") == 0
+    assert asked.maker().refresh(TECHNIQUE).reused == reused
+
+
+def test_a_model_that_cannot_be_asked_leaves_rows_that_say_so(asked: Asked) -> None:
+    asked.fit()
+    error = PlatformError("The endpoint does not answer.", "Start it.")
+    asked.maker().record_failure(TECHNIQUE, error)
+    evaluated = asked.items.frame.filter(pl.col("split") != "train").height
+    failed = f"SELECT count(*) FROM {PREDICTIONS} WHERE failure LIKE 'not_asked: The endpoint%'"
+    assert asked.count(failed) == evaluated
+    assert asked.count(f"SELECT count(estimate) FROM {PREDICTIONS}") == 0
+    assert not asked.maker().refresh(TECHNIQUE).reused
+    assert asked.count(failed) == 0
