@@ -11,6 +11,7 @@ from pricing_platform.finetuning.checkpoints import list_checkpoints
 from pricing_platform.language.prompts import templates_version
 from pricing_platform.pricing.base_model import BASE_MODEL
 from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES
+from pricing_platform.pricing.service import PricingService
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform_tests.integration.built_home import BuiltHome
 
@@ -72,10 +73,8 @@ def test_the_base_model_has_seen_train_families_alone_and_says_so(built_home: Bu
     assert checkpoint.manifest.metrics["held_out_perplexity"] > 1
 
 
-def test_no_comparable_is_of_the_own_family_or_of_a_later_day(built_home: BuiltHome) -> None:
+def test_no_comparable_is_of_the_own_family_nor_has_a_later_price(built_home: BuiltHome) -> None:
     """Of what was shown in the run itself, the prompts are not kept: they are made again."""
-    from pricing_platform.pricing.service import PricingService
-
     with PricingService.open(built_home.settings, "rag") as service:
         technique = service._fitted
         items = service._item_set(
@@ -85,12 +84,30 @@ def test_no_comparable_is_of_the_own_family_or_of_a_later_day(built_home: BuiltH
             )
         )
         shown = technique.comparables(items)  # type: ignore[attr-defined]
-    known = frame(built_home, "SELECT item_id, family_id, split FROM curated.items")
-    family = dict(known.select("item_id", "family_id").iter_rows())
-    split = dict(known.select("item_id", "split").iter_rows())
-    assert sum(map(len, shown)) > 40
-    for item_id, comparables in zip(items.frame["item_id"], shown, strict=True):
-        for at in comparables:
-            assert family[at.item_id] != family[item_id]
-            assert split[at.item_id] == "train"
-            assert at.age_days >= 0
+    pairs = pl.DataFrame(
+        [
+            (item_id, moment, at.item_id, at.price)
+            for item_id, moment, comparables in zip(
+                items.frame["item_id"], items.frame["price_observed_at"], shown, strict=True
+            )
+            for at in comparables
+        ],
+        schema=["item_id", "moment", "shown_id", "price"],
+        orient="row",
+    )
+    assert pairs.height > 40
+    with Warehouse.from_settings(built_home.settings).read() as connection:
+        connection.register("pairs", pairs.to_arrow())
+        wrong = connection.sql(
+            """
+            SELECT * FROM pairs
+            JOIN curated.items AS own USING (item_id)
+            JOIN curated.items AS other ON other.item_id = shown_id
+            WHERE other.family_id = own.family_id OR other.split <> 'train' OR NOT EXISTS (
+                SELECT FROM curated.listings AS seen
+                WHERE seen.item_id = shown_id AND seen.observed_at <= moment
+                    AND seen.price = pairs.price
+            )
+            """
+        ).pl()
+    assert wrong.is_empty()

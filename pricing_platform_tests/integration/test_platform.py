@@ -58,7 +58,12 @@ def test_a_second_run_encodes_and_trains_nothing(built_home: BuiltHome) -> None:
     ran = built_home.command("run")
     assert ran.returncode == 0, ran.stderr
     assert "0 texts encoded, 0 techniques trained" in ran.stdout
-    assert "unchanged" in ran.stderr
+    made = [line for line in ran.stderr.splitlines() if "✓ predictions[" in line]
+    made += [
+        line for line in ran.stderr.splitlines() if "_sweep " in line or "_resistance " in line
+    ]
+    assert len(made) == len(technique_names()) + 3
+    assert all("unchanged" in line for line in made), made
 
 
 def test_a_text_is_priced_with_comparables(built_home: BuiltHome) -> None:
