@@ -89,10 +89,19 @@ class ItemView:
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What a tool answers; the first ``comparables`` of the lines name one each, the best first."""
+    """What a tool answers; the first ``comparables`` of the lines name one each, the best first.
+
+    ``valid`` is false where the call was not, and the one line says why.
+    """
 
     lines: list[str]
     comparables: int = 0
+    valid: bool = True
+
+    @classmethod
+    def error(cls, reason: str) -> ToolResult:
+        """Of a call that is not valid."""
+        return cls([f"error: {reason}"], valid=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,11 +125,11 @@ class PricingTools:
         tool = next((tool for tool in TOOLS if tool.name == name), None)
         if tool is None:
             known = ", ".join(tool.name for tool in TOOLS)
-            return ToolResult([f"error: there is no such tool; use {known}"])
+            return ToolResult.error(f"there is no such tool; use {known}")
         try:
             validated = tool.arguments.model_validate_json(arguments or "{}")
         except ValidationError as error:
-            return ToolResult([f"error: {_first_error(error)}"])
+            return ToolResult.error(_first_error(error))
         return self._functions[name](validated, view)
 
     @property
@@ -211,7 +220,7 @@ def _calculated(asked: Calculator, _view: ItemView) -> ToolResult:
     try:
         return ToolResult([f"{calculate(asked.expression):.10g}"])
     except ValueError as error:
-        return ToolResult([f"error: {error}"])
+        return ToolResult.error(str(error))
 
 
 def _age(days: int) -> str:

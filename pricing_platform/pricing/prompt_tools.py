@@ -2,7 +2,8 @@
 
 Here belongs the loop of calls and results. What the tools answer belongs to ``pricing_tools``. Only
 what the model itself writes makes a tool run: listings, results and facts stand inside tags, and
-nothing here ever looks for a call in them.
+nothing here ever looks for a call in them. A call that is not valid is told to the model when it is
+asked for the next one, and is not there when it is asked for the price.
 
 A model that is trained to call functions is offered them; any other writes one action a line.
 """
@@ -58,14 +59,29 @@ Rendered = Callable[[list[str]], Prompt]
 
 @dataclass
 class _Conversation:
-    """Where one item stands: ``prompt`` asks for the next action, ``final`` for the price."""
+    """Where one item stands: ``prompt`` asks for the next action, ``final`` for the price.
+
+    ``valid`` is the conversation without calls that were not valid; ``erred`` says that the last
+    round had none that was.
+    """
 
     prompt: Prompt
+    valid: Prompt
     final: FittedPrompt
     view: ItemView
     cut: int = 0
     comparables: int = 0
     open: bool = True
+    erred: bool = False
+
+
+@dataclass(frozen=True)
+class _Step:
+    """How a conversation goes on after a round: ``valid`` leaves out what was not valid."""
+
+    result: ToolResult
+    render: Rendered
+    valid: Rendered
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -173,81 +189,89 @@ class PromptTools(LanguageTechnique):
 
     def _started(self, fitted: FittedPrompt, view: ItemView) -> _Conversation:
         final = self._closing(fitted.prompt)
-        return _Conversation(fitted.prompt, replace(fitted, prompt=final), view)
+        return _Conversation(fitted.prompt, fitted.prompt, replace(fitted, prompt=final), view)
 
     def _one_round(self, talks: dict[int, _Conversation], calls: LanguageCalls) -> None:
-        """Asks for one action each, and adds its result where there is room for it."""
+        """Asks for one action each, and adds its result where there is room for it.
+
+        A conversation is over where the model asks for none, or for the second time in a row for
+        nothing that is valid.
+        """
         native = self.context.model.calls_tools
         answers = calls.complete(
             {place: talk.prompt for place, talk in talks.items()}, _NATIVE if native else _PLAIN
         )
-        going_on: list[tuple[_Conversation, Rendered, ToolResult]] = []
+        going_on: list[tuple[_Conversation, _Step]] = []
         for place, answer in answers.items():
             talk = talks[place]
-            read = self._native(talk, answer) if native else self._plain(talk, answer)
-            talk.open = read is not None
-            if read is not None:
-                going_on.append((talk, *read))
+            step = self._native(talk, answer) if native else self._plain(talk, answer)
+            talk.open = step is not None and (step.result.valid or not talk.erred)
+            if step is not None and talk.open:
+                talk.erred = not step.result.valid
+                going_on.append((talk, step))
         self._add(going_on)
 
-    def _plain(self, talk: _Conversation, answer: Completion) -> tuple[Rendered, ToolResult] | None:
+    def _plain(self, talk: _Conversation, answer: Completion) -> _Step | None:
         """How the conversation goes on after a line of text; None where it names no tool."""
         action = answer.text.strip().split("\n", 1)[0][:_LONGEST_ARGUMENTS].strip()
         if answer.outcome != "answered" or not action or _DONE.match(action):
             return None
         found = _ACTION.match(action)
         if found is None:
-            result = ToolResult(["error: write a tool's name and its arguments in JSON"])
+            result = ToolResult.error("write a tool's name and its arguments in JSON")
         else:
             result = self.tools.call(found["name"], found["arguments"] or "", talk.view)
-        before = talk.prompt
-        return (lambda kept: prompts.tools_result(before, action, kept)), result
+        before = talk.valid
 
-    def _native(
-        self, talk: _Conversation, answer: Completion
-    ) -> tuple[Rendered, ToolResult] | None:
+        def render(kept: list[str]) -> Prompt:
+            return prompts.tools_result(before, action, kept)
+
+        return _Step(result, render, render if result.valid else lambda _: before)
+
+    def _native(self, talk: _Conversation, answer: Completion) -> _Step | None:
         """How it goes on after function calls; None where the model asked for none."""
         if answer.outcome != "answered" or not answer.tool_calls:
             if answer.outcome == "answered" and answer.text.strip():
                 said = (Message("assistant", answer.text.strip()),)
-                spoken = replace(talk.prompt, messages=talk.prompt.messages + said)
-                self._add([(talk, lambda _: spoken, ToolResult([]))])
+                spoken = replace(talk.valid, messages=talk.valid.messages + said)
+                self._add([(talk, _Step(ToolResult([]), lambda _: spoken, lambda _: spoken))])
             return None
         asked = answer.tool_calls[:_CALLS_AT_ONCE]
-        results = [
-            self.tools.call(at.name, at.arguments[:_LONGEST_ARGUMENTS], talk.view) for at in asked
+        made = [
+            (at, self.tools.call(at.name, at.arguments[:_LONGEST_ARGUMENTS], talk.view))
+            for at in asked
         ]
-        before = talk.prompt
+        # Those that are valid come first, so that what is cut is an error before it is a result.
+        made.sort(key=lambda call: not call[1].valid)
+        valid = [call for call in made if call[1].valid]
+        before = talk.valid
+        return _Step(
+            _joined([result for _, result in made]),
+            lambda kept: _with_calls(before, answer.text, made, kept),
+            lambda kept: _with_calls(before, answer.text, valid, kept),
+        )
 
-        def render(kept: list[str]) -> Prompt:
-            turns = [Message("assistant", answer.text, tool_calls=asked)]
-            left = len(kept)
-            for call, result in zip(asked, results, strict=True):
-                turns.append(_tool_turn(call, result.lines[:left]))
-                left = max(left - len(result.lines), 0)
-            return replace(before, messages=before.messages + tuple(turns))
-
-        return render, _joined(results)
-
-    def _add(self, going_on: list[tuple[_Conversation, Rendered, ToolResult]]) -> None:
+    def _add(self, going_on: list[tuple[_Conversation, _Step]]) -> None:
         """Goes on with as many lines of each result as have room; with none, it is over."""
 
         def closed(at: int, count: int) -> Prompt:
-            _, render, result = going_on[at]
-            return self._closing(render(result.lines[:count]))
+            _, step = going_on[at]
+            return self._closing(step.render(step.result.lines[:count]))
 
         fitted = fit_context(
             self.context.model,
             closed,
-            [len(result.lines) for _, _, result in going_on],
+            [len(step.result.lines) for _, step in going_on],
             answer_tokens=self._room,
         )
-        for (talk, render, result), found in zip(going_on, fitted, strict=True):
-            talk.cut += found.cut if found.fits else len(result.lines)
+        for (talk, step), found in zip(going_on, fitted, strict=True):
+            lines = step.result.lines[: found.shown]
+            if step.result.valid:
+                talk.cut += found.cut if found.fits else len(step.result.lines)
             if found.fits:
-                talk.prompt = render(result.lines[: found.shown])
-                talk.final = found
-                talk.comparables += min(result.comparables, found.shown)
+                talk.prompt, talk.valid = step.render(lines), step.valid(lines)
+                talk.final = replace(found, prompt=self._closing(talk.valid))
+                talk.comparables += min(step.result.comparables, found.shown)
             else:
                 talk.open = False
 
@@ -261,6 +285,20 @@ class PromptTools(LanguageTechnique):
         return Prompt(turns, currency.answer_prefix, prompt.item_id, "price")
 
 
+def _with_calls(
+    before: Prompt, text: str, made: list[tuple[ToolCall, ToolResult]], kept: list[str]
+) -> Prompt:
+    """The conversation with calls and so many lines of their results; as it was without a call."""
+    if not made:
+        return before
+    turns = [Message("assistant", text, tool_calls=tuple(call for call, _ in made))]
+    left = len(kept)
+    for call, result in made:
+        turns.append(_tool_turn(call, result.lines[:left]))
+        left = max(left - len(result.lines), 0)
+    return replace(before, messages=before.messages + tuple(turns))
+
+
 def _tool_turn(call: ToolCall, lines: list[str]) -> Message:
     return Message("tool", prompts.render("result", lines=lines), call_id=call.call_id)
 
@@ -268,4 +306,5 @@ def _tool_turn(call: ToolCall, lines: list[str]) -> Message:
 def _joined(results: list[ToolResult]) -> ToolResult:
     """The lines of all results; those with comparables come first in what the model asks for."""
     lines = [line for result in results for line in result.lines]
-    return ToolResult(lines, sum(result.comparables for result in results))
+    comparables = sum(result.comparables for result in results)
+    return ToolResult(lines, comparables, valid=any(result.valid for result in results))

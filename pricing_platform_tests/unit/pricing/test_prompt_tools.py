@@ -112,9 +112,35 @@ def test_a_call_that_is_not_valid_is_told_and_the_model_goes_on(
     model, _ = writing(action, "answer")
     answers = tools_of(train, model).price(first(test_items, 1))
     assert answers["estimate"].to_list() == [42.0]
-    result = model.priced[0].messages[3].content
+    result = model.completed[1].messages[3].content
     assert result.startswith("<result>\nerror: ")
     assert error in result
+    assert "error" not in model.priced[0].as_text(), "the price is asked for without it"
+    assert len(model.priced[0].messages) == 4
+
+
+def test_the_price_is_asked_for_after_what_was_valid_alone(
+    train: ItemSet, test_items: ItemSet
+) -> None:
+    model, left = writing(SEARCH, "42 dollars", STATISTICS, "nothing {", "42 dollars", SEARCH)
+    tools_of(train, model).price(first(test_items, 1))
+    asked = model.completed
+    assert "error" in asked[2].as_text()
+    assert "error" not in asked[3].as_text(), "what was mended is forgotten"
+    said = [turn.content for turn in model.priced[0].messages if turn.role == "assistant"]
+    assert said == [f"Action:{SEARCH}", f"Action: {STATISTICS}", "Action: answer"]
+    assert len(list(left)) == 2, "four rounds"
+
+
+def test_two_actions_in_a_row_that_are_not_valid_end_the_loop(
+    train: ItemSet, test_items: ItemSet, ran: list[tuple[str, str]]
+) -> None:
+    model, _ = writing("42 dollars", "find_comparables", SEARCH)
+    answers = tools_of(train, model).price(first(test_items, 1))
+    assert answers["estimate"].to_list() == [42.0]
+    assert len(model.completed) == 2
+    assert len(ran) == 1
+    assert len(model.priced[0].messages) == 4
 
 
 def test_a_text_makes_no_tool_run(
@@ -206,6 +232,22 @@ def test_a_model_that_calls_functions_is_offered_them(
     assert turns[6].content == "<result>\nnothing is known\n</result>"
     assert turns[7].content == "I am done."
     assert model.priced[0].answer_prefix == "Price: $"
+
+
+def test_function_calls_that_are_not_valid_are_not_there_when_the_price_is_asked_for(
+    train: ItemSet, test_items: ItemSet
+) -> None:
+    sum_up = ("calculator", {"expression": "1+1"})
+    model = calling([("unknown", {}), sum_up], [("unknown", {})], [("unknown", {})], [sum_up])
+    answers = tools_of(train, model).price(first(test_items, 1))
+    assert answers["estimate"].to_list() == [42.0]
+    assert len(model.completed) == 3, "the second round in a row without a valid call ends it"
+    assert model.completed[1].as_text().count("error: there is no such tool") == 1
+    assert model.completed[2].as_text().count("error: there is no such tool") == 1
+    turns = model.priced[0].messages
+    assert [turn.role for turn in turns[2:]] == ["assistant", "tool", "user"]
+    assert [(call.name, call.call_id) for call in turns[2].tool_calls] == [("calculator", "call-1")]
+    assert (turns[3].call_id, turns[3].content) == ("call-1", "<result>\n2\n</result>")
 
 
 def test_every_call_has_its_result_also_where_it_is_cut(
