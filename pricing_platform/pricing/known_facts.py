@@ -6,46 +6,87 @@ fresh is decided in ``facts``; the prices of listings are no such facts, see ``r
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import time
+from dataclasses import dataclass
 from functools import cached_property
 
 import polars as pl
 
 from pricing_platform.facts.sentences import sentence
+from pricing_platform.pricing.references import DAY, UNKNOWN_TIME
 from pricing_platform.retrieval.documents import normalise_subject
 
 _PRICE = "price"
 _DAYS_IN_WORDS = 60
 
 
+@dataclass(frozen=True)
+class _Fact:
+    """In words; times in microseconds since 1970, ``valid_since`` null where it always held."""
+
+    said: str
+    verified_at: int
+    valid_since: int | None
+
+
 class KnownFacts:
-    """The fresh ones of the current facts, by subject: newest first, then by attribute."""
+    """The fresh ones of the current facts, by subject: newest first, then by attribute.
+
+    Of a fact that several spellings of a subject, or several sources, tell alike there is one.
+    """
 
     def __init__(self, facts: pl.DataFrame) -> None:
         self._facts = facts
-        self._now = datetime.now(UTC)
 
-    def about(self, subject: str | None, count: int) -> list[str]:
-        """At most ``count`` facts of the subject in words; none where nothing fresh is known."""
-        return self._lines.get(normalise_subject(subject or ""), [])[:count]
+    def about(self, subject: str | None, count: int, moment: int = UNKNOWN_TIME) -> list[str]:
+        """At most ``count`` facts of the subject in words; none where nothing fresh is known.
+
+        Args:
+            subject: in whatever case.
+            count: how many at most.
+            moment: microseconds since 1970; only what held by then is told, with its age as of
+                then, or without one where it was verified later. An unknown one stands for now.
+        """
+        known = self._by_subject.get(normalise_subject(subject or ""), [])
+        dated = moment != UNKNOWN_TIME
+        now = moment if dated else time.time_ns() // 1000
+        held = [at for at in known if at.valid_since is None or at.valid_since <= now]
+        return [
+            f"{at.said}{'' if dated and at.verified_at > now else _verified(now - at.verified_at)}"
+            for at in held[:count]
+        ]
 
     @cached_property
-    def _lines(self) -> dict[str, list[str]]:
+    def _by_subject(self) -> dict[str, list[_Fact]]:
         if self._facts.is_empty():
             return {}
-        fresh = self._facts.filter(
+        facts = self._facts
+        if "valid_since" not in facts.columns:
+            facts = facts.with_columns(valid_since=pl.lit(None, pl.Datetime("us", "UTC")))
+        fresh = facts.filter(
             (pl.col("freshness") == "fresh") & (pl.col("attribute") != _PRICE)
-        ).sort("verified_at", "attribute", "value", descending=[True, False, False])
-        lines: dict[str, list[str]] = {}
-        for subject, attribute, value, verified_at in fresh.select(
-            "subject", "attribute", "value", "verified_at"
+        ).sort(
+            "verified_at",
+            "attribute",
+            "value",
+            "subject",
+            "valid_since",
+            descending=[True, False, False, False, False],
+        )
+        found: dict[str, dict[tuple[str, str], _Fact]] = {}
+        for subject, attribute, value, verified_at, valid_since in fresh.select(
+            "subject",
+            "attribute",
+            "value",
+            pl.col("verified_at", "valid_since").dt.epoch("us"),
         ).iter_rows():
-            said = f"{sentence(subject, attribute, value)} (verified {self._age(verified_at)})"
-            lines.setdefault(normalise_subject(subject), []).append(said)
-        return lines
+            fact = _Fact(sentence(subject, attribute, value), verified_at, valid_since)
+            found.setdefault(normalise_subject(subject), {}).setdefault((attribute, value), fact)
+        return {subject: list(facts.values()) for subject, facts in found.items()}
 
-    def _age(self, verified_at: datetime) -> str:
-        return age_in_words((self._now - verified_at).days)
+
+def _verified(age: int) -> str:
+    return f" (verified {age_in_words(age // DAY)})"
 
 
 def age_in_words(days: int) -> str:

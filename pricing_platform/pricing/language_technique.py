@@ -51,8 +51,9 @@ _OUTSIDE = (1 - LEVEL) / 2
 class LanguageContext:
     """What such a technique needs besides the items; none of it is saved with it.
 
-    ``brand_facts`` has the columns subject, attribute, value, source, verified_at and freshness:
-    current versions only. ``price_history`` has item_id, price and observed_at (UTC): every
+    ``brand_facts`` has the columns subject, attribute, value, source, valid_since, verified_at and
+    freshness: current versions only; without a time in valid_since, or without that column, a fact
+    held at any time. ``price_history`` has item_id, price and observed_at (UTC): every
     observation of every training item. Either may be empty.
     """
 

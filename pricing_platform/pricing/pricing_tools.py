@@ -81,7 +81,7 @@ TOOLS = (
 
 @dataclass(frozen=True, eq=False)
 class ItemView:
-    """What tools may see for one item: prices known by ``moment``, and nothing of ``own``."""
+    """What tools may see for one item: what was known by ``moment``, and nothing of ``own``."""
 
     moment: int
     own: Integers
@@ -169,8 +169,9 @@ class PricingTools:
         ]
         return ToolResult([f"items: {int(counts.sum())}", *lines])
 
-    def _current_facts(self, asked: CurrentFacts, _view: ItemView) -> ToolResult:
-        return ToolResult(self.facts.about(asked.subject, _FACTS) or ["nothing is known"])
+    def _current_facts(self, asked: CurrentFacts, view: ItemView) -> ToolResult:
+        known = self.facts.about(asked.subject, _FACTS, view.moment)
+        return ToolResult(known or ["nothing is known"])
 
     @cached_property
     def _by_category(self) -> dict[str, list[int]]:

@@ -160,7 +160,10 @@ class Rag(LanguageTechnique):
         currency = self.context.currency
         found = self.comparables(items)
         texts, ids = texts_of(items), items.frame["item_id"].to_list()
-        facts = [self._facts.about(brand, _FACTS) for brand in items.frame["brand"]]
+        facts = [
+            self._facts.about(brand, _FACTS, int(moment))
+            for brand, moment in zip(items.frame["brand"], observed_at(items), strict=True)
+        ]
 
         def asked(place: int, count: int) -> Prompt:
             shown = [at.shown for at in found[place][:count]]

@@ -23,7 +23,9 @@ from pricing_platform.pricing.text_model import families_of
 UNKNOWN_TIME = np.iinfo(np.int64).min
 """Of an item that was observed no one knows when."""
 
-_DAY = 86_400_000_000
+DAY = 86_400_000_000
+"""In microseconds."""
+
 _TIME = pl.Datetime("us", "UTC")
 _TEXTS = ("item_ids", "titles", "texts", "brands", "categories", "families")
 _REMEMBERED = 16
@@ -134,7 +136,7 @@ class PriceHistory:
     def at(self, moment: int) -> PricesAt:
         """What was known at a time in microseconds since 1970; an unknown one stands for now."""
         if moment == UNKNOWN_TIME:
-            moment = time.time_ns() // 1000 // _DAY * _DAY + _DAY - 1
+            moment = time.time_ns() // 1000 // DAY * DAY + DAY - 1
         if moment not in self._remembered:
             while len(self._remembered) >= _REMEMBERED:
                 self._remembered.pop(next(iter(self._remembered)))
@@ -150,7 +152,7 @@ class PriceHistory:
         prices[place], observed[place] = self._prices[:known], self._times[:known]
         dated = observed != UNKNOWN_TIME
         age = np.zeros(len(self.references), np.int64)
-        age[dated] = (moment - observed[dated]) // _DAY
+        age[dated] = (moment - observed[dated]) // DAY
         return PricesAt(prices, age)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import polars as pl
 import pytest
 
 from pricing_platform.pricing.known_facts import KnownFacts, age_in_words
@@ -35,6 +37,44 @@ def test_tells_fresh_facts_about_the_subject_whatever_its_case() -> None:
         "Acme: CEO is x (verified 5 days ago)",
     ]
     assert len(facts.about("acme", 1)) == 1
+
+
+def microseconds(days_ago: float) -> int:
+    return int((NOW - timedelta(days=days_ago)).timestamp() * 1e6)
+
+
+def test_tells_what_held_by_a_moment_with_its_age_as_of_then() -> None:
+    facts = bound_to(
+        ScriptedModel(),
+        facts=[fact("acme", "ceo", 30), fact("acme", "factory", 1), fact("acme", "owner", 2)],
+    ).brand_facts
+    since = [NOW - timedelta(days=90), None, NOW - timedelta(days=5)]
+    dated = facts.with_columns(valid_since=pl.Series(since, dtype=pl.Datetime("us", "UTC")))
+    known = KnownFacts(dated)
+    before_owner = ["Acme: factory is x", "Acme: CEO is x (verified 20 days ago)"]
+    assert known.about("acme", 3, microseconds(10)) == before_owner
+    assert known.about("acme", 3, microseconds(4))[1] == "Acme: owner is x"
+    assert known.about("acme", 3, microseconds(99)) == ["Acme: factory is x"]
+    assert len(known.about("acme", 3)) == 3
+    without = KnownFacts(facts)
+    assert len(without.about("acme", 3, microseconds(99))) == 3
+
+
+def test_what_is_told_of_a_dated_item_does_not_change_by_the_day(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    facts = known(fact("acme", "ceo", 30))
+    told = facts.about("acme", 1, microseconds(10))
+    today = facts.about("acme", 1)
+    clock = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: clock() + 5 * 86_400 * 10**9)
+    assert facts.about("acme", 1, microseconds(10)) == told
+    assert facts.about("acme", 1) != today
+
+
+def test_one_brand_in_several_spellings_is_told_of_once() -> None:
+    facts = known(fact("ACME", "ceo", 5), fact("Acme", "ceo", 5), fact("acme ", "ceo", 9))
+    assert facts.about("acme", 3) == ["ACME: CEO is x (verified 5 days ago)"]
 
 
 def test_tells_nothing_where_nothing_is_known() -> None:

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.pricing.pricing_tools import ItemView
 from pricing_platform.pricing.prompt_tools import PromptTools
 from pricing_platform.pricing.rag import Rag, RagOptions
 from pricing_platform_tests.unit.language.scripted_model import ScriptedModel
@@ -88,7 +89,27 @@ def test_shows_facts_about_the_brand_where_there_are_some(
     brands = test_items.frame["brand"].to_list()
     for brand, text in zip(brands, asked_for(technique, observed(test_items)), strict=True):
         assert ("<facts>" in text) == (brand == "Corva")
+        assert ("Ada Byron\n" in text) == (brand == "Corva"), "verified later: without an age"
+    for brand, text in zip(brands, asked_for(technique, test_items), strict=True):
         assert ("Ada Byron (verified 3 days ago)" in text) == (brand == "Corva")
+
+
+def test_neither_rag_nor_a_tool_tells_a_fact_that_did_not_hold_yet(
+    old_train: ItemSet, test_items: ItemSet
+) -> None:
+    language = bound_to(ScriptedModel(), facts=FACTS)
+    later = language.brand_facts.with_columns(
+        valid_since=pl.lit(NOON + timedelta(hours=1), pl.Datetime("us", "UTC"))
+    )
+    language = replace(language, brand_facts=later)
+    technique = Rag.prepared(old_train, seed=1, language=language, count=2)
+    assert not any("<facts>" in text for text in asked_for(technique, observed(test_items)))
+    tools = PromptTools.prepared(old_train, seed=1, language=language).tools
+    for hours, told in ((0, False), (2, True)):
+        moment = int((NOON + timedelta(hours=hours)).timestamp() * 1e6)
+        view = ItemView(moment, np.empty(0, np.int64))
+        said = tools.call("current_facts", '{"subject": "corva"}', view).lines
+        assert ("Ada Byron" in said[0]) == told
 
 
 def test_puts_the_nearest_where_it_is_told_to(old_train: ItemSet, test_items: ItemSet) -> None:
