@@ -60,6 +60,7 @@ class TrainedBaseModel:
     def save(self, folder: Path) -> None:
         """Writes the model, its tokenizer, its card, its loss curve and the held-out families."""
         folder.mkdir(parents=True, exist_ok=True)
+        self.network.config.single_token_prices = True  # as local.folder reads it
         with quiet_transformers():
             self.network.save_pretrained(folder, safe_serialization=True)
             self.tokenizer.save_pretrained(folder)

@@ -65,6 +65,16 @@ def content_sha256(folder: Path) -> str:
     return files_sha256(path for path in paths if path.is_file())
 
 
+def has_single_token_prices(folder: Path) -> bool:
+    """Whether a number that is one token is whole: the model never writes another digit after it.
+
+    That is so by how a model was trained, as ``language.base_model`` trains its own; a tokenizer
+    that writes numbers in groups of three digits has the same tokens, and goes on after them.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return config.get("single_token_prices") is True
+
+
 def context_window(folder: Path) -> int:
     """Tokens that fit, from the configuration.
 

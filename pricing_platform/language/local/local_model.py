@@ -49,6 +49,8 @@ _BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}  # what stays in a CPU's cache, an
 _BATCH_ITEMS = 64
 _WRITTEN_TOGETHER = 8
 _LOADING = threading.Lock()
+LEAST_SHARE = 0.01
+"""Of a model's probability, on whole numbers, below which it gives no price."""
 _SHARED_AT_LEAST = 8  # tokens; a shorter beginning is not worth a cache of its own
 
 
@@ -77,6 +79,7 @@ class LocalLanguageModel:
     device: str
     batch_tokens: int
     shares_prefix: bool = True
+    least_share: float = LEAST_SHARE
     _number_tokens: dict[str, NumberTokens] = field(default_factory=dict)
 
     @classmethod
@@ -91,6 +94,7 @@ class LocalLanguageModel:
         precision: Precision | None = None,
         batch_tokens: int | None = None,
         shares_prefix: bool = True,
+        least_share: float = LEAST_SHARE,
     ) -> LocalLanguageModel:
         """Of a folder in the layout of ``transformers``, see ``model_folder``.
 
@@ -103,6 +107,8 @@ class LocalLanguageModel:
             precision: what it computes in; bfloat16 by default where the processor can.
             batch_tokens: tokens that are computed together, padding included.
             shares_prefix: whether what prompts begin with alike is computed once.
+            least_share: of its probability that the model has to put on whole numbers up to the
+                highest price; below, the answer is that it refused.
 
         Raises:
             PlatformError: when something in the folder is missing.
@@ -112,15 +118,22 @@ class LocalLanguageModel:
         tokens = batch_tokens or _BATCH_TOKENS[device.split(":")[0]]
         precision = precision or default_precision(device)
         return cls(
-            name, folder, highest_price, quantization, precision, device, tokens, shares_prefix
+            name,
+            folder,
+            highest_price,
+            quantization,
+            precision,
+            device,
+            tokens,
+            shares_prefix,
+            least_share,
         )
 
     @functools.cached_property
     def identity(self) -> str:
-        """The files' sha256, how the model computes, and up to which price it is read."""
-        return ":".join(
-            (self._content_sha256, self.precision, self.quantization, str(self.highest_price))
-        )
+        """The files' sha256, how the model computes, and how prices are read off it."""
+        read = f"{self.highest_price}:{self.least_share:g}"
+        return f"{self._content_sha256}:{self.precision}:{self.quantization}:{read}"
 
     @property
     def base_weights(self) -> dict[str, str]:
@@ -211,14 +224,15 @@ class LocalLanguageModel:
             seconds = time.perf_counter() - started
             for i, probabilities in zip(rows, found.numbers, strict=True):
                 usage = _usage(tokens[i], 0, prefix, seconds, len(rows), len(fitting))
-                yield i, _answer(usage, prices, probabilities)
+                yield i, _answer(usage, prices, probabilities, self.least_share)
 
     def _probabilities(
         self, numbers: NumberTokens, prompts: Sequence[list[int]], prefix: _Prefix
     ) -> PriceProbabilities:
         import torch
 
-        network, single = self._network, numbers.single
+        network = self._network
+        single = numbers.single if self._has_single_token_prices else None
         with torch.inference_mode():
             batch = Batch.of(prompts, len(prefix.ids), self._tokenizer.pad_id, self.device)
             needs_cache = single is None or prefix.cache is not None
@@ -227,6 +241,10 @@ class LocalLanguageModel:
             if single is not None:
                 return single_token_probabilities(logits, single)
             return self._trie_reader(numbers).probabilities(logits, batch, cache)
+
+    @functools.cached_property
+    def _has_single_token_prices(self) -> bool:
+        return folders.has_single_token_prices(self.folder)
 
     def _trie_reader(self, numbers: NumberTokens) -> TrieReader:
         if numbers not in self._readers:
@@ -319,10 +337,18 @@ def _usage(
 
 
 def _answer(
-    usage: Usage, prices: npt.NDArray[np.float64], probabilities: npt.NDArray[np.float32]
+    usage: Usage,
+    prices: npt.NDArray[np.float64],
+    probabilities: npt.NDArray[np.float32],
+    least_share: float,
 ) -> PriceAnswer:
     total = float(probabilities.sum())
     if not np.isfinite(total) or total <= 0:
         reason = "The model gives no number any probability."
         return PriceAnswer(usage, outcome="failed", reason=reason)
+    if total < least_share:
+        reason = (
+            f"The model puts only {100 * total:.2g} % on a whole number up to {prices[-1]:.0f}."
+        )
+        return PriceAnswer(usage, outcome="refused", reason=reason)
     return PriceAnswer(usage, PriceDistribution(prices, probabilities / np.float32(total)))

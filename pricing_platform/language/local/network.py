@@ -153,11 +153,13 @@ def loaded_network(
 ) -> Network:
     """The network of a folder, read once in this process while its content stays the same.
 
+    Of how its authors generate with it, nothing is kept but the tokens that end an answer.
+
     Raises:
         PlatformError: when it can't be quantized as asked, or is no causal language model.
     """
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, GenerationConfig
 
     options = quantization_options(quantization, device)
     with quiet_transformers():
@@ -177,6 +179,9 @@ def loaded_network(
                 "Set PRICING_BASE_MODEL to a folder with such a model in the layout of"
                 " transformers, with weights as safetensors.",
             ) from error
+    # generate() fills what it is not told from here, and an author's penalties are not greedy.
+    ends = module.generation_config.eos_token_id
+    module.generation_config = GenerationConfig(eos_token_id=ends)
     if quantization == "none":
         module = module.to(device)
     return Network(module.eval(), device)

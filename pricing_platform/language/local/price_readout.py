@@ -1,11 +1,13 @@
 """The probabilities of whole prices, read off a network's next-token probabilities.
 
-Here belongs the reading: one forward pass where every number is one token, a trie of digits over
-the prompts' cache otherwise. How numbers are tokenised belongs to ``number_tokens``.
+Here belongs the reading: one forward pass where every number is one token and nothing goes on
+after it, a trie of digits over the prompts' cache otherwise. How numbers are tokenised belongs to
+``number_tokens``.
 
 Method: a number's probability is that of its tokens, one after the other, and of anything but a
 further digit after them. Number tokens compete with every other token on the way, so what is read
-has to be scaled to a sum of 1, which also leaves out what the model would say besides a number.
+has to be scaled to a sum of 1, which also leaves out what the model would say besides a number; how
+much of its probability the numbers have says whether it gives a price at all.
 Decimals after a number count for the number.
 """
 
@@ -46,12 +48,12 @@ class PriceProbabilities:
 def single_token_probabilities(logits: torch.Tensor, tokens: Integers) -> PriceProbabilities:
     """From the logits after each prompt, where number n is the one token ``tokens[n]``.
 
-    The probabilities are among the number tokens, so each row has a sum of 1.
+    Right only where no number token is followed by another: what comes next is not looked at.
     """
     import torch
 
     chosen = logits[:, torch.from_numpy(tokens).to(logits.device)]
-    numbers: Floats = chosen.softmax(dim=-1).cpu().numpy()
+    numbers: Floats = (chosen - logits.logsumexp(dim=-1, keepdim=True)).exp().cpu().numpy()
     return PriceProbabilities(numbers, np.zeros(len(numbers), dtype=np.float32))
 
 

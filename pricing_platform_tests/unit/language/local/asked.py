@@ -33,8 +33,13 @@ def two_shots(text: str) -> Prompt:
 
 
 def opened(folder: Path, **options: Any) -> LocalLanguageModel:
-    """In float32, so that two ways of computing the same can be compared."""
-    settings: dict[str, Any] = {"highest_price": HIGHEST, "precision": "float32", "device": "cpu"}
+    """In float32, so that two ways of computing the same can be compared; it never refuses."""
+    settings: dict[str, Any] = {
+        "highest_price": HIGHEST,
+        "precision": "float32",
+        "device": "cpu",
+        "least_share": 0.0,
+    }
     return LocalLanguageModel.open("tiny", folder, **(settings | options))
 
 

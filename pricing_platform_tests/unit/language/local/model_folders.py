@@ -31,7 +31,7 @@ def corpus() -> list[str]:
 
 
 def whole_numbers() -> tuple[Tokenizer, dict[str, str]]:
-    """Byte-level BPE in which 0 to 1000 are tokens; a BOS and a pad of its own."""
+    """Byte-level BPE in which 0 to 1000 are tokens, and whole; a BOS and a pad of its own."""
     return _byte_level(r"\p{N}+", numbers=1_001, begins=True), {
         "bos_token": "<s>",
         "eos_token": "</s>",
@@ -143,6 +143,7 @@ def build(family: str, folder: Path, *, hidden: int = 32) -> Path:
         bos_token_id=fast.bos_token_id,
         eos_token_id=fast.eos_token_id,
         tie_word_embeddings=True,
+        single_token_prices=family == "whole_numbers",
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     fast.save_pretrained(folder)

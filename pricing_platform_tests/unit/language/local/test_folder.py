@@ -22,7 +22,7 @@ def test_a_name_without_a_revision_is_refused(name: str) -> None:
 
 
 def test_a_hub_model_that_can_not_be_fetched_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = {}
+    asked: dict[str, object] = {}
 
     def offline(name: str, **options: object) -> str:
         asked.update(options, name=name)
@@ -73,6 +73,22 @@ def test_the_window_is_read_from_the_configuration(
 ) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert folder.context_window(tmp_path) == window
+
+
+@pytest.mark.parametrize(
+    ("config", "whole"),
+    [
+        ({}, False),
+        ({"single_token_prices": False}, False),
+        ({"single_token_prices": "no"}, False),
+        ({"single_token_prices": True}, True),
+    ],
+)
+def test_numbers_of_one_token_are_whole_where_the_configuration_says_so(
+    tmp_path: Path, config: dict[str, object], whole: bool
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert folder.has_single_token_prices(tmp_path) is whole
 
 
 def test_a_configuration_without_a_window_is_refused(tmp_path: Path) -> None:

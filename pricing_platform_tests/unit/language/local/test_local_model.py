@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,36 @@ def test_completions_are_those_of_one_greedy_step_after_the_other(folder: Path, 
         assert found[i].usage.tokens_out == len(written)
 
 
+def test_what_the_authors_generate_with_does_not_change_what_is_greedy(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = model_folders.copy(folders["merged_digits"], tmp_path / "model")
+    authors: dict[str, Any] = {
+        "repetition_penalty": 5.0,
+        "no_repeat_ngram_size": 1,
+        "min_new_tokens": 9,
+    }
+    authors |= {"bad_words_ids": [[at] for at in range(2, 200)], "do_sample": True, "num_beams": 3}
+    (folder / "generation_config.json").write_text(json.dumps(authors))
+    asked = [two_shots(text) for text in TEXTS]
+    request = CompletionRequest(max_tokens=8)
+    plain = dict(opened(folders["merged_digits"]).complete(asked, request))
+    found = dict(opened(folder).complete(asked, request))
+    assert [found[i].text for i in found] == [plain[i].text for i in found]
+
+
+@pytest.mark.parametrize("family", ["whole_numbers", "three_digits", "single_digits"])
+def test_a_model_that_would_not_write_a_number_refuses(folder: Path) -> None:
+    asked = [zero_shot(text) for text in TEXTS]
+    for _, answer in opened(folder, least_share=0.999).read_prices(asked):
+        assert (answer.outcome, answer.distribution) == ("refused", None)
+        assert re.fullmatch(
+            r"The model puts only [\d.e-]+ % on a whole number up to 300\.", answer.reason or ""
+        )
+    for _, answer in opened(folder, least_share=1e-9).read_prices(asked):
+        assert answer.outcome == "answered"
+
+
 def test_a_stop_string_ends_an_answer_and_is_no_part_of_it(folder: Path) -> None:
     model = opened(folder)
     asked = [two_shots(text) for text in TEXTS]
@@ -165,6 +196,7 @@ def test_identity_follows_all_that_answers_depend_on(
         opened(folder, precision="bfloat16"),
         opened(folder, quantization="8bit"),
         opened(folder, highest_price=7),
+        opened(folder, least_share=0.5),
     ):
         assert changed.identity not in seen
         seen.add(changed.identity)
@@ -218,10 +250,10 @@ def test_a_model_without_any_number_fails_with_the_reason(folders: dict[str, Pat
 
     prices = np.arange(3, dtype=np.float64)
     for bad in ([0, 0, 0], [np.nan, 1, 1]):
-        answer = _answer(Usage(), prices, np.array(bad, dtype=np.float32))
+        answer = _answer(Usage(), prices, np.array(bad, dtype=np.float32), 0.01)
         assert (answer.outcome, answer.distribution) == ("failed", None)
         assert answer.reason
-    good = _answer(Usage(), prices, np.array([0, 0.5, 0], dtype=np.float32))
+    good = _answer(Usage(), prices, np.array([0, 0.5, 0], dtype=np.float32), 0.01)
     assert good.distribution is not None
     assert good.distribution.quantile(0.5) == pytest.approx(1)
 

@@ -127,7 +127,40 @@ def test_single_tokens_compete_among_themselves(folders: dict[str, Path]) -> Non
     found = distributions(model, [prompt])[0]
     np.testing.assert_allclose(found, (expected / expected.sum()).numpy(), rtol=1e-4, atol=1e-9)
     direct = single_token_probabilities(logits, np.array(numbers))
-    np.testing.assert_allclose(direct.numbers[0], found, rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose(direct.numbers[0], expected, rtol=1e-4, atol=1e-9)
+
+
+def test_a_number_in_groups_of_three_digits_is_not_read_as_its_first_group(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    model = opened(folders["three_digits"])
+    prompt, network = zero_shot(), type(model._network)
+    ids = model._tokenizer.tokenizer.convert_tokens_to_ids
+    assert model._numbers_after(prompt, "", []).single is not None
+    honest_last, honest_branches = network.last_logits, network.branch_logits
+
+    def last(self: Any, batch: Any, cache: Any) -> Any:
+        """1 or 250, half and half."""
+        found = torch.full_like(honest_last(self, batch, cache), -30.0)
+        found[:, [ids("1"), ids("250")]] = 0.0
+        return found
+
+    def branches(self: Any, tokens: Any, *more: Any) -> Any:
+        """After 1 a comma, as of 1,299; after any other number the end of the line."""
+        found = torch.full_like(honest_branches(self, tokens, *more), -30.0)
+        found[..., ids("Ċ")] = 0.0
+        found[..., ids(",")] = torch.where(tokens == ids("1"), 9.0, -30.0)
+        return found
+
+    monkeypatch.setattr(network, "last_logits", last)
+    monkeypatch.setattr(network, "branch_logits", branches)
+    read = distributions(model, [prompt])[0]
+    assert read[250] > 0.99
+    model._has_single_token_prices = True
+    mistaken = distributions(model, [prompt])[0]
+    assert mistaken[1] == pytest.approx(0.5, abs=0.01)
 
 
 def test_a_thousands_comma_makes_a_number_longer(folders: dict[str, Path]) -> None:
