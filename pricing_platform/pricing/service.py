@@ -129,9 +129,16 @@ class PricingService:
     def _comparables(self, items: ItemSet, found: pl.DataFrame) -> pl.DataFrame:
         """What the technique showed its model of the one item, or what was found for it."""
         if isinstance(self._fitted, Rag):
-            used = self._fitted.comparables(items)[0]
-            columns = ("item_id", "title", "price", "age_days")
-            return pl.DataFrame([{name: getattr(at, name) for name in columns} for at in used])
+            used = self._fitted.shown_comparables(items)[0]
+            schema = {
+                "item_id": pl.String,
+                "title": pl.String,
+                "price": pl.Float64,
+                "age_days": pl.Int64,
+            }
+            return pl.DataFrame(
+                [[getattr(at, n) for n in schema] for at in used], schema, orient="row"
+            )
         return found.select(
             "item_id",
             "title",

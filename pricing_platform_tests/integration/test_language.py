@@ -83,7 +83,7 @@ def test_no_comparable_is_of_the_own_family_nor_has_a_later_price(built_home: Bu
                 "SELECT * FROM curated.items WHERE split = 'test' ORDER BY item_id LIMIT 40",
             )
         )
-        shown = technique.comparables(items)  # type: ignore[attr-defined]
+        shown = technique.shown_comparables(items)  # type: ignore[attr-defined]
     pairs = pl.DataFrame(
         [
             (item_id, moment, at.item_id, at.price)
