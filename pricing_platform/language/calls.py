@@ -54,6 +54,9 @@ class CallLedger:
     _calls_of: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
     def record(self, prompt: Prompt, answer: PriceAnswer | Completion) -> None:
         """Adds the call that was made for the prompt."""
         used = answer.usage

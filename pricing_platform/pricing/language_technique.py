@@ -19,6 +19,7 @@ from pydantic import JsonValue
 
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import PlatformError
+from pricing_platform.evaluation.resampling import FamilyResampling
 from pricing_platform.language import prompts
 from pricing_platform.language.calls import CallLedger
 from pricing_platform.language.context_fit import FittedPrompt, fit_context
@@ -32,6 +33,7 @@ from pricing_platform.pricing.log_price_technique import Measured
 from pricing_platform.pricing.references import texts_of
 from pricing_platform.pricing.stored import read_json, write_json
 from pricing_platform.pricing.technique import ESTIMATE_SCHEMA
+from pricing_platform.pricing.text_model import families_of
 from pricing_platform.progress import Progress, silent
 
 ANSWER_TOKENS = 16
@@ -43,7 +45,12 @@ Ask = Callable[[str, str], Prompt]
 Choice = TypeVar("Choice")
 
 _SETTINGS = "language.json"
-_TOLERANCE = 0.01
+_SIGNIFICANCE = 0.05
+_FEWEST_LEFT = 100
+"""Items besides those that options were chosen on that are enough to calibrate on."""
+
+_MOST_UNANSWERED = 0.02
+_REASONS_TOLD = 3
 _OUTSIDE = (1 - LEVEL) / 2
 
 
@@ -84,13 +91,16 @@ class LanguageTechnique(ABC):
 
     Its interval is the distribution's inner 80 %, moved on each side so that on validation it
     holds that share (conformalised quantile regression, Romano et al. 2019); where the model gives
-    no probabilities, it is the estimate that is moved.
+    no probabilities, it is the estimate that is moved. Calibrated and measured is on validation
+    items whose families the options were not chosen on; where fewer than 100 such are left, on all.
     """
 
     name: ClassVar[str]
     version: ClassVar[str]
     calibration_items: ClassVar[int] = 300
     """Validation items that the interval is calibrated on at most: each of them costs calls."""
+    choosing_items: ClassVar[int] = 0
+    """Validation items that options are chosen on at most; 0 where there is nothing to choose."""
 
     model_name: str
     base_weights: dict[str, str]
@@ -108,11 +118,20 @@ class LanguageTechnique(ABC):
         progress: Progress = silent,
         language: LanguageContext,
     ) -> Self:
-        """Keeps what the prompts show of ``train``; chooses and calibrates on ``validation``."""
+        """Keeps what the prompts show of ``train``; chooses and calibrates on ``validation``.
+
+        Raises:
+            PlatformError: when more than 2 % of the calls failed for reasons that may pass: what
+                was chosen and calibrated would follow from the hour.
+        """
         watch = Stopwatch()
         prepared = cls.prepared(train, seed=seed, language=language)
         chosen, tried = prepared.chosen(validation, seed=seed, progress=progress)
-        return chosen.calibrated(validation, seed=seed, watch=watch, tried=tried, progress=progress)
+        found = chosen.calibrated(
+            validation, seed=seed, watch=watch, tried=tried, progress=progress
+        )
+        _require_answers(language.ledger)
+        return found
 
     @classmethod
     @abstractmethod
@@ -282,7 +301,7 @@ class LanguageTechnique(ABC):
         progress: Progress,
     ) -> Self:
         """With the interval that holds its share of the validation items, and the metrics."""
-        sample = sample_of(validation, self.calibration_items, seed=seed)
+        sample = self._calibration_sample(validation, seed=seed)
         uncalibrated = self.changed(measured=Measured())
         answered = uncalibrated.price(sample, progress=progress)
         priced = answered.with_columns(price=sample.prices()).drop_nulls("estimate")
@@ -301,11 +320,18 @@ class LanguageTechnique(ABC):
         )
         return self.changed(measured=Measured(interval, metrics))
 
-    def error_on(self, sample: ItemSet, otherwise: float, progress: Progress) -> float:
-        """Mean absolute error, an item without a price being estimated as ``otherwise``."""
+    def _calibration_sample(self, validation: ItemSet, *, seed: int) -> ItemSet:
+        chosen_on = sample_of(validation, self.choosing_items, seed=seed)
+        seen = set(_families(chosen_on))
+        left = validation.where(pl.Series([at not in seen for at in _families(validation)]))
+        enough = left if len(left) >= _FEWEST_LEFT else validation
+        return sample_of(enough, self.calibration_items, seed=seed)
+
+    def errors_on(self, sample: ItemSet, otherwise: float, progress: Progress) -> Floats:
+        """Absolute errors, an item without a price being estimated as ``otherwise``."""
         answered = self.changed(measured=Measured()).price(sample, progress=progress)
-        filled = answered.with_columns(pl.col("estimate").fill_null(otherwise))
-        return _mean_absolute_error(filled.with_columns(price=sample.prices()))
+        estimate = answered["estimate"].fill_null(otherwise).to_numpy()
+        return np.abs(estimate - sample.prices())
 
     def fitted_alone(
         self, items: ItemSet, ask: Ask, *, room: int = ANSWER_TOKENS
@@ -332,10 +358,45 @@ def sample_of(items: ItemSet, count: int, *, seed: int) -> ItemSet:
     return items.where(pl.Series(mask))
 
 
-def nearly_best(errors: Mapping[Choice, float]) -> list[Choice]:
-    """The choices whose error is within 1 % of the least: a sample can't tell them apart."""
-    least = min(errors.values())
-    return [choice for choice, error in errors.items() if error <= least * (1 + _TOLERANCE)]
+def not_worse(errors: Mapping[Choice, Floats], sample: ItemSet, *, seed: int) -> list[Choice]:
+    """The choices that are not significantly worse than the best, in their order.
+
+    Args:
+        errors: absolute errors of each choice, shape (items,).
+        sample: the items; they are compared in pairs, by family, at a level of 5 %.
+        seed: of the test's permutations.
+    """
+    families = FamilyResampling.of(_families(sample), seed=seed)
+    best = min(errors.values(), key=lambda at: float(at.mean()))
+    return [
+        choice
+        for choice, error in errors.items()
+        if families.p_value(error - best) >= _SIGNIFICANCE
+    ]
+
+
+def _families(items: ItemSet) -> list[str]:
+    """The name of each item's family; an item without one is its own."""
+    ids = items.frame["item_id"]
+    return [
+        f"item:{item_id}" if family is None else f"family:{family}"
+        for item_id, family in zip(ids, families_of(items), strict=True)
+    ]
+
+
+def _require_answers(ledger: CallLedger) -> None:
+    failures, calls = ledger.passing_failures(), len(ledger)
+    failed = int(failures["calls"].sum())
+    if failed <= _MOST_UNANSWERED * calls:
+        return
+    reasons = "; ".join(
+        f"{outcome}, {reason or 'no reason was given'} ({count:,})"
+        for outcome, reason, count in failures.head(_REASONS_TOLD).iter_rows()
+    )
+    raise PlatformError(
+        f"{failed:,} of {calls:,} calls of {ledger.technique} were not answered: {reasons}",
+        "Run again when the endpoint answers: what was answered is kept.",
+    )
 
 
 def _read(answer: PriceAnswer, currency: Currency) -> _Reading:

@@ -25,7 +25,7 @@ from pricing_platform.pricing.language_technique import (
     ANSWER_TOKENS,
     LanguageContext,
     LanguageTechnique,
-    nearly_best,
+    not_worse,
     sample_of,
 )
 from pricing_platform.pricing.references import texts_of
@@ -35,7 +35,6 @@ from pricing_platform.progress import Progress
 
 DEFAULT_COUNT = 6
 _COUNTS = (3, 6, 12)
-_CHOOSING_ITEMS = 100
 _SHOTS = "shots.json"
 
 
@@ -60,6 +59,7 @@ class PromptMultiShot(LanguageTechnique):
 
     name: ClassVar[str] = "prompt_multi_shot"
     version: ClassVar[str] = "2"
+    choosing_items: ClassVar[int] = 150
 
     shots: tuple[Shot, ...]
     by_count: dict[int, tuple[Shot, ...]]
@@ -86,15 +86,14 @@ class PromptMultiShot(LanguageTechnique):
     def chosen(
         self, validation: ItemSet, *, seed: int, progress: Progress
     ) -> tuple[Self, dict[str, float]]:
-        """The fewest shots with nearly the least error on a sample of the validation items."""
-        sample = sample_of(validation, _CHOOSING_ITEMS, seed=seed)
+        """The fewest shots that are not significantly worse than the best, on a sample."""
+        sample = sample_of(validation, self.choosing_items, seed=seed)
         tried = {}
         for shots in self.by_count.values():
             candidate = replace(self, shots=shots, by_count={})
-            error = candidate.error_on(sample, self.typical_price, progress)
-            tried[len(shots)] = error
-        best = min(nearly_best(tried))
-        found = {f"tried_mae_{count}_shots": error for count, error in tried.items()}
+            tried[len(shots)] = candidate.errors_on(sample, self.typical_price, progress)
+        best = min(not_worse(tried, sample, seed=seed))
+        found = {f"tried_mae_{count}_shots": float(at.mean()) for count, at in tried.items()}
         shots = next(at for at in self.by_count.values() if len(at) == best)
         return replace(self, shots=shots, by_count={}), found
 

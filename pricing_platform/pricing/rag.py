@@ -23,13 +23,14 @@ from pricing_platform.language.context_fit import FittedPrompt, fit_context
 from pricing_platform.language.excerpts import EXCERPT_CHARACTERS, excerpt
 from pricing_platform.language.model import Prompt
 from pricing_platform.language.prompts import PricedText
+from pricing_platform.pricing.estimates import Floats
 from pricing_platform.pricing.features import rounded
 from pricing_platform.pricing.known_facts import KnownFacts
 from pricing_platform.pricing.language_technique import (
     ANSWER_TOKENS,
     LanguageContext,
     LanguageTechnique,
-    nearly_best,
+    not_worse,
     sample_of,
 )
 from pricing_platform.pricing.neighbours import Integers, dense_neighbours
@@ -46,7 +47,6 @@ from pricing_platform.progress import Progress
 
 _COUNTS = (3, 5, 8, 12)
 _WORD_WEIGHTS = (0.3, 0.0)
-_CHOOSING_ITEMS = 100
 _FACTS = 3
 _RANK_CONSTANT = 60
 """Of reciprocal rank fusion, as Cormack et al. (2009) set it."""
@@ -100,6 +100,7 @@ class Rag(LanguageTechnique):
 
     name: ClassVar[str] = "rag"
     version: ClassVar[str] = "2"
+    choosing_items: ClassVar[int] = 150
 
     references: References
     embeddings: npt.NDArray[np.float16]
@@ -129,21 +130,21 @@ class Rag(LanguageTechnique):
     ) -> tuple[Self, dict[str, float]]:
         """One option after the other, on a sample of the validation items.
 
-        Each time the fewest comparables with nearly the least error are kept.
+        Each time the fewest comparables are kept that are not significantly worse than the best.
         """
-        sample = sample_of(validation, _CHOOSING_ITEMS, seed=seed)
+        sample = sample_of(validation, self.choosing_items, seed=seed)
         typical = float(np.median(self.references.prices))
-        tried: dict[RagOptions, float] = {}
+        tried: dict[RagOptions, Floats] = {}
         found = self.options
         self._words  # noqa: B018  # made here once, for all that are tried
         for variants in _STAGES:
             for options in variants(found):
                 if options not in tried:
                     candidate = self.with_options(options)
-                    tried[options] = candidate.error_on(sample, typical, progress)
+                    tried[options] = candidate.errors_on(sample, typical, progress)
             # Of equally many comparables, those that were tried first: the default order.
-            found = min(nearly_best(tried), key=lambda options: options.count)
-        metrics = {f"tried_mae_{_named(options)}": error for options, error in tried.items()}
+            found = min(not_worse(tried, sample, seed=seed), key=lambda options: options.count)
+        metrics = {f"tried_mae_{_named(at)}": float(error.mean()) for at, error in tried.items()}
         return self.with_options(found), metrics
 
     def with_options(self, options: RagOptions) -> Self:
@@ -157,8 +158,16 @@ class Rag(LanguageTechnique):
 
     def prompts(self, items: ItemSet) -> list[FittedPrompt]:
         """See :class:`LanguageTechnique`; facts about the brand are left out before comparables."""
-        currency = self.context.currency
+        return self._fitted(items, self.comparables(items))
+
+    def shown_comparables(self, items: ItemSet) -> list[list[Comparable]]:
+        """For each item those that stand in its prompt, the most comparable first."""
         found = self.comparables(items)
+        fitted = self._fitted(items, found)
+        return [at[: prompt.shown] for at, prompt in zip(found, fitted, strict=True)]
+
+    def _fitted(self, items: ItemSet, found: list[list[Comparable]]) -> list[FittedPrompt]:
+        currency = self.context.currency
         texts, ids = texts_of(items), items.frame["item_id"].to_list()
         facts = [
             self._facts.about(brand, _FACTS, int(moment))
@@ -180,7 +189,7 @@ class Rag(LanguageTechnique):
         ]
 
     def comparables(self, items: ItemSet) -> list[list[Comparable]]:
-        """For each item what may be shown with it, the most comparable first."""
+        """For each item what may be shown where there is room, the most comparable first."""
         own, texts = self.references.own(items), texts_of(items)
         nearest = self._nearest(items)
         found = []

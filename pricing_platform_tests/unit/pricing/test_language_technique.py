@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +20,10 @@ from pricing_platform.errors import PlatformError
 from pricing_platform.language import prompts
 from pricing_platform.language.context_fit import FittedPrompt
 from pricing_platform.language.local import LocalLanguageModel
-from pricing_platform.language.model import PriceAnswer, Prompt
+from pricing_platform.language.model import Outcome, PriceAnswer, Prompt
 from pricing_platform.language.price_distribution import PriceDistribution
 from pricing_platform.pricing.intervals import ConformalInterval
-from pricing_platform.pricing.language_technique import LanguageTechnique
+from pricing_platform.pricing.language_technique import LanguageTechnique, not_worse
 from pricing_platform.pricing.log_price_technique import Measured
 from pricing_platform.pricing.prompt_chain import PromptChain
 from pricing_platform.pricing.prompt_multi_shot import PromptMultiShot
@@ -253,6 +255,67 @@ def test_a_text_answers_interval_is_what_the_calibration_found(
     assert fitted.metrics["validation_mae"] == pytest.approx(
         float(np.abs(validation.prices() - 40).mean())
     )
+
+
+@of_each
+def test_no_technique_is_fitted_while_the_endpoint_does_not_answer(
+    kind: type[LanguageTechnique], train: ItemSet, validation: ItemSet
+) -> None:
+    answer = PriceAnswer(USAGE, outcome="server_error", reason="503 from the server")
+    language = bound_to(ScriptedModel(lambda _: answer), technique="fitting")
+    with pytest.raises(PlatformError, match="calls of fitting were not answered: server_error, 5"):
+        kind.fit(train, validation, seed=1, language=language)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "failing", "fitted"),
+    [("rate_limited", 6, True), ("rate_limited", 7, False), ("refused", 300, True)],
+)
+def test_a_few_calls_may_fail_and_what_will_not_pass_may_too(
+    train: ItemSet, outcome: Outcome, failing: int, fitted: bool
+) -> None:
+    answers = itertools.chain(
+        [PriceAnswer(USAGE, outcome=outcome)] * failing,
+        itertools.repeat(PriceAnswer(USAGE, text="42")),
+    )
+    language = bound_to(ScriptedModel(lambda _: next(answers)))
+    if fitted:
+        PromptZeroShot.fit(train, train, seed=1, language=language)
+        return
+    with pytest.raises(PlatformError, match="7 of 300 calls"):
+        PromptZeroShot.fit(train, train, seed=1, language=language)
+
+
+@pytest.mark.parametrize("kind", [PromptMultiShot, Rag])
+def test_is_calibrated_on_families_that_nothing_was_chosen_on(
+    kind: type[LanguageTechnique], train: ItemSet, validation: ItemSet
+) -> None:
+    """Some are priced with each of the options, others by the chosen technique alone."""
+    model = ScriptedModel()
+    pairs = [f"{place // 2 if place < 60 else place}" for place in range(len(train))]
+    train = ItemSet(
+        train.frame.with_columns(family_id=pl.Series(pairs)), train.embeddings
+    )
+    fitted = kind.fit(train, train, seed=1, language=bound_to(model))
+    times = Counter(prompt.item_id for prompt in model.priced)
+    family_of = dict(train.frame.select("item_id", "family_id").iter_rows())
+    once = {item_id for item_id, count in times.items() if count == 1}
+    often = set(times) - once
+    assert len(often) == kind.choosing_items >= 150
+    assert fitted.metrics["validation_items"] == len(once)
+    assert not {family_of[at] for at in once} & {family_of[at] for at in often}
+    few = kind.fit(train, validation, seed=1, language=bound_to(ScriptedModel()))
+    assert few.metrics["validation_items"] == len(validation), "too few are left"
+
+
+def test_keeps_what_is_not_significantly_worse_than_the_best(train: ItemSet) -> None:
+    random = np.random.default_rng(1)
+    errors = random.gamma(2, 10, len(train))
+    noise = random.normal(0, 5, len(train))
+    tried = {"worse": errors + 3 + noise / 5, "alike": errors + noise, "best": errors - 0.1}
+    assert not_worse(tried, train, seed=1) == ["alike", "best"]
+    one_family = ItemSet(train.frame.with_columns(family_id=pl.lit("one")), train.embeddings)
+    assert len(not_worse(tried, one_family, seed=1)) == 3, "one family says nothing"
 
 
 @of_each

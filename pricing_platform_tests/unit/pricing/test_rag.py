@@ -144,6 +144,7 @@ def test_cuts_facts_first_then_the_least_comparable(
         assert found.shown + found.cut == (5 if "<facts>" not in text else 4)
         shown = re.findall(r"<comparable[^>]*>\n(.*?)\n</comparable>", text, re.DOTALL)
         assert shown == ranked[: found.shown][::-1]
+        assert [at.text for at in small.shown_comparables(asked)[0]] == shown[::-1]
         assert asked.frame["text"][0] in text
 
 
@@ -166,7 +167,7 @@ def test_chooses_the_options_with_the_least_error(old_train: ItemSet, validation
     fitted = Rag.fit(old_train, observed(validation), seed=1, language=language)
     assert fitted.options.nearest_last
     tried = {name: value for name, value in fitted.metrics.items() if name.startswith("tried")}
-    assert len(tried) == 5
+    assert len(tried) == 6
     assert fitted.metrics["validation_mae"] == pytest.approx(min(tried.values()), rel=0.02)
     assert fitted.options.count == 3, "more comparables do not change what it says"
     assert max(tried.values()) > 1.1 * min(tried.values())
