@@ -293,9 +293,7 @@ def test_is_calibrated_on_families_that_nothing_was_chosen_on(
     """Some are priced with each of the options, others by the chosen technique alone."""
     model = ScriptedModel()
     pairs = [f"{place // 2 if place < 60 else place}" for place in range(len(train))]
-    train = ItemSet(
-        train.frame.with_columns(family_id=pl.Series(pairs)), train.embeddings
-    )
+    train = ItemSet(train.frame.with_columns(family_id=pl.Series(pairs)), train.embeddings)
     fitted = kind.fit(train, train, seed=1, language=bound_to(model))
     times = Counter(prompt.item_id for prompt in model.priced)
     family_of = dict(train.frame.select("item_id", "family_id").iter_rows())
