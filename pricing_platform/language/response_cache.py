@@ -16,6 +16,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -50,6 +51,8 @@ Claim = Literal[
     "no room now",  # it would fit the budget if the calls under way cost less than they may
     "no room",  # it does not fit what is left of the budget
 ]
+READING_VERSION = 2
+"""To be raised when how an answer is read changes: what was read otherwise is not served then."""
 KEPT_OUTCOMES: frozenset[Outcome] = frozenset({"answered", "refused"})
 
 _LOCK_SECONDS = 60.0
@@ -84,6 +87,8 @@ CREATE TABLE IF NOT EXISTS batch_requests (
 ) WITHOUT ROWID;
 """
 _T = TypeVar("_T")
+_HELD: set[tuple[str, str]] = set()
+"""Owner and key of the claims that runs in this process hold."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,10 @@ class Budget:
 
     usd: float | None = None
     tokens: int | None = None
+
+
+_NOTHING = Cost()
+_NO_BUDGET = Budget()
 
 
 @dataclass(frozen=True)
@@ -158,10 +167,12 @@ class KeptAnswer:
 
 
 def request_key(identity: str, kind: Kind, request: JsonValue) -> str:
-    """The sha256 of all that an answer follows from: the model, the kind, the full request."""
-    canonical = json.dumps(
-        [identity, kind, request], sort_keys=True, ensure_ascii=False, separators=(",", ":")
-    )
+    """The sha256 of all that an answer follows from: the model, the kind, the full request.
+
+    What is kept was read already, so how it was read is part of it: ``READING_VERSION``.
+    """
+    followed = [READING_VERSION, identity, kind, request]
+    canonical = json.dumps(followed, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -209,9 +220,19 @@ class ResponseCache:
         return found
 
     def keep(
-        self, key: str, kind: Kind, model: str, answer: KeptAnswer, spent: Cost | None = None
+        self,
+        key: str,
+        kind: Kind,
+        model: str,
+        answer: KeptAnswer,
+        spent: Cost | None = None,
+        *,
+        told: bool = True,
     ) -> bool:
-        """Keeps an answer and what it cost, and ends the claim on it; whether it was new."""
+        """Keeps an answer and what it cost, and ends the claim on it; whether it was new.
+
+        ``told``: the server said what it cost, and ``spent`` is not just the most it can be.
+        """
         with self._transaction() as connection:
             new = connection.execute(
                 "INSERT OR REPLACE INTO responses (key, kind, model, answer, distribution)"
@@ -220,9 +241,10 @@ class ResponseCache:
                 [key, kind, model, *_written_answer(answer), key, _written_answer(answer)[0]],
             ).rowcount
             if spent is not None and new:
-                _add(connection, spent, told=True)
+                _add(connection, spent, told=told)
             connection.execute("DELETE FROM claims WHERE key = ? AND owner = ?", [key, self.owner])
             connection.execute("DELETE FROM batch_requests WHERE key = ?", [key])
+        _HELD.discard((self.owner, key))
         return bool(new)
 
     def keep_all(self, kind: Kind, model: str, answers: Mapping[str, KeptAnswer]) -> None:
@@ -242,13 +264,13 @@ class ResponseCache:
     def claim(self, key: str, worst: Cost, budget: Budget) -> Claim:
         """Takes it upon this process to ask, where the most that it can cost fits the budget."""
         with self._transaction() as connection:
-            if connection.execute("SELECT 1 FROM responses WHERE key = ?", [key]).fetchone():
+            if _has_answer(connection, key):
                 return "answered"
             holder = connection.execute("SELECT owner FROM claims WHERE key = ?", [key]).fetchone()
             if holder is not None:
-                if _is_alive(holder[0]):
+                if _is_held(holder[0], key):
                     return "elsewhere"
-                _write_off(connection, holder[0])
+                _write_off_dead(connection)
             room = _room(connection, worst, budget)
             if room == "no room now" and _write_off_dead(connection):
                 room = _room(connection, worst, budget)
@@ -257,6 +279,7 @@ class ResponseCache:
                     "INSERT INTO claims VALUES (?, ?, ?, ?)",
                     [key, self.owner, worst.tokens, worst.usd],
                 )
+                _HELD.add((self.owner, key))  # before others can see the claim
             return room
 
     def charge(self, cost: Cost, budget: Budget, *, told: bool) -> bool:
@@ -266,12 +289,16 @@ class ResponseCache:
             return _room(connection, Cost(), budget) == "mine"
 
     def release(self, key: str) -> None:
-        """Ends a claim that brought no answer."""
+        """Ends a claim that brought no answer; nobody waits for it even where this fails."""
+        _HELD.discard((self.owner, key))
         with self._transaction() as connection:
             connection.execute("DELETE FROM claims WHERE key = ? AND owner = ?", [key, self.owner])
 
     def write_off_dead(self) -> None:
-        """Ends the claims of processes that are gone, and counts the most they can have cost."""
+        """Ends the claims that nobody holds, and counts the most that they can have cost.
+
+        Those are of processes that are gone, or of this one where it could not end them.
+        """
         with self._transaction() as connection:
             _write_off_dead(connection)
 
@@ -282,11 +309,6 @@ class ResponseCache:
             costs = {told: Cost(tokens, usd) for told, tokens, usd in rows}
         total = Cost(sum(c.tokens for c in costs.values()), sum(c.usd for c in costs.values()))
         return Spending(total, costs.get(0, Cost()))
-
-    def room(self, worst: Cost, budget: Budget) -> Claim:
-        """Whether so much more would fit beside all that is under way or in batches."""
-        with self._transaction(write=False) as connection:
-            return _room(connection, worst, budget)
 
     def batch_requests(self, keys: Iterable[str]) -> dict[str, BatchRequest]:
         """Those of the requests that were written for a batch and are not answered."""
@@ -303,17 +325,36 @@ class ResponseCache:
                     found[key] = BatchRequest(key, file, reading, Cost(tokens, usd))
         return found
 
-    def add_batch_requests(self, requests: Sequence[BatchRequest]) -> None:
-        """Notes requests that are about to be written to a file."""
+    def add_batch_requests(
+        self, requests: Sequence[BatchRequest], budget: Budget = _NO_BUDGET
+    ) -> Claim:
+        """Notes requests that are about to be written to a file, if the budget has room for them.
+
+        Those that were noted before, for a file that is gone, are counted once.
+        """
         with self._transaction() as connection:
+            worst = [request.worst for request in requests]
+            noted = _noted(connection, [request.key for request in requests])
+            more = Cost(
+                sum(cost.tokens for cost in worst) - noted.tokens,
+                sum(cost.usd for cost in worst) - noted.usd,
+            )
+            room = _room(connection, more, budget)
+            if room != "mine":
+                return room
             connection.executemany(
                 "INSERT OR REPLACE INTO batch_requests VALUES (?, ?, ?, ?, ?)",
                 [(r.key, r.file, r.reading, r.worst.tokens, r.worst.usd) for r in requests],
             )
+            return room
 
-    def remove_batch_request(self, key: str) -> None:
-        """Forgets a request that was answered with an error, so that it is written again."""
+    def remove_batch_request(self, key: str, spent: Cost = _NOTHING, *, told: bool = True) -> None:
+        """Forgets a request that was answered with an error, so that it is written again.
+
+        What the error cost is counted.
+        """
         with self._transaction() as connection:
+            _add(connection, spent, told=told)
             connection.execute("DELETE FROM batch_requests WHERE key = ?", [key])
 
     @contextmanager
@@ -323,10 +364,18 @@ class ResponseCache:
             connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             try:
                 yield connection
+                connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                self._roll_back(connection)
                 raise
-            connection.execute("COMMIT")
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:  # the file is out of reach; the next use opens it anew
+            connection.close()
+            self._connection = None
 
     def _open(self) -> sqlite3.Connection:
         if self._process != os.getpid():  # a fork must not use its parent's connection
@@ -337,10 +386,7 @@ class ResponseCache:
                 self.path, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False
             )
             try:
-                connection.execute(f"PRAGMA busy_timeout = {int(_LOCK_SECONDS * 1000)}")
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = NORMAL")
-                connection.executescript(_TABLES)
+                _set_up(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -363,6 +409,12 @@ class ResponseCache:
                     f"The cache of language models' answers {self.path} is damaged: {text}.",
                     "Restore the file or delete it: what it held is asked, and paid for, again,"
                     " and what was spent is counted from 0.",
+                ) from None
+            if isinstance(error, sqlite3.OperationalError):
+                raise PlatformError(
+                    f"The cache of language models' answers {self.path} cannot be used: {text}.",
+                    "See that no other program holds it, that the disk is well and that you may"
+                    " write there; then run again: what was answered is kept.",
                 ) from None
             raise
 
@@ -511,6 +563,15 @@ def _sum(connection: sqlite3.Connection, table: str) -> Cost:
     return Cost(*connection.execute(query).fetchone())
 
 
+def _noted(connection: sqlite3.Connection, keys: Sequence[str]) -> Cost:
+    """What those of the requests take of the budget that are noted for a batch already."""
+    query = (
+        "SELECT coalesce(sum(tokens), 0), coalesce(sum(usd), 0.0) FROM batch_requests"
+        " WHERE key IN (SELECT value FROM json_each(?))"
+    )
+    return Cost(*connection.execute(query, [json.dumps(list(keys))]).fetchone())
+
+
 def _add(connection: sqlite3.Connection, cost: Cost, *, told: bool) -> None:
     connection.execute(
         "UPDATE spending SET tokens = tokens + ?, usd = usd + ? WHERE told = ?",
@@ -518,21 +579,53 @@ def _add(connection: sqlite3.Connection, cost: Cost, *, told: bool) -> None:
     )
 
 
+def _set_up(connection: sqlite3.Connection) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {int(_LOCK_SECONDS * 1000)}")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    until = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(_TABLES)
+            return
+        except sqlite3.OperationalError as error:
+            # SQLite does not wait by itself where two make the same file at once.
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+
+
+def _has_answer(connection: sqlite3.Connection, key: str) -> bool:
+    """Whether there is one that can be read; one that can't is deleted, to be asked anew."""
+    query = "SELECT answer, distribution FROM responses WHERE key = ?"
+    row = connection.execute(query, [key]).fetchone()
+    if row is None or _read_answer(*row) is not None:
+        return row is not None
+    connection.execute("DELETE FROM responses WHERE key = ?", [key])
+    return False
+
+
 def _write_off_dead(connection: sqlite3.Connection) -> bool:
-    owners = connection.execute("SELECT DISTINCT owner FROM claims").fetchall()
-    dead = [owner for (owner,) in owners if not _is_alive(owner)]
-    for owner in dead:
-        _write_off(connection, owner)
-    return bool(dead)
+    claims = connection.execute("SELECT key, owner, tokens, usd FROM claims").fetchall()
+    dead = {owner for owner in {claim[1] for claim in claims} if not _is_alive(owner)}
+    lost = [
+        (key, Cost(tokens, usd))
+        for key, owner, tokens, usd in claims
+        if owner in dead or _is_forgotten(owner, key)
+    ]
+    for key, worst in lost:
+        _add(connection, worst, told=False)
+        connection.execute("DELETE FROM claims WHERE key = ?", [key])
+    return bool(lost)
 
 
-def _write_off(connection: sqlite3.Connection, owner: str) -> None:
-    lost = connection.execute(
-        "SELECT coalesce(sum(tokens), 0), coalesce(sum(usd), 0.0) FROM claims WHERE owner = ?",
-        [owner],
-    ).fetchone()
-    _add(connection, Cost(*lost), told=False)
-    connection.execute("DELETE FROM claims WHERE owner = ?", [owner])
+def _is_held(owner: str, key: str) -> bool:
+    return _is_alive(owner) and not _is_forgotten(owner, key)
+
+
+def _is_forgotten(owner: str, key: str) -> bool:
+    """Whether a claim is of this process, and no run of it asks any more."""
+    return owner.startswith(f"{os.getpid()}:") and (owner, key) not in _HELD
 
 
 def _owner() -> str:
@@ -577,7 +670,7 @@ def _read_answer(answer: str, distribution: bytes | None) -> KeptAnswer | None:
             outcome,  # type: ignore[arg-type]
             told["reason"],  # type: ignore[arg-type]
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
 
 

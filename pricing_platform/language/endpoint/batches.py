@@ -7,6 +7,7 @@ a run after the import finds them as if it had asked at once.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -20,14 +21,21 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.language.endpoint.configuration import EndpointConfiguration
-from pricing_platform.language.endpoint.replies import UnreadableReplyError, read_reply
+from pricing_platform.language.endpoint.replies import (
+    ReportedUsage,
+    UnreadableReplyError,
+    read_reply,
+)
 from pricing_platform.language.endpoint.requests import EndpointRequest, Reading
 from pricing_platform.language.endpoint.sending import (
     Unanswered,
     answer_of,
     budget_error,
+    told_cost,
+    usage_of,
     worst_cost,
 )
+from pricing_platform.language.model import Usage
 from pricing_platform.language.response_cache import BatchRequest, Cost, ResponseCache
 from pricing_platform.settings import Settings
 from pricing_platform.stores.warehouse import make_folder
@@ -114,7 +122,6 @@ def import_batch_results(settings: Settings, cache: ResponseCache, path: Path) -
             kept += 1
         else:
             reasons[reason] += 1
-            cache.remove_batch_request(line.custom_id)
     failed = reasons.total()
     return BatchImport(read, kept, failed, unknown, dict(reasons), tuple(damaged))
 
@@ -129,16 +136,15 @@ def _write(
 ) -> Path:
     costs = [worst_cost(one, configuration) for one in fresh]
     together = Cost(sum(c.tokens for c in costs), sum(c.usd for c in costs))
-    if cache.room(together, configuration.budget) != "mine":
-        raise budget_error(configuration, cache, together, known, total)
-    path = _next_path(folder, configuration.model)
+    path = _next_path(folder, configuration.model, [one.request.key for one in fresh])
     rows = [
         BatchRequest(one.request.key, path.name, one.request.reading.model_dump_json(), cost)
         for one, cost in zip(fresh, costs, strict=True)
     ]
     # Noted first: a request that is noted and in no file is written again, one that is in a file
     # and not noted would be paid for without its answer being known.
-    cache.add_batch_requests(rows)
+    if cache.add_batch_requests(rows, configuration.budget) != "mine":
+        raise budget_error(configuration, cache, together, known, total)
     unfinished = path.with_suffix(".unfinished")
     with unfinished.open("w", encoding="utf-8", newline="\n") as file:
         for one in fresh:
@@ -158,12 +164,14 @@ def _request_line(request: EndpointRequest) -> dict[str, JsonValue]:
     }
 
 
-def _next_path(folder: Path, model: str) -> Path:
+def _next_path(folder: Path, model: str, keys: Sequence[str]) -> Path:
+    """A name that no file of other requests has or had, whatever was noted and never written."""
     name = _NOT_IN_A_NAME.sub("-", model).strip("-.")[-80:] or "model"
+    digest = hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()[:12]
     number = 1
-    while (path := folder / f"{name}-{number}.requests.jsonl").exists():
+    while any(folder.glob(f"{name}-{number}-*.requests.jsonl")):
         number += 1
-    return path
+    return folder / f"{name}-{number}-{digest}.requests.jsonl"
 
 
 def _to_be_sent(
@@ -191,22 +199,40 @@ def _to_be_sent(
 def _keep(
     line: _Line, request: BatchRequest, configuration: EndpointConfiguration, cache: ResponseCache
 ) -> str | None:
-    """Keeps an answer; the reason where there is none."""
+    """Keeps an answer and what it cost; where there is none what that cost, and the reason."""
     response = line.response
     if line.error or response is None or response.status_code >= 400:
+        usage = _usage(response.body) if response is not None else None
+        cache.remove_batch_request(line.custom_id, told_cost(usage, configuration))
         return _failure(line, configuration)
     reading = Reading.model_validate_json(request.reading)
     body = response.body if isinstance(response.body, str) else json.dumps(response.body)
     try:
         reply = read_reply(configuration.masked_answer(body), reading)
     except UnreadableReplyError as error:
+        told = error.usage is not None
+        cost = told_cost(error.usage, configuration) if told else request.worst
+        cache.remove_batch_request(line.custom_id, cost, told=told)
         return configuration.masked(error.reason)
-    if reply.usage is None:
-        return "The result does not tell its usage."
-    answer = answer_of(reply, reply.usage, configuration, 0.0, 1)
-    spent = Cost(answer.usage.tokens_in + answer.usage.tokens_out, answer.usage.cost_usd)
-    cache.keep(line.custom_id, reading.kind, configuration.model, answer, spent)
+    used = usage_of(reply.usage, configuration) if reply.usage else _at_most(request.worst)
+    answer = answer_of(reply, used)
+    spent = Cost(used.tokens_in + used.tokens_out, used.cost_usd)
+    told = reply.usage is not None
+    cache.keep(line.custom_id, reading.kind, configuration.model, answer, spent, told=told)
     return None
+
+
+def _at_most(worst: Cost) -> Usage:
+    """How many of the tokens were for the answer is not noted; the sum is what is counted."""
+    return Usage(tokens_in=worst.tokens, cost_usd=worst.usd)
+
+
+def _usage(body: JsonValue) -> ReportedUsage | None:
+    """What a line with an error says of its usage all the same."""
+    try:
+        return ReportedUsage.model_validate(body["usage"] if isinstance(body, dict) else None)
+    except (KeyError, ValidationError):
+        return None
 
 
 def _failure(line: _Line, configuration: EndpointConfiguration) -> str:

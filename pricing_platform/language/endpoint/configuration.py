@@ -7,11 +7,13 @@ made of it belongs to ``requests``, sending it to ``sending``.
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
@@ -59,7 +61,7 @@ class EndpointConfiguration:
         Raises:
             PlatformError: when the endpoint or its model is not named, or the URL is none.
         """
-        url = settings.llm_base_url
+        url = _plain(settings.llm_base_url)
         if not url or not settings.llm_model:
             missing = "PRICING_LLM_BASE_URL" if not url else "PRICING_LLM_MODEL"
             raise PlatformError(
@@ -94,15 +96,32 @@ class EndpointConfiguration:
 
     @property
     def url(self) -> str:
-        """The base URL that is connected to: without credentials, which go into a header."""
+        """The base URL that is connected to: without credentials, which go into a header.
+
+        Its query is sent after the path of each call, which the client appends to this.
+        """
         parts = urlsplit(self.base_url.get_secret_value())
         host = parts.netloc.rpartition("@")[2]
-        return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), parts.query, ""))
+        return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The base URL's query, as of a version of the API, or a key."""
+        query = urlsplit(self.base_url.get_secret_value()).query
+        return dict(parse_qsl(query, keep_blank_values=True))
 
     @property
     def shown_url(self) -> str:
-        """The base URL as texts may show it and as the cache knows it."""
-        return urlunsplit((*urlsplit(self.url)[:3], "", ""))
+        """The base URL as texts may show it."""
+        return self.url
+
+    @property
+    def known_url(self) -> str:
+        """The base URL as the cache knows it: of a query, a hash."""
+        if not self.query:
+            return self.url
+        query = json.dumps(self.query, sort_keys=True)
+        return f"{self.url}?sha256={hashlib.sha256(query.encode()).hexdigest()}"
 
     @property
     def credentials(self) -> str | None:
@@ -137,12 +156,17 @@ class EndpointConfiguration:
             yield parts.username
         for pair in parts.query.split("&"):
             yield pair.partition("=")[2]
+        yield from self.query.values()
 
 
 def _without(text: str, secrets: list[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, _MASK)
     return text
+
+
+def _plain(url: str | SecretStr | None) -> str | None:
+    return url.get_secret_value() if isinstance(url, SecretStr) else url
 
 
 def _prices(settings: Settings) -> TokenPrices:

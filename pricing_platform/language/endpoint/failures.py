@@ -11,7 +11,7 @@ import math
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import mktime_tz, parsedate_tz
 from typing import TYPE_CHECKING
 
@@ -64,7 +64,8 @@ class Failure:
     ``again``: another attempt may do better, not before ``after`` seconds where the server says so.
     ``end`` is raised at once: every other call would fail as well. ``may_be_billed``: the server
     may have counted it; ``usage`` is what it said of that. ``without``: a parameter that the server
-    does not know and that the call can do without.
+    does not know and that the call can do without. ``server_lives``: it is the call that fails,
+    and others may well be answered.
     """
 
     outcome: Outcome
@@ -75,11 +76,14 @@ class Failure:
     may_be_billed: bool = False
     usage: ReportedUsage | None = None
     without: str | None = None
+    server_lives: bool = False
 
 
-def unreadable(reason: str, usage: ReportedUsage | None) -> Failure:
+def unreadable(reason: str, usage: ReportedUsage | None, *, again: bool) -> Failure:
     """A response with status 200 and no answer in it."""
-    return Failure("unreadable", reason, again=True, may_be_billed=True, usage=usage)
+    return Failure(
+        "unreadable", reason, again=again, may_be_billed=True, usage=usage, server_lives=True
+    )
 
 
 def timed_out(configuration: EndpointConfiguration) -> Failure:
@@ -117,13 +121,25 @@ def refused_status(
     *,
     any_answered: bool,
 ) -> Failure:
-    """A response with a status of 400 or more."""
+    """A response with a status of 400 or more; one below 500, save 429, is of a living server."""
+    failure = _of_status(status, headers, body, configuration, any_answered=any_answered)
+    return replace(failure, server_lives=status < 500 and status != 429)
+
+
+def _of_status(
+    status: int,
+    headers: Mapping[str, str],
+    body: str,
+    configuration: EndpointConfiguration,
+    *,
+    any_answered: bool,
+) -> Failure:
     told = _told(body, configuration)
     reason = f"The server answered {status}" + (f": {told}" if told else ".")
     after = retry_after(headers)
-    if status == 429 and "insufficient_quota" in body:
+    if status == 402 or (status == 429 and "insufficient_quota" in body):
         return Failure("rate_limited", reason, end=_no_quota(reason))
-    if status in (401, 403, 404):
+    if status in (401, 403, 404, 405):
         return _not_allowed(status, reason, told, configuration, any_answered=any_answered)
     if status == 429:
         return Failure("rate_limited", reason, again=True, after=after)
@@ -133,7 +149,9 @@ def refused_status(
         return Failure("too_long", reason)
     if status >= 500 or status == 409:
         return Failure("server_error", reason, again=True, after=after)
-    return _bad_request(reason, told, configuration)
+    failure = _bad_request(reason, told, configuration)
+    lasts = status in (400, 422) or failure.outcome != "refused"
+    return failure if lasts else replace(failure, outcome="failed")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -168,8 +186,10 @@ def _not_allowed(
     *,
     any_answered: bool,
 ) -> Failure:
-    if status == 403 and (any_answered or _FILTERED.search(told)):
+    if status == 403 and _FILTERED.search(told):
         return Failure("refused", reason)
+    if status == 403 and any_answered:
+        return Failure("failed", reason)
     if status in (401, 403):
         return Failure("failed", reason, end=_no_access(reason, configuration))
     return Failure("failed", reason, end=_not_found(reason, told, configuration))
@@ -177,10 +197,10 @@ def _not_allowed(
 
 def _bad_request(reason: str, told: str, configuration: EndpointConfiguration) -> Failure:
     if "max_completion_tokens" in told:
-        return Failure("failed", reason, without="max_tokens")
+        return Failure("refused", reason, without="max_tokens")
     for name in _DROPPABLE:
         if name in told:
-            return Failure("failed", reason, without=name)
+            return Failure("refused", reason, without=name)
     if _TOO_LONG.search(told):
         return Failure("too_long", reason)
     if _NO_SUCH_MODEL.search(told):
@@ -194,7 +214,7 @@ def _bad_request(reason: str, told: str, configuration: EndpointConfiguration) -
             return Failure("failed", reason, end=end)
     if _FILTERED.search(told):
         return Failure("refused", reason)
-    return Failure("failed", reason)
+    return Failure("refused", reason)
 
 
 def _no_access(reason: str, configuration: EndpointConfiguration) -> PlatformError:

@@ -23,7 +23,12 @@ from pricing_platform.language.endpoint.sending import Sending, Unanswered
 from pricing_platform.language.endpoint.tokens import TokenCounter
 from pricing_platform.language.model import Completion, CompletionRequest, PriceAnswer, Prompt
 from pricing_platform.language.prompts import Currency
-from pricing_platform.language.response_cache import KeptAnswer, ResponseCache, grouped
+from pricing_platform.language.response_cache import (
+    READING_VERSION,
+    KeptAnswer,
+    ResponseCache,
+    grouped,
+)
 from pricing_platform.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -76,10 +81,13 @@ class EndpointLanguageModel:
 
     @property
     def identity(self) -> str:
-        """The endpoint, the model, and the parameters that its answers follow from."""
+        """The endpoint, the model, and the parameters that its answers follow from.
+
+        The window and the tokenizer are among them, because they decide what of a prompt is cut.
+        """
         c = self.configuration
-        how = [c.shown_url, c.model, c.api, c.structured_output, c.calls_tools, c.top_logprobs]
-        return json.dumps(how)
+        how = [c.known_url, c.model, c.api, c.structured_output, c.calls_tools, c.top_logprobs]
+        return json.dumps([READING_VERSION, *how, c.context_window, self._counter.sha256])
 
     @property
     def base_weights(self) -> dict[str, str]:

@@ -22,6 +22,7 @@ from pricing_platform.language.price_distribution import PriceDistribution
 _PRICE_NAME = re.compile(r'"price"\s*:\s*$')
 _NUMBER_START = re.compile(r"\d")
 _GOES_ON = re.compile(r"\d|[.,]\d")
+_MAY_GO_ON = re.compile(r"[\d.,]$")
 _LONGEST_NUMBER = 7
 
 
@@ -119,12 +120,18 @@ class Reply:
 
 
 class UnreadableReplyError(Exception):
-    """A response that holds no answer; ``usage`` is what it cost all the same, where told."""
+    """A response that holds no answer; ``usage`` is what it cost all the same, where told.
 
-    def __init__(self, reason: str, usage: ReportedUsage | None = None) -> None:
+    ``again``: asking again may bring one.
+    """
+
+    def __init__(
+        self, reason: str, usage: ReportedUsage | None = None, *, again: bool = True
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.usage = usage
+        self.again = again
 
 
 def read_reply(body: str, reading: Reading) -> Reply:
@@ -159,6 +166,8 @@ def _reply(choice: _Choice, usage: ReportedUsage | None, reading: Reading) -> Re
     if reading.kind == "completion":
         text = _without_prefix(text, reading.answer_prefix)
         return Reply(text, tuple(_calls(message.tool_calls or [])), usage=usage)
+    if choice.finish_reason == "length" and _is_cut_off(text, reading):
+        raise UnreadableReplyError("The answer was cut off at its longest.", usage, again=False)
     tokens = choice.logprobs.in_order() if choice.logprobs is not None else []
     distribution = price_distribution(
         [token.token for token in tokens],
@@ -225,12 +234,24 @@ def _whole(token: str) -> int | None:
     return int(digits) if usual and len(digits) <= _LONGEST_NUMBER else None
 
 
+def _is_cut_off(text: str, reading: Reading) -> bool:
+    """Whether more of the price may have followed where an answer reached its longest."""
+    if reading.structured:
+        return _priced(text) is None
+    return bool(_MAY_GO_ON.search(text))
+
+
+def _priced(text: str) -> float | None:
+    try:
+        return _Price.model_validate_json(text).price
+    except ValidationError:
+        return None
+
+
 def _structured_price(text: str) -> str:
     """The number in ``{"price": number}``, or what else was written."""
-    try:
-        return f"{_Price.model_validate_json(text).price:.2f}"
-    except ValidationError:
-        return text
+    price = _priced(text)
+    return text if price is None else f"{price:.2f}"
 
 
 def _without_prefix(text: str, prefix: str) -> str:

@@ -91,7 +91,7 @@ def completion_request(
 def _request(
     body: dict[str, JsonValue], reading: Reading, configuration: EndpointConfiguration
 ) -> EndpointRequest:
-    identity = f"{configuration.shown_url}{PATHS[reading.api]}"
+    identity = f"{configuration.known_url}{PATHS[reading.api]}"
     how = reading.model_dump(mode="json")
     key = request_key(identity, reading.kind, [body, how])
     return EndpointRequest(key=key, body=body, reading=reading)

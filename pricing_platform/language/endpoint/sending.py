@@ -8,13 +8,14 @@ caller's work does not hold up the calls that are under way.
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import random
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pricing_platform.errors import PlatformError
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 10.0
 _LOOK_AGAIN_SECONDS = 0.02
-_SERVER_LIVES: frozenset[Outcome] = frozenset({"answered", "refused", "too_long"})
+_ANSWERED: frozenset[Outcome] = frozenset({"answered", "refused", "too_long"})
+_LOGGERS = ("httpx", "httpx2", "httpcore", "httpcore2", "openai")
+"""Those that write the address that is asked, which may hold a secret."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +120,10 @@ class Sending:
 
     async def _run(self) -> None:
         self._cache.write_off_dead()
-        async with _client(self._configuration) as client, asyncio.TaskGroup() as group:
-            for _ in range(min(self._configuration.concurrency, len(self._waiting))):
-                group.create_task(self._work(client))
+        with _QUIET:
+            async with _client(self._configuration) as client, asyncio.TaskGroup() as group:
+                for _ in range(min(self._configuration.concurrency, len(self._waiting))):
+                    group.create_task(self._work(client))
 
     async def _work(self, client: openai.AsyncOpenAI) -> None:
         while self._waiting and not self._stopped.is_set():
@@ -134,11 +138,7 @@ class Sending:
 
     def _deliver(self, key: str, answer: KeptAnswer) -> None:
         self._results.put((key, answer))
-        if answer.outcome in _SERVER_LIVES:
-            self._any_answered = True
-            self._failures_in_a_row = 0
-        else:
-            self._failures_in_a_row += 1
+        self._any_answered |= answer.outcome in _ANSWERED
         self._answered += answer.outcome in KEPT_OUTCOMES
         if self._failures_in_a_row >= 2 * self._configuration.concurrency:
             self._stop(self._is_down(answer))
@@ -174,7 +174,7 @@ class Sending:
 
     async def _ask(self, client: openai.AsyncOpenAI, unanswered: Unanswered) -> KeptAnswer | None:
         """Sends until there is an answer, or the last attempt has failed."""
-        attempt = 0
+        attempt, used = 0, Usage()
         while True:
             attempt += 1
             await self._wait_for_server()
@@ -185,17 +185,21 @@ class Sending:
             result = await self._attempt(client, unanswered.request, body)
             milliseconds = (time.perf_counter() - started) * 1000
             if isinstance(result, Reply):
-                return self._kept(unanswered, result, milliseconds, attempt)
+                self._failures_in_a_row = 0
+                used = replace(used, latency_ms=milliseconds, attempts=attempt)
+                return self._kept(unanswered, result, used)
             if result.without is not None and result.without in body:
                 self._dropped += [] if result.without in self._dropped else [result.without]
                 attempt -= 1  # the server refused a parameter, not the call
                 continue
-            has_room = self._charge(unanswered, result)
+            lost = self._lost(unanswered, result)
+            used = replace(_sum(used, lost), latency_ms=milliseconds, attempts=attempt)
+            has_room = self._charge(lost, told=result.usage is not None)
             if result.end is not None:
                 self._stop(result.end)
                 return None
             if not result.again or attempt >= self._configuration.attempts:
-                return _failed(result, milliseconds, attempt, self._told_cost(result.usage))
+                return self._failed(unanswered.request, result, used)
             if not has_room:
                 self._stop(self._is_spent(self._worst(unanswered)))
                 return None
@@ -214,7 +218,8 @@ class Sending:
             text = self._configuration.masked_answer(response.text)
             return read_reply(text, request.reading)
         except UnreadableReplyError as error:
-            return failures.unreadable(self._configuration.masked(error.reason), error.usage)
+            reason = self._configuration.masked(error.reason)
+            return failures.unreadable(reason, error.usage, again=error.again)
         except (TimeoutError, openai.APITimeoutError):
             return failures.timed_out(self._configuration)
         except openai.APIStatusError as error:
@@ -230,34 +235,38 @@ class Sending:
                 error, self._configuration, any_answered=self._any_answered
             )
 
-    def _kept(
-        self, unanswered: Unanswered, reply: Reply, milliseconds: float, attempts: int
-    ) -> KeptAnswer:
+    def _kept(self, unanswered: Unanswered, reply: Reply, before: Usage) -> KeptAnswer:
+        """Keeps the answer; ``before``: what the attempts before took, counted already."""
         request = unanswered.request
-        usage = reply.usage or ReportedUsage(
-            prompt_tokens=unanswered.tokens_in, completion_tokens=request.most_tokens_out
-        )
-        answer = answer_of(reply, usage, self._configuration, milliseconds, attempts)
-        spent = Cost(answer.usage.tokens_in + answer.usage.tokens_out, answer.usage.cost_usd)
-        told = spent if reply.usage is not None else self._worst(unanswered)
+        told = reply.usage is not None
+        last = usage_of(reply.usage, self._configuration) if reply.usage else self._most(unanswered)
+        answer = answer_of(reply, _sum(before, last))
         name = self._configuration.model
-        self._cache.keep(request.key, request.reading.kind, name, answer, told)
+        self._cache.keep(request.key, request.reading.kind, name, answer, _cost(last), told=told)
         return answer
 
-    def _charge(self, unanswered: Unanswered, failure: Failure) -> bool:
-        budget = self._configuration.budget
-        if failure.usage is not None:
-            return self._cache.charge(self._told_cost(failure.usage), budget, told=True)
-        lost = self._worst(unanswered) if failure.may_be_billed else Cost()
-        return self._cache.charge(lost, budget, told=False)
+    def _failed(self, request: EndpointRequest, failure: Failure, used: Usage) -> KeptAnswer:
+        """The end of a call without an answer, which is kept where it would end so again."""
+        self._failures_in_a_row = 0 if failure.server_lives else self._failures_in_a_row + 1
+        answer = KeptAnswer(used, outcome=failure.outcome, reason=failure.reason)
+        if answer.outcome in KEPT_OUTCOMES:
+            name = self._configuration.model
+            self._cache.keep(request.key, request.reading.kind, name, answer)
+        return answer
 
-    def _told_cost(self, usage: ReportedUsage | None) -> Cost:
-        if usage is None:
-            return Cost()
-        usd = self._configuration.prices.cost(
-            usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
-        )
-        return Cost(usage.prompt_tokens + usage.completion_tokens, usd)
+    def _lost(self, unanswered: Unanswered, failure: Failure) -> Usage:
+        """What an attempt took that failed; at the most it can be where the server told nothing."""
+        if failure.usage is not None:
+            return usage_of(failure.usage, self._configuration)
+        return self._most(unanswered) if failure.may_be_billed else Usage()
+
+    def _charge(self, lost: Usage, *, told: bool) -> bool:
+        return self._cache.charge(_cost(lost), self._configuration.budget, told=told)
+
+    def _most(self, unanswered: Unanswered) -> Usage:
+        tokens_out = unanswered.request.most_tokens_out
+        usd = self._worst(unanswered).usd
+        return Usage(unanswered.most_tokens_in, tokens_out=tokens_out, cost_usd=usd)
 
     def _worst(self, unanswered: Unanswered) -> Cost:
         return worst_cost(unanswered, self._configuration)
@@ -298,24 +307,21 @@ def worst_cost(unanswered: Unanswered, configuration: EndpointConfiguration) -> 
     return Cost(tokens_in + tokens_out, configuration.prices.worst(tokens_in, tokens_out))
 
 
-def answer_of(
-    reply: Reply,
-    reported: ReportedUsage,
-    configuration: EndpointConfiguration,
-    milliseconds: float,
-    attempts: int,
-) -> KeptAnswer:
-    """A reply with what it cost; a live one and one of a batch become the same."""
-    usage = Usage(
-        reported.prompt_tokens,
-        reported.cached_tokens,
-        reported.completion_tokens,
-        milliseconds,
-        configuration.prices.cost(
-            reported.prompt_tokens, reported.completion_tokens, reported.cached_tokens
-        ),
-        attempts,
-    )
+def usage_of(reported: ReportedUsage, configuration: EndpointConfiguration) -> Usage:
+    """What the server says that one attempt took, at the configured prices."""
+    tokens = reported.prompt_tokens, reported.cached_tokens, reported.completion_tokens
+    tokens_in, cached, tokens_out = tokens
+    cost = configuration.prices.cost(tokens_in, tokens_out, cached)
+    return Usage(tokens_in, cached, tokens_out, cost_usd=cost)
+
+
+def told_cost(reported: ReportedUsage | None, configuration: EndpointConfiguration) -> Cost:
+    """The same as a cost; nothing where the server says nothing."""
+    return Cost() if reported is None else _cost(usage_of(reported, configuration))
+
+
+def answer_of(reply: Reply, usage: Usage) -> KeptAnswer:
+    """A reply with what it took; a live one and one of a batch become the same."""
     calls, outcome = reply.tool_calls, reply.outcome
     answer = KeptAnswer(usage, reply.text, calls, reply.distribution, outcome, reply.reason)
     return answer.as_kept()
@@ -353,17 +359,46 @@ def budget_error(
     )
 
 
-def _failed(failure: Failure, milliseconds: float, attempts: int, cost: Cost) -> KeptAnswer:
-    reported = failure.usage or ReportedUsage(prompt_tokens=0)
-    usage = Usage(
-        reported.prompt_tokens,
-        reported.cached_tokens,
-        reported.completion_tokens,
-        milliseconds,
-        cost.usd,
-        attempts,
+def _cost(usage: Usage) -> Cost:
+    return Cost(usage.tokens_in + usage.tokens_out, usage.cost_usd)
+
+
+def _sum(before: Usage, last: Usage) -> Usage:
+    """Tokens and cost of both; the rest is the first's."""
+    return replace(
+        before,
+        tokens_in=before.tokens_in + last.tokens_in,
+        tokens_cached=before.tokens_cached + last.tokens_cached,
+        tokens_out=before.tokens_out + last.tokens_out,
+        cost_usd=before.cost_usd + last.cost_usd,
     )
-    return KeptAnswer(usage, outcome=failure.outcome, reason=failure.reason)
+
+
+class _Quiet:
+    """While one run or more send, the loggers that write addresses tell warnings only."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs = 0
+        self._levels: dict[str, int] = {}
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._runs += 1
+            if self._runs == 1:
+                self._levels = {name: logging.getLogger(name).level for name in _LOGGERS}
+                for name, level in self._levels.items():
+                    logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._runs -= 1
+            if self._runs == 0:
+                for name, level in self._levels.items():
+                    logging.getLogger(name).setLevel(level)
+
+
+_QUIET = _Quiet()
 
 
 def _client(configuration: EndpointConfiguration) -> openai.AsyncOpenAI:
@@ -378,6 +413,7 @@ def _client(configuration: EndpointConfiguration) -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(
         api_key=key or "none",  # the library insists on one
         base_url=configuration.url,
+        default_query=dict(configuration.query),
         max_retries=0,  # ours tell how often a call was sent, and read a body that is half a JSON
         timeout=httpx2.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS)),
         default_headers=headers,

@@ -5,6 +5,7 @@ Here belongs counting before a call is sent. What the server counted belongs to 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from functools import cached_property
@@ -55,10 +56,25 @@ class TokenCounter:
         return counted + len(more.encode()) + _TOKENS_A_CHAT * self._is_chat + 2
 
     @cached_property
+    def sha256(self) -> str | None:
+        """The hash of the tokenizer's file; None where there is none and bytes are counted.
+
+        Raises:
+            PlatformError: when it is configured and cannot be read.
+        """
+        if self._folder is None or self._tokenizer is None:
+            return None
+        return hashlib.sha256(_file(self._folder).read_bytes()).hexdigest()
+
+    @cached_property
     def _tokenizer(self) -> Tokenizer | None:
         if self._folder is None:
             return None
-        return _load(self._folder)
+        return _load(_file(self._folder))
+
+
+def _file(folder: Path) -> Path:
+    return folder.expanduser() / "tokenizer.json"
 
 
 def _sent_text(prompt: Prompt) -> str:
@@ -66,10 +82,9 @@ def _sent_text(prompt: Prompt) -> str:
     return prompt.as_text() + "".join(calls)
 
 
-def _load(folder: Path) -> Tokenizer:
+def _load(path: Path) -> Tokenizer:
     from tokenizers import Tokenizer
 
-    path = folder.expanduser() / "tokenizer.json"
     try:
         json.loads(path.read_text(encoding="utf-8"))
         tokenizer = Tokenizer.from_file(str(path))

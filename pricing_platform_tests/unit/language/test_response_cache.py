@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pricing_platform.errors import PlatformError
+from pricing_platform.language import response_cache
 from pricing_platform.language.model import (
     Completion,
     CompletionRequest,
@@ -100,6 +102,31 @@ def test_a_damaged_file_is_told(cache: ResponseCache) -> None:
     cache.path.write_bytes(b"no database at all" * 1000)
     with pytest.raises(PlatformError, match="is damaged"):
         cache.find(["k"])
+
+
+@pytest.mark.parametrize("text", ["database is locked", "disk I/O error", "unable to open"])
+def test_a_file_that_cannot_be_used_is_told_and_used_again(cache: ResponseCache, text: str) -> None:
+    with pytest.raises(PlatformError, match=text), cache._transaction():
+        raise sqlite3.OperationalError(text)
+    assert cache.claim("k", Cost(), Budget()) == "mine"
+
+
+def test_a_commit_that_fails_is_told_and_leaves_no_transaction(cache: ResponseCache) -> None:
+    with pytest.raises(PlatformError, match="cannot be used"), cache._transaction() as connection:
+        connection.execute("COMMIT")  # the next one finds none
+    connection = cache._open()
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("CREATE TABLE a (x PRIMARY KEY)")
+    connection.execute("CREATE TABLE b (x REFERENCES a DEFERRABLE INITIALLY DEFERRED)")
+    with pytest.raises(sqlite3.IntegrityError), cache._transaction():
+        connection.execute("INSERT INTO b VALUES (1)")  # COMMIT finds that a has none
+    assert cache.claim("k", Cost(), Budget()) == "mine"
+
+
+def test_how_an_answer_is_read_is_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = request_key("a", "price", "p")
+    monkeypatch.setattr(response_cache, "READING_VERSION", response_cache.READING_VERSION + 1)
+    assert request_key("a", "price", "p") != before
 
 
 def test_the_key_follows_from_each_part() -> None:

@@ -68,7 +68,7 @@ def test_requests_out_results_in_in_any_order(tmp_path: Path) -> None:
     with pytest.raises(PlatformError, match=r"(?s)9 requests are written to .* batch import FILE"):
         list(model.read_prices([*price_prompts(9), *price_prompts(2)]))
     (path,) = written(settings)
-    assert path.name == "vendor-numbers-1-1.requests.jsonl"
+    assert re.fullmatch(r"vendor-numbers-1-1-[0-9a-f]{12}\.requests\.jsonl", path.name)
     asked = requests(path)
     assert {(one["method"], one["url"]) for one in asked} == {("POST", "/v1/chat/completions")}
     random.Random(1).shuffle(asked)
@@ -169,3 +169,58 @@ def test_results_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     settings = configured(tmp_path)
     with pytest.raises(PlatformError, match="cannot be read"):
         import_batch_results(settings, batch_model(settings).cache, tmp_path / "none.jsonl")
+
+
+def test_a_file_that_was_noted_and_not_written_is_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = configured(tmp_path)
+    killed = batch_model(settings)
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", lambda _file: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            list(killed.read_prices(price_prompts(3)))
+    with pytest.raises(PlatformError, match=r"^2 requests are written"):
+        list(batch_model(settings).read_prices(price_prompts(2, start=3)))
+    with pytest.raises(PlatformError, match=r"^3 requests are written"):
+        list(batch_model(settings).read_prices(price_prompts(3)))
+    assert sorted(len(requests(path)) for path in written(settings)) == [2, 3]
+
+
+def test_a_file_that_is_written_anew_takes_its_room_once(tmp_path: Path) -> None:
+    model = batch_model(configured(tmp_path))
+    with pytest.raises(PlatformError, match="4 requests are written"):
+        list(model.read_prices(price_prompts(4)))
+    with model.cache._transaction() as connection:
+        (tokens,) = connection.execute("SELECT sum(tokens) FROM batch_requests").fetchone()
+    for room, told in ((tokens - 1, "PRICING_LLM_BUDGET_TOKENS"), (tokens, "^4 requests are")):
+        settings = configured(tmp_path, llm_budget_tokens=room)
+        for path in written(settings):
+            path.unlink()
+        with pytest.raises(PlatformError, match=told):
+            list(batch_model(settings).read_prices(price_prompts(4)))
+
+
+def test_what_a_batch_cost_is_counted_whatever_it_tells_and_brings(tmp_path: Path) -> None:
+    settings = configured(tmp_path)
+    model = batch_model(settings)
+    with pytest.raises(PlatformError):
+        list(model.read_prices(price_prompts(3)))
+    asked = requests(written(settings)[0])
+    worst = model.cache.batch_requests(one["custom_id"] for one in asked)
+    without_usage = json.loads(result(asked[0]))
+    del without_usage["response"]["body"]["usage"]
+    no_choice = json.loads(result(asked[1]))
+    no_choice["response"]["body"] |= {"choices": [], "usage": {"prompt_tokens": 70}}
+    failed = json.loads(result(asked[2]))
+    failed["response"] = {"status_code": 500, "body": {"usage": {"prompt_tokens": 11}}}
+    results = tmp_path / "results.jsonl"
+    results.write_text("\n".join(map(json.dumps, (without_usage, no_choice, failed))))
+    told = import_batch_results(settings, model.cache, results)
+    assert (told.kept, told.failed) == (1, 2)
+    known = worst[asked[0]["custom_id"]].worst
+    spending = model.cache.spending()
+    assert spending.not_told == known
+    assert spending.total.tokens == known.tokens + 70 + 11
+    answer = model.cache.find([asked[0]["custom_id"]])[asked[0]["custom_id"]]
+    assert (answer.usage.tokens_in, answer.usage.cost_usd) == (known.tokens, known.usd)

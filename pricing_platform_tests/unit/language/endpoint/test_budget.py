@@ -15,6 +15,7 @@ from pricing_platform_tests.unit.language.endpoint.faulty_proxy import (
     Fault,
     FaultyProxy,
     always,
+    at_first,
     choice,
 )
 from pricing_platform_tests.unit.language.endpoint.price_prompts import listen, price_prompts
@@ -102,3 +103,18 @@ def test_the_estimate_is_told_before_and_bounds_what_was_spent(model_at: ModelAt
     assert (told.kept, told.tokens_out) == (0, 800)
     assert first.usd + second.usd >= model.cache.spending().total.usd
     assert "4 of 4 prompts" in first.told()
+
+
+@pytest.mark.parametrize(
+    ("fault", "attempts"), [("no choice", 3), ("half a JSON", 3), ("no choice", 2)]
+)
+def test_the_usage_of_an_answer_is_that_of_all_its_attempts(
+    fault: str, attempts: int, upstream: str, model_at: ModelAt
+) -> None:
+    with FaultyProxy(upstream, at_first(FAULTS[fault], 2)).running() as url:
+        model = model_at(url, prices=PRICES, attempts=attempts)
+        ((_, answer),) = model.read_prices(price_prompts(1))
+    assert (answer.outcome == "answered") == (attempts == 3)
+    spent = model.cache.spending().total
+    assert answer.usage.tokens_in + answer.usage.tokens_out == spent.tokens > 2 * 20 - 1
+    assert answer.usage.cost_usd == pytest.approx(spent.usd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 import time
@@ -11,7 +12,7 @@ import pytest
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.language.response_cache import ResponseCache
-from pricing_platform_tests.unit.language.endpoint.answering_server import price_of
+from pricing_platform_tests.unit.language.endpoint.answering_server import price_of, response
 from pricing_platform_tests.unit.language.endpoint.conftest import KEY, ModelAt
 from pricing_platform_tests.unit.language.endpoint.faulty_proxy import (
     FAULTS,
@@ -22,6 +23,7 @@ from pricing_platform_tests.unit.language.endpoint.faulty_proxy import (
     for_texts,
     retry_after_date,
 )
+from pricing_platform_tests.unit.language.endpoint.loopback_http import Request, Response
 from pricing_platform_tests.unit.language.endpoint.price_prompts import (
     listen,
     price_prompt,
@@ -43,7 +45,7 @@ OF_ONE_ITEM = {  # fault -> outcome, attempts, a part of the reason
     "content filter": ("refused", 1, "filter"),
     "400 content filter": ("refused", 1, "policy"),
     "400 context length": ("too_long", 1, "8192"),
-    "400 other": ("failed", 1, "400"),
+    "400 other": ("refused", 1, "400"),
 }
 OF_ALL = {  # fault -> what the message names
     "401": "PRICING_LLM_API_KEY",
@@ -153,6 +155,88 @@ def test_an_endpoint_that_went_down_ends_the_run_and_keeps_what_was_answered(
     assert len(proxy.requests) == sent
 
 
+@pytest.mark.parametrize("name", ["400 other", "half a JSON", "400 context length"])
+def test_failures_of_a_living_server_never_end_the_run(
+    name: str, upstream: str, model_at: ModelAt
+) -> None:
+    failing = [f"item {number:04d}" for number in range(12)]
+    with FaultyProxy(upstream, for_texts(FAULTS[name], *failing)).running() as url:
+        model = model_at(url, concurrency=2, attempts=1)
+        answers = dict(model.read_prices(price_prompts(20)))
+    assert sum(answer.outcome == "answered" for answer in answers.values()) == 8
+
+
+@pytest.mark.parametrize("name", ["400 other", "400 content filter"])
+def test_what_a_server_will_never_answer_is_asked_once(
+    name: str, upstream: str, model_at: ModelAt
+) -> None:
+    proxy = FaultyProxy(upstream, for_texts(FAULTS[name], "item 0001"))
+    with proxy.running() as url:
+        for _ in range(2):
+            answers = dict(model_at(url).read_prices(price_prompts(3)))
+            assert answers[1].outcome == "refused"
+    assert answers[1].usage.from_cache
+    assert len(proxy.requests) == 3
+
+
+def test_a_key_that_is_refused_later_is_kept_of_no_item(upstream: str, model_at: ModelAt) -> None:
+    with FaultyProxy(upstream, for_texts(FAULTS["403"], "item 0002")).running() as url:
+        model = model_at(url, concurrency=1)
+        assert dict(model.read_prices(price_prompts(3)))[2].outcome == "failed"
+        assert model.estimate(price_prompts(3)).kept == 2
+
+
+@pytest.mark.parametrize("status", [402, 405])
+def test_no_money_and_no_such_call_end_the_run(
+    status: int, upstream: str, model_at: ModelAt
+) -> None:
+    with (
+        FaultyProxy(upstream, always(Fault(status, "no"))).running() as url,
+        pytest.raises(PlatformError),
+    ):
+        list(model_at(url).read_prices(price_prompts(9)))
+
+
+def test_a_kept_row_that_cannot_be_read_is_asked_anew(upstream: str, model_at: ModelAt) -> None:
+    proxy = FaultyProxy(upstream)
+    with proxy.running() as url:
+        model = model_at(url)
+        list(model.read_prices(price_prompts(2)))
+        with model.cache._transaction() as connection:
+            connection.execute("UPDATE responses SET answer = 'half of'")
+        answers = list(model.read_prices(price_prompts(2)))
+        assert [a.usage.from_cache for _, a in model.read_prices(price_prompts(2))] == [True] * 2
+    assert [answer.outcome for _, answer in answers] == ["answered"] * 2
+    assert len(proxy.requests) == 4
+
+
+def test_a_claim_that_could_not_be_released_is_not_waited_for(
+    upstream: str, model_at: ModelAt, cache: ResponseCache
+) -> None:
+    """The disk fails from the first attempt's end on, and is well again in the next run."""
+
+    def script(number: int, _body: str) -> Fault | None:
+        if number:
+            return None
+        with cache._transaction() as connection:
+            connection.execute(
+                "CREATE TRIGGER broken BEFORE DELETE ON claims"
+                " BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
+            )
+        return FAULTS["500"]
+
+    with FaultyProxy(upstream, script).running() as url:
+        with pytest.raises(Exception, match="disk I/O"):
+            list(model_at(url, attempts=1).read_prices(price_prompts(1)))
+        with cache._transaction() as connection:
+            connection.execute("DROP TRIGGER broken")
+        again = model_at(url, cache=ResponseCache(cache.path))
+        answers = [answer.outcome for _, answer in again.read_prices(price_prompts(1))]
+        again.cache.close()
+    assert answers == ["answered"]
+    assert cache.spending().not_told.tokens > 0  # nobody knows any more what it cost
+
+
 def test_a_server_without_a_parameter_is_asked_without_it(upstream: str, model_at: ModelAt) -> None:
     message = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
     fault = Fault(400, f'{{"error": {{"message": "{message}"}}}}')
@@ -238,3 +322,30 @@ def test_equal_prompts_are_sent_once_whoever_asks(
         caches[1].close()
     assert sorted(found) == sorted([*range(10)] * 2)
     assert len(proxy.requests) == 5
+
+
+def test_a_query_goes_along_and_is_in_no_log_and_another_identity(
+    model_at: ModelAt, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    asked: list[str] = []
+
+    class Noting(FaultyProxy):
+        async def _answer(self, request: Request) -> Response:
+            asked.append(request.path)
+            return Response(200, json.dumps(response(json.loads(request.body))).encode())
+
+    level = logging.getLogger("httpx2").level
+    with Noting("").running() as url:
+        models = [model_at(f"{url}/{query}") for query in ("", "?v=1&key=t0p-secret", "?v=2")]
+        for model in models:
+            assert [a.outcome for _, a in model.read_prices(price_prompts(1))] == ["answered"]
+    assert asked == [
+        "/v1/chat/completions",
+        "/v1/chat/completions?v=1&key=t0p-secret",
+        "/v1/chat/completions?v=2",
+    ]
+    assert len({model.identity for model in models}) == 3
+    told = caplog.text + "".join(model.identity for model in models)
+    assert "t0p-secret" not in told
+    assert logging.getLogger("httpx2").level == level

@@ -125,6 +125,36 @@ def test_a_completion_does_not_repeat_the_prefix() -> None:
     assert read_reply(body, reading).text == " answer"
 
 
+STRUCTURED = CHAT.model_copy(update={"structured": True})
+
+
+@pytest.mark.parametrize(
+    ("text", "reading", "cut"),
+    [
+        ("Price: $12", CHAT, True),
+        ("Price: $1,", CHAT, True),
+        ("Price: $12.", CHAT, True),
+        ("Price: $12 for", CHAT, False),
+        ('{"price": 12', STRUCTURED, True),
+        ('{"price": 12}', STRUCTURED, False),
+        ("12", Reading(kind="completion", api="chat"), False),
+    ],
+)
+def test_a_price_that_was_cut_off_is_none(text: str, reading: Reading, cut: bool) -> None:
+    def body(finish_reason: str) -> str:
+        choice = {"message": {"content": text}, "finish_reason": finish_reason}
+        return json.dumps({"choices": [choice], "usage": {"prompt_tokens": 9}})
+
+    assert read_reply(body("stop"), reading).outcome == "answered"
+    if not cut:
+        assert read_reply(body("length"), reading).outcome == "answered"
+        return
+    with pytest.raises(UnreadableReplyError, match="cut off") as raised:
+        read_reply(body("length"), reading)
+    assert raised.value.usage is not None
+    assert not raised.value.again
+
+
 Tokens = list[tuple[str, dict[str, float | None]]]
 NUMBER: dict[str, float | None] = {"120": -0.1, "130": -2.0, " 120": -3.0, "x": -1.0, "0": -4.0}
 
@@ -228,6 +258,23 @@ def test_tokens_are_counted_by_the_tokenizer_or_by_bytes(tokenizer_folder: Path)
     assert own.most(prompt, "x" * 50) >= own.count([prompt])[0] + 50
 
 
+def test_the_window_and_the_tokenizer_are_part_of_the_identity(
+    tokenizer_folder: Path, tmp_path: Path, model_at: ModelAt
+) -> None:
+    changed = tmp_path / "changed"
+    changed.mkdir()
+    text = (tokenizer_folder / "tokenizer.json").read_text(encoding="utf-8")
+    (changed / "tokenizer.json").write_text(f"{text}\n", encoding="utf-8")
+    hows: list[dict[str, Any]] = [
+        {},
+        {"context_window": 4096},
+        {"tokenizer": tokenizer_folder},
+        {"tokenizer": changed},
+    ]
+    models = [model_at("http://127.0.0.1:9/v1", **how) for how in hows]
+    assert len({model.identity for model in models}) == 4
+
+
 def test_a_tokenizer_that_is_none_is_told(tmp_path: Path) -> None:
     with pytest.raises(PlatformError, match="PRICING_LLM_TOKENIZER"):
         TokenCounter(configuration(tokenizer=tmp_path)).count([price_prompt("a")])
@@ -260,9 +307,15 @@ def test_the_settings_make_a_model(tmp_path: Path) -> None:
     [(None, "PRICING_LLM_BASE_URL"), ("no address", "PRICING_LLM_BASE_URL"), ("", "BASE_URL")],
 )
 def test_a_missing_or_wrong_address_is_told(tmp_path: Path, url: str | None, named: str) -> None:
-    settings = Settings(home=tmp_path, llm_base_url=url, llm_model="m")
+    settings = Settings(home=tmp_path, llm_model="m").model_copy(update={"llm_base_url": url})
     with pytest.raises(PlatformError, match=named):
         EndpointConfiguration.from_settings(settings)
+
+
+def test_an_address_may_be_a_secret(tmp_path: Path) -> None:
+    secret = SecretStr("http://127.0.0.1:9/v1")
+    settings = Settings(home=tmp_path, llm_model="m").model_copy(update={"llm_base_url": secret})
+    assert EndpointConfiguration.from_settings(settings).url == "http://127.0.0.1:9/v1"
 
 
 def test_other_parameters_are_other_answers() -> None:
