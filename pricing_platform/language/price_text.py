@@ -11,6 +11,8 @@ What is decided here, and tested case by case:
   currency, a number is a price only where nothing but words of an estimate stand around it.
 - An amount after ``Price:``, ``Final price is`` or the like counts for more than others. Otherwise
   two different amounts are no answer, and neither is one whose digits can be read in two ways.
+- An amount that bounds a price (under, at least, or more), is denied (does not cost), is paid again
+  and again (per month) or taken off a price says nothing of what the price is.
 """
 
 from __future__ import annotations
@@ -63,9 +65,37 @@ _DIGITS = r"\d{1,3}(?:[ \u00a0\u202f'’]\d{3})+(?:[.,]\d{1,2})?(?!\d)|\d(?:[\d.
 _AMOUNT = re.compile(
     rf"(?<![\w.,])(?P<minus>[-−–]\s?)?(?P<before>{_SIGN}|{_WORD})?\s?(?P<inner>[-−]\s?)?"
     rf"(?P<digits>{_DIGITS})"
-    rf"(?P<thousands>\s?k\b)?\s?(?:(?P<after>{_SIGN}|{_WORD})|(?P<percent>%|percent\b))?",
+    rf"(?P<scale>\s?(?:k|hundred|thousand|mn|mln|million|bn|billion|trillion)\b|(?-i:[MB])\b)?"
+    rf"\s?(?:(?P<after>{_SIGN}|{_WORD})|(?P<percent>%|percent\b))?",
     re.IGNORECASE,
 )
+_SCALES = {"h": 1e2, "k": 1e3, "th": 1e3, "m": 1e6, "b": 1e9, "tr": 1e12}  # how a word begins
+_ABOUT = r"(?:(?:about|around|approximately|roughly|just|only|exactly)\s+)*"
+_BOUND_BEFORE = re.compile(
+    r"(?:\b(?:under|below|over|above|beyond|up\sto|upwards?\sof|(?:at|no)\s(?:most|least)"
+    r"|(?:less|more|lower|higher|cheaper|greater)\sthan"
+    r"|exceed(?:s|ed|ing)?|(?:start|begin)(?:s|ing)?\s(?:at|from)"
+    r"|as\s(?:low|high|much|little)\sas|(?:minimum|maximum)(?:\s(?:price|cost))?(?:\s(?:of|is))?)"
+    rf"|(?:^|\s)(?:[<>]=|[<≤≥])|\w\s>)[\s:]*{_ABOUT}$",
+    re.IGNORECASE,
+)
+_BOUND_AFTER = re.compile(
+    r"(?:\+(?!\s?\w)|[ ,]*(?:(?:or|and)\s(?:more|less|above|below|up|upwards?|under|over|higher"
+    r"|lower)|at\s(?:most|least)|max|min|maximum|minimum|tops)\b)",
+    re.IGNORECASE,
+)
+_DENIED_BEFORE = re.compile(
+    r"(?:\b(?:not|never|cannot)|n['’]t)\s+(?:(?:be|been|cost|costs|costing|sell|sells|sold|selling"
+    r"|go|priced|worth|valued|available|the|a|its|price|it|at|for|of|is)\s+)*"
+    rf"{_ABOUT}$",
+    re.IGNORECASE,
+)
+_AGAIN_AFTER = re.compile(
+    r" *(?:(?:/|per\b|an?\b|each\b|every\b)\s*(?:single\s)?(?:hour|hr|h|day|night|week|wk|month|mo"
+    r"|quarter|year|yr|annum)|(?:hourly|daily|nightly|weekly|monthly|quarterly|yearly|annually))\b",
+    re.IGNORECASE,
+)
+_OFF_AFTER = re.compile(r" *(?:off|discount|cheaper|more\s(?:than|expensive))\b", re.IGNORECASE)
 _CENTS = re.compile(
     r"\b(\d+)\s?(?:dollars?|euros?)\s?(?:and\s)?(\d{1,2})\s?cents?\b", re.IGNORECASE
 )
@@ -108,6 +138,7 @@ class _Amount:
     labelled: bool
     start: int
     end: int
+    doubt: str | None = None  # why it is not what the product costs
 
 
 def parse_price(text: str, currency: Currency) -> ParsedPrice:
@@ -162,9 +193,11 @@ def _from_words(text: str, currency: Currency) -> ParsedPrice:
         return ParsedPrice(failure=f"no amount of money in {_excerpt(text)}")
     for at in candidates:
         if not _is_in(at.currency, currency):
-            return ParsedPrice(failure=f"{at.written!r} is not in {currency.code}")
+            return ParsedPrice(failure=f"{_excerpt(at.written)} is not in {currency.code}")
+        if at.doubt is not None:
+            return ParsedPrice(failure=f"{_excerpt(at.written)} {at.doubt} in {_excerpt(text)}")
         if at.value is None:
-            return ParsedPrice(failure=f"{at.written!r} can be read in two ways")
+            return ParsedPrice(failure=f"{_excerpt(at.written)} can be read in two ways")
     values = {at.value for at in candidates if at.value is not None}
     if len(values) == 2 and len(candidates) == 2 and candidates[0].start in ranges:
         return _midpoint(min(values), max(values))
@@ -209,16 +242,31 @@ def _amounts(text: str) -> list[_Amount]:
         if at["percent"]:
             continue
         value = _value(at["digits"], at["after"] or "")
-        if value is not None and at["thousands"]:
-            value *= 1000
+        if value is not None and at["scale"]:
+            word = at["scale"].strip().lower()
+            value *= next(by for begins, by in _SCALES.items() if word.startswith(begins))
         if value is not None and (at["inner"] or _is_minus(at, text)):
             value = -value
         marks = [_named_currency(mark) for mark in (at["before"], at["after"]) if mark]
         exact = [mark for mark in marks if mark != _DOLLAR]
         currency = next(iter(exact or marks), None)
-        label = bool(_LABEL.search(text[max(at.start() - 80, 0) : at.start()]))
-        found.append(_Amount(value, currency, at[0].strip(), label, at.start(), at.end()))
+        before = text[max(at.start() - 80, 0) : at.start()]
+        end = at.start() + len(at[0].rstrip())
+        label = bool(_LABEL.search(before))
+        doubt = _doubt(before, text[end : end + 40])
+        found.append(_Amount(value, currency, at[0].strip(), label, at.start(), at.end(), doubt))
     return found
+
+
+def _doubt(before: str, after: str) -> str | None:
+    """Why an amount between these texts is not what the product costs; null where it may be."""
+    if _BOUND_BEFORE.search(before) or _BOUND_AFTER.match(after):
+        return "bounds a price and is none"
+    if _DENIED_BEFORE.search(before):
+        return "is denied"
+    if _AGAIN_AFTER.match(after):
+        return "is paid again and again"
+    return "is a difference of prices" if _OFF_AFTER.match(after) else None
 
 
 def _is_minus(at: re.Match[str], text: str) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pricing_platform.language.price_text import ParsedPrice, parse_price
+from pricing_platform.language.price_text import parse_price
 from pricing_platform.language.prompts import Currency
 
 USD, EUR, GBP, JPY = Currency("USD"), Currency("EUR"), Currency("GBP"), Currency("JPY")
@@ -54,6 +54,28 @@ PRICES = [
     ("- A: $30\n- B: $50\nPrice: $40", 40),
     ("Final price: $45. A comparable one: $30", 45),
     ("45\n<product>\nAnother\nPrice: $60", 45),
+    # Larger than its digits.
+    ("$1.2 million", 1_200_000),
+    ("$1.2M", 1_200_000),
+    ("$2 thousand", 2000),
+    ("2 thousand dollars", 2000),
+    ("12 hundred dollars", 1200),
+    ("USD 1 billion", 1e9),
+    ("The 45 m cable costs $20", 20),
+    ("Size M: $45 M", 45),
+    ("The 8 MB card costs $20", 20),
+    # Near to words of a bound, a denial or a period, and none.
+    ("I'm not sure, but I'd say $45", 45),
+    ("Not cheap: $45", 45),
+    ("It is a bit over the top, at $45", 45),
+    ("$45 + shipping", 45),
+    ("$45 for an hour glass", 45),
+    ("$45 a piece", 45),
+    ("Price: $45\nA day later, or more", 45),
+    ("<b>$45</b>", 45),
+    ("> $45", 45),
+    ("Price: $45, so it is under $50", 45),
+    ("The iPhone Pro Max costs $999", 999),
     # JSON.
     ('{"price": 12.5}', 12.5),
     ('{"Price": "$1,299.00"}', 1299),
@@ -92,6 +114,42 @@ FAILURES = [
     ("45 pounds", "not in USD"),
     ("45 rupees", "not in USD"),
     ("99999999999999", "too large"),
+    ("under $50", "bounds a price"),
+    ("Under about $50", "bounds a price"),
+    ("below 50 dollars", "bounds a price"),
+    ("at least $10", "bounds a price"),
+    ("Price: at least $10", "bounds a price"),
+    ("at most 10 dollars", "bounds a price"),
+    ("more than $100", "bounds a price"),
+    ("It costs no more than $100.", "bounds a price"),
+    ("up to $100", "bounds a price"),
+    ("starting at $100", "bounds a price"),
+    ("as low as $100", "bounds a price"),
+    ("The price is < $50", "bounds a price"),
+    ("price > $50", "bounds a price"),
+    ("≤ $50", "bounds a price"),
+    ("$50+", "bounds a price"),
+    ("Price: $50 or more", "bounds a price"),
+    ("$50 at most", "bounds a price"),
+    ("under 50", "no amount of money"),
+    ("under fifty dollars", "bounds a price"),
+    ('{"price": "under $50"}', "bounds a price"),
+    ("It does not cost $20", "is denied"),
+    ("It doesn't cost $20", "is denied"),
+    ("not $20", "is denied"),
+    ("It isn’t sold for about $20", "is denied"),
+    ("The price is not $20", "is denied"),
+    ("It never costs $20", "is denied"),
+    ("$20 per month", "paid again"),
+    ("$20/month", "paid again"),
+    ("Price: $20 a year", "paid again"),
+    ("20 dollars monthly", "paid again"),
+    ("$20/mo", "paid again"),
+    ("$20 off", "difference"),
+    ("It is $20 cheaper", "difference"),
+    ("$2 trillion", "too large"),
+    ("$1.299 million", "two ways"),
+    ("$3 to $5 million", "too wide"),
     ('{"price": null}', "no price"),
     ('{"cost": 12}', "no price"),
     ('{"price": true}', "no price"),
@@ -104,7 +162,9 @@ FAILURES = [
 
 @pytest.mark.parametrize(("text", "price"), PRICES, ids=[text for text, _ in PRICES])
 def test_reads_the_price(text: str, price: float) -> None:
-    assert parse_price(text, USD) == ParsedPrice(pytest.approx(price))
+    found = parse_price(text, USD)
+    assert found.failure is None
+    assert found.price == pytest.approx(price)
 
 
 @pytest.mark.parametrize(("text", "reason"), FAILURES, ids=[text for text, _ in FAILURES])
