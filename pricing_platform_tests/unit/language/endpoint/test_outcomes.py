@@ -194,7 +194,7 @@ def test_no_money_and_no_such_call_end_the_run(
         FaultyProxy(upstream, always(Fault(status, "no"))).running() as url,
         pytest.raises(PlatformError),
     ):
-        list(model_at(url).read_prices(price_prompts(9)))
+        list(model_at(url).read_prices(price_prompts(2)))
 
 
 def test_a_kept_row_that_cannot_be_read_is_asked_anew(upstream: str, model_at: ModelAt) -> None:
