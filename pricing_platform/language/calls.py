@@ -23,6 +23,7 @@ PASSING_OUTCOMES: tuple[Outcome, ...] = (
 """Outcomes that the same call, made later, may not have again."""
 
 _FORGIVEN = 0.02
+_REASONS_TOLD = 3
 
 CALL_SCHEMA = pl.Schema(
     {
@@ -101,16 +102,16 @@ class CallLedger:
         Raises:
             PlatformError: with how many of how many were not answered, and why.
         """
-        failed = self.passing_failures()
-        unanswered, calls = int(failed["calls"].sum()), len(self._rows)
-        if unanswered <= _FORGIVEN * calls:
+        failures, calls = self.passing_failures(), len(self)
+        failed = int(failures["calls"].sum())
+        if failed <= _FORGIVEN * calls:
             return
-        reasons = ", ".join(
-            f"{outcome} ({reason or 'no reason was given'})"
-            for outcome, reason in failed.select("outcome", "reason").head(3).iter_rows()
+        reasons = "; ".join(
+            f"{outcome}, {reason or 'no reason was given'} ({count:,})"
+            for outcome, reason, count in failures.head(_REASONS_TOLD).iter_rows()
         )
         raise PlatformError(
-            f"{unanswered:,} of {calls:,} calls of {self.technique} were not answered: {reasons}.",
+            f"{failed:,} of {calls:,} calls of {self.technique} were not answered: {reasons}",
             "Run again when the endpoint answers: what was answered is kept.",
         )
 

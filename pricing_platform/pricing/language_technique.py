@@ -49,8 +49,6 @@ _SIGNIFICANCE = 0.05
 _FEWEST_LEFT = 100
 """Items besides those that options were chosen on that are enough to calibrate on."""
 
-_MOST_UNANSWERED = 0.02
-_REASONS_TOLD = 3
 _OUTSIDE = (1 - LEVEL) / 2
 
 
@@ -130,7 +128,7 @@ class LanguageTechnique(ABC):
         found = chosen.calibrated(
             validation, seed=seed, watch=watch, tried=tried, progress=progress
         )
-        _require_answers(language.ledger)
+        language.ledger.require_answers()
         return found
 
     @classmethod
@@ -382,21 +380,6 @@ def _families(items: ItemSet) -> list[str]:
         f"item:{item_id}" if family is None else f"family:{family}"
         for item_id, family in zip(ids, families_of(items), strict=True)
     ]
-
-
-def _require_answers(ledger: CallLedger) -> None:
-    failures, calls = ledger.passing_failures(), len(ledger)
-    failed = int(failures["calls"].sum())
-    if failed <= _MOST_UNANSWERED * calls:
-        return
-    reasons = "; ".join(
-        f"{outcome}, {reason or 'no reason was given'} ({count:,})"
-        for outcome, reason, count in failures.head(_REASONS_TOLD).iter_rows()
-    )
-    raise PlatformError(
-        f"{failed:,} of {calls:,} calls of {ledger.technique} were not answered: {reasons}",
-        "Run again when the endpoint answers: what was answered is kept.",
-    )
 
 
 def _read(answer: PriceAnswer, currency: Currency) -> _Reading:

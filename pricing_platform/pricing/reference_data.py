@@ -26,7 +26,7 @@ FROM knowledge.current_facts
 WHERE subject = ANY(%(subjects)s) AND attribute <> 'price'
 ORDER BY subject, attribute, value
 """
-_STATEMENT = ("subject", "attribute", "value", "freshness")
+_STATEMENT = ("subject", "attribute", "value", "valid_since", "freshness")
 
 
 def price_history(warehouse: Warehouse) -> pl.DataFrame:
