@@ -137,6 +137,7 @@ def _random_model(folder: Path) -> Path:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=_trained_tokenizer(), **_SPECIAL)
     torch.manual_seed(0)
     config = LlamaConfig(
+        single_token_prices=True,
         vocab_size=3000,
         hidden_size=192,
         intermediate_size=512,

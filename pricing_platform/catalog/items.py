@@ -125,9 +125,7 @@ def unmatched_products(warehouse: Warehouse) -> pl.DataFrame:
 
 def catalogue_currency(warehouse: Warehouse) -> str:
     """The currency of most of the items, as an ISO 4217 code; estimates are in it."""
-    return str(
-        warehouse.frame("SELECT coalesce(mode(currency), 'USD') FROM curated.items").item()
-    )
+    return str(warehouse.frame("SELECT coalesce(mode(currency), 'USD') FROM curated.items").item())
 
 
 def _export_last_observed(warehouse: Warehouse, listings: Path, texts: Path) -> None:
