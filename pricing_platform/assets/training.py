@@ -95,7 +95,7 @@ def kept_calls(
 def calls_taken(store: Warehouse, purposes: str) -> dict[str, float]:
     """Calls, tokens and USD by what they were made for: numbers that plot over time."""
     return {
-        f"{purpose}/{name}": value
+        f"{purpose}/{name}": float(value or 0)
         for row in taken_by_purpose(store, purposes).iter_rows(named=True)
         for purpose in [row.pop("technique")]
         for name, value in row.items()
