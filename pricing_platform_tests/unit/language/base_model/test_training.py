@@ -169,7 +169,7 @@ def test_it_learns_and_what_it_learnt_is_measured_on_what_it_did_not_read(tmp_pa
     rates = {"learning_rate": 1e-2, "matrix_learning_rate": 2e-2}
     longer = TINY.model_copy(update={"token_budget": 120_000, **rates})
     found = train(tmp_path, configuration=longer)
-    assert found.loss_curve[-1]["price_loss"] < found.loss_curve[0]["price_loss"] - 1
+    assert found.loss_curve[-1]["price_loss"] < found.loss_curve[0]["price_loss"] - 0.75
     prices = made_items().prices
     guessed = float(np.abs(prices - np.median(prices)).mean())
     assert found.metrics["held_out_price_mae_5_comparables"] < 0.6 * guessed
