@@ -98,7 +98,7 @@ class Settings(BaseSettings):
         " name@revision; without it the one that the platform trains itself.",
     )
     base_model_tokens: int = Field(
-        3_000_000,
+        2_000_000,
         ge=1,
         description="How many tokens the platform's own language model is trained on; its time.",
     )
@@ -147,7 +147,7 @@ class Settings(BaseSettings):
         200, ge=2, description="How many validation items the context sweep is made on."
     )
     injected_items: int = Field(
-        40, ge=2, description="How many test items the injections are planted into."
+        30, ge=2, description="How many test items the injections are planted into."
     )
     seed: int = Field(42, ge=0, description="Of all that is random in fitting and resampling.")
 

@@ -39,7 +39,7 @@ class BaseModelConfiguration(BaseModel):
     window: int = Field(1_024, ge=64, description="Tokens of the longest document.")
     highest_price: int = Field(1_000, ge=1, le=1_000, description="Whole prices are 1 to this.")
 
-    token_budget: int = Field(3_000_000, ge=1, description="Tokens read in the whole training.")
+    token_budget: int = Field(2_000_000, ge=1, description="Tokens read in the whole training.")
     batch_tokens: int = Field(2_048, ge=64, description="Of a batch, padding included.")
     block_documents: int = Field(1_024, ge=1, description="Documents sorted by length together.")
     learning_rate: float = Field(4e-3, gt=0, description="Peak, of embeddings and norms.")
