@@ -104,7 +104,7 @@ def test_no_comparable_is_of_the_own_family_nor_has_a_later_price(built_home: Bu
             JOIN curated.items AS own USING (item_id)
             JOIN curated.items AS other ON other.item_id = shown_id
             WHERE other.family_id = own.family_id OR other.split <> 'train' OR NOT EXISTS (
-                SELECT FROM curated.listings AS seen
+                SELECT 1 FROM curated.listings AS seen
                 WHERE seen.item_id = shown_id AND seen.observed_at <= moment
                     AND seen.price = pairs.price
             )
