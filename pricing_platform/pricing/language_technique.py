@@ -19,6 +19,7 @@ from pydantic import JsonValue
 
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import PlatformError
+from pricing_platform.evaluation.pricer import family_names
 from pricing_platform.evaluation.resampling import FamilyResampling
 from pricing_platform.language import prompts
 from pricing_platform.language.calls import CallLedger
@@ -33,7 +34,6 @@ from pricing_platform.pricing.log_price_technique import Measured
 from pricing_platform.pricing.references import texts_of
 from pricing_platform.pricing.stored import read_json, write_json
 from pricing_platform.pricing.technique import ESTIMATE_SCHEMA
-from pricing_platform.pricing.text_model import families_of
 from pricing_platform.progress import Progress, silent
 
 ANSWER_TOKENS = 16
@@ -132,9 +132,13 @@ class LanguageTechnique(ABC):
         return found
 
     @classmethod
-    @abstractmethod
     def prepared(
-        cls, train: ItemSet, *, seed: int, language: LanguageContext, count: int | None = None
+        cls,
+        train: ItemSet,  # noqa: ARG003
+        *,
+        seed: int,  # noqa: ARG003
+        language: LanguageContext,
+        count: int | None = None,  # noqa: ARG003
     ) -> Self:
         """With nothing chosen and nothing calibrated.
 
@@ -144,6 +148,8 @@ class LanguageTechnique(ABC):
             language: what it is bound to.
             count: how many shots or comparables a prompt shows, where the technique has such.
         """
+        model = language.model
+        return cls(model_name=model.name, base_weights=model.base_weights, language=language)
 
     @abstractmethod
     def prompts(self, items: ItemSet) -> list[FittedPrompt]:
@@ -320,8 +326,8 @@ class LanguageTechnique(ABC):
 
     def _calibration_sample(self, validation: ItemSet, *, seed: int) -> ItemSet:
         chosen_on = sample_of(validation, self.choosing_items, seed=seed)
-        seen = set(_families(chosen_on))
-        left = validation.where(pl.Series([at not in seen for at in _families(validation)]))
+        seen = set(family_names(chosen_on))
+        left = validation.where(pl.Series([at not in seen for at in family_names(validation)]))
         enough = left if len(left) >= _FEWEST_LEFT else validation
         return sample_of(enough, self.calibration_items, seed=seed)
 
@@ -364,21 +370,12 @@ def not_worse(errors: Mapping[Choice, Floats], sample: ItemSet, *, seed: int) ->
         sample: the items; they are compared in pairs, by family, at a level of 5 %.
         seed: of the test's permutations.
     """
-    families = FamilyResampling.of(_families(sample), seed=seed)
+    families = FamilyResampling.of(family_names(sample), seed=seed)
     best = min(errors.values(), key=lambda at: float(at.mean()))
     return [
         choice
         for choice, error in errors.items()
         if families.p_value(error - best) >= _SIGNIFICANCE
-    ]
-
-
-def _families(items: ItemSet) -> list[str]:
-    """The name of each item's family; an item without one is its own."""
-    ids = items.frame["item_id"]
-    return [
-        f"item:{item_id}" if family is None else f"family:{family}"
-        for item_id, family in zip(ids, families_of(items), strict=True)
     ]
 
 

@@ -31,7 +31,6 @@ from pricing_platform.language.prompts import Currency
 from pricing_platform.pricing.language_calls import LanguageCalls
 from pricing_platform.pricing.language_technique import (
     ANSWER_TOKENS,
-    LanguageContext,
     LanguageTechnique,
 )
 
@@ -144,19 +143,6 @@ class PromptChain(LanguageTechnique):
     name: ClassVar[str] = "prompt_chain"
     version: ClassVar[str] = "2"
     calibration_items: ClassVar[int] = 200
-
-    @classmethod
-    def prepared(
-        cls,
-        train: ItemSet,  # noqa: ARG003
-        *,
-        seed: int,  # noqa: ARG003
-        language: LanguageContext,
-        count: int | None = None,  # noqa: ARG003
-    ) -> Self:
-        """See :class:`LanguageTechnique`."""
-        model = language.model
-        return cls(model_name=model.name, base_weights=model.base_weights, language=language)
 
     @property
     def settings(self) -> dict[str, JsonValue]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from pydantic import JsonValue
 
@@ -16,7 +16,7 @@ from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.language import prompts
 from pricing_platform.language.context_fit import FittedPrompt
 from pricing_platform.language.model import Prompt
-from pricing_platform.pricing.language_technique import LanguageContext, LanguageTechnique
+from pricing_platform.pricing.language_technique import LanguageTechnique
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,19 +25,6 @@ class PromptZeroShot(LanguageTechnique):
 
     name: ClassVar[str] = "prompt_zero_shot"
     version: ClassVar[str] = "2"
-
-    @classmethod
-    def prepared(
-        cls,
-        train: ItemSet,  # noqa: ARG003
-        *,
-        seed: int,  # noqa: ARG003
-        language: LanguageContext,
-        count: int | None = None,  # noqa: ARG003
-    ) -> Self:
-        """See :class:`LanguageTechnique`."""
-        model = language.model
-        return cls(model_name=model.name, base_weights=model.base_weights, language=language)
 
     @property
     def settings(self) -> dict[str, JsonValue]:
