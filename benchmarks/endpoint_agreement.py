@@ -30,7 +30,11 @@ from pricing_platform.language.model import CompletionRequest, PriceAnswer, Prom
 from pricing_platform.language.price_text import parse_price
 from pricing_platform.language.prompts import Currency
 from pricing_platform.language.response_cache import ResponseCache
-from pricing_platform.pricing.asked_model import current_asked_model, language_context
+from pricing_platform.pricing.asked_model import (
+    current_asked_model,
+    current_brand_facts,
+    language_context,
+)
 from pricing_platform.pricing.base_model import BASE_MODEL
 from pricing_platform.pricing.prompt_zero_shot import PromptZeroShot
 from pricing_platform.pricing.rag import Rag
@@ -74,7 +78,8 @@ def _prompts(settings: Settings, count: int) -> Iterator[tuple[str, list[Prompt]
     with closing(Postgres.from_settings(settings)) as postgres:
         items = load_item_set(warehouse, postgres, encoder.identity)
         asked = current_asked_model(warehouse, postgres, encoder.identity, settings)
-        language = language_context(asked, warehouse, postgres).of("agreement")
+        facts = current_brand_facts(warehouse, postgres)
+    language = language_context(asked, warehouse, facts).of("agreement")
     test, train = items.split("test"), items.split("train")
     sample = ItemSet(test.frame.head(count), test.embeddings[:count])
     for technique in (PromptZeroShot, Rag):

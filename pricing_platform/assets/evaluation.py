@@ -15,7 +15,7 @@ from pricing_platform.assets.reporting import (
     refreshed_table,
     table_result,
 )
-from pricing_platform.assets.training import current_asked, current_fitting
+from pricing_platform.assets.technique_inputs import TechniqueInputs
 from pricing_platform.evaluation.comparison import COMPARISON_VERSION, compare_techniques
 from pricing_platform.evaluation.freshness_impact import (
     FRESHNESS_IMPACT_VERSION,
@@ -53,15 +53,15 @@ _HEADLINE = ("mae", "rmsle", "smape", "within_20_percent")
     code_version=METRICS_VERSION,
 )
 def technique_metrics(
+    context: dg.AssetExecutionContext,
     config: RefreshConfig,
     warehouse: WarehouseResource,
     postgres: PostgresResource,
     models: ModelsResource,
 ) -> dg.MaterializeResult[None]:
     """One row a technique, split, segment and metric, with its interval."""
-    store, seed = warehouse.open(), warehouse.settings().seed
-    asked = current_asked(store, postgres, models)
-    seconds = training_seconds(current_fitting(store, models, asked))
+    inputs = TechniqueInputs.current(context, warehouse, postgres, models)
+    store, seed, seconds = inputs.store, inputs.settings.seed, training_seconds(inputs.fitting)
     return refreshed_table(
         store,
         "evaluation.technique_metrics",

@@ -1,7 +1,6 @@
 """The assets that measure what context is worth to a language model, and what texts do to it."""
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,15 +15,7 @@ from pricing_platform.assets.reporting import (
     refreshed_table,
     table_result,
 )
-from pricing_platform.assets.training import (
-    asked_once,
-    calls_taken,
-    current_asked,
-    current_fitting,
-    kept_calls,
-    loaded_once,
-)
-from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.assets.technique_inputs import TechniqueInputs, calls_taken
 from pricing_platform.evaluation.context_sweep import (
     CONTEXT_SWEEP_VERSION,
     ContextKind,
@@ -42,9 +33,7 @@ from pricing_platform.evaluation.injections import (
 )
 from pricing_platform.evaluation.pictures import PICTURES_VERSION, draw_context_sweep
 from pricing_platform.evaluation.queries import run_query
-from pricing_platform.pricing.asked_model import told_version
-from pricing_platform.pricing.fitting import Fitting, load
-from pricing_platform.pricing.language_technique import LanguageContext
+from pricing_platform.pricing.fitting import load
 from pricing_platform.pricing.prompt_multi_shot import PromptMultiShot
 from pricing_platform.pricing.rag import Rag
 from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES
@@ -86,31 +75,26 @@ def context_sweep(
     progress: dg.ResourceParam[LoggedProgress],
 ) -> dg.MaterializeResult[None]:
     """One row a kind of context and count: what so many shots or comparables bring and cost."""
-    store, settings = warehouse.open(), warehouse.settings()
-    asked = current_asked(store, postgres, models)
-    fitting = current_fitting(store, models, asked)
-    items = loaded_once(store, postgres, fitting)
-    language = asked_once(store, postgres, asked, report=context.log.info)
-    with postgres.open() as server:
-        version = told_version(store, server)
+    inputs = TechniqueInputs.current(context, warehouse, postgres, models)
+    store, settings = inputs.store, inputs.settings
 
     def measure() -> pl.DataFrame:
-        train = items().split("train")
+        train = inputs.items().split("train")
         with ExitStack() as ledgers:
-            told = {
-                kind: ledgers.enter_context(kept_calls(store, language, f"context_sweep/{kind}"))
+            language = {
+                kind: ledgers.enter_context(inputs.kept_calls(f"context_sweep/{kind}"))
                 for kind in _WITH_CONTEXT
             }
             swept = sweep_context(
-                sweep_sample(items(), settings.measured_items, seed=settings.seed),
+                sweep_sample(inputs.items(), settings.measured_items, seed=settings.seed),
                 lambda kind, count: _WITH_CONTEXT[kind].prepared(
-                    train, seed=settings.seed, language=told[kind](), count=count
+                    train, seed=settings.seed, language=language[kind](), count=count
                 ),
                 seed=settings.seed,
                 progress=progress.of(context),
             )
-            for at in told.values():
-                at().ledger.require_answers()
+            for opened in language.values():
+                opened().ledger.require_answers()
             return swept
 
     return refreshed_table(
@@ -119,16 +103,16 @@ def context_sweep(
         lambda _folder: measure(),
         inputs=fingerprint(
             CONTEXT_SWEEP_VERSION,
-            *(fitting.fingerprint(kind.name) for kind in _WITH_CONTEXT.values()),
-            version,
+            *(inputs.fitting.fingerprint(kind.name) for kind in _WITH_CONTEXT.values()),
+            inputs.told_version(),
             settings.measured_items,
         ),
         force=config.force,
-        metadata=lambda: _sweep_headline(store, warehouse),
+        metadata=lambda: _sweep_headline(store, settings),
     )
 
 
-def _sweep_headline(store: Warehouse, warehouse: WarehouseResource) -> dict[str, Any]:
+def _sweep_headline(store: Warehouse, settings: Settings) -> dict[str, Any]:
     """The knees as numbers that plot over time, the table and the picture."""
     sweep = run_query(store, "context_sweep")
     knees = {row["kind"]: row for row in sweep.filter("is_knee").iter_rows(named=True)}
@@ -142,7 +126,7 @@ def _sweep_headline(store: Warehouse, warehouse: WarehouseResource) -> dict[str,
         "sweep": dg.MetadataValue.md(markdown_table(sweep)),
         "summary": told or "no knee",
         **pictures(
-            warehouse.settings().cache_folder / "pictures" / "context_sweep",
+            settings.cache_folder / "pictures" / "context_sweep",
             fingerprint(PICTURES_VERSION, store.data_version("evaluation.context_sweep"))[:32],
             lambda: draw_context_sweep(store),
         ),
@@ -166,21 +150,13 @@ def injection_resistance(
     progress: dg.ResourceParam[LoggedProgress],
 ) -> dg.MaterializeResult[None]:
     """One row a technique and kind of injection: how often a planted order moves the estimate."""
-    store, settings = warehouse.open(), warehouse.settings()
-    asked = current_asked(store, postgres, models)
-    fitting = current_fitting(store, models, asked)
-    items = loaded_once(store, postgres, fitting)
-    language = asked_once(store, postgres, asked, report=context.log.info)
-    techniques = (*_REFERENCES, *LANGUAGE_TECHNIQUES)
     started = time.perf_counter()
-    with postgres.open() as server:
-        told = told_version(store, server)
+    inputs = TechniqueInputs.current(context, warehouse, postgres, models)
+    store, fitting = inputs.store, inputs.fitting
+    techniques = (*_REFERENCES, *LANGUAGE_TECHNIQUES)
 
     def measure() -> dict[str, pl.DataFrame]:
-        shifts = pl.concat(
-            _shifts(name, store, fitting, items(), language, progress.of(context), settings)
-            for name in techniques
-        )
+        shifts = pl.concat(_shifts(name, inputs, progress.of(context)) for name in techniques)
         return {
             _RESISTANCE: resistance_of(shifts, seed=fitting.seed),
             "evaluation.injected_estimates": shifts,
@@ -193,8 +169,8 @@ def injection_resistance(
         inputs=fingerprint(
             INJECTIONS_VERSION,
             *(fitting.fingerprint(name) for name in techniques),
-            told,
-            settings.injected_items,
+            inputs.told_version(),
+            inputs.settings.injected_items,
         ),
         force=config.force,
     )
@@ -207,21 +183,14 @@ def injection_resistance(
     )
 
 
-def _shifts(
-    technique: str,
-    store: Warehouse,
-    fitting: Fitting,
-    items: ItemSet,
-    language: Callable[[], LanguageContext],
-    progress: Progress,
-    settings: Settings,
-) -> pl.DataFrame:
+def _shifts(technique: str, inputs: TechniqueInputs, progress: Progress) -> pl.DataFrame:
     """What the injections do to one technique; its calls go into the ledger."""
-    with kept_calls(store, language, f"injection_resistance/{technique}") as told:
-        asked = told() if technique in LANGUAGE_TECHNIQUES else None
+    fitting = inputs.fitting
+    with inputs.kept_calls(f"injection_resistance/{technique}") as language:
+        asked = language() if technique in LANGUAGE_TECHNIQUES else None
         shifts = measure_injections(
             load(technique, fitting.require(technique), asked),
-            injection_sample(items, settings.injected_items, seed=fitting.seed),
+            injection_sample(inputs.items(), inputs.settings.injected_items, seed=fitting.seed),
             name=technique,
             seed=fitting.seed,
             progress=progress,

@@ -5,18 +5,12 @@ import time
 import dagster as dg
 
 from pricing_platform.assets.reporting import OWNERS, RefreshConfig, table_metadata
-from pricing_platform.assets.training import (
-    asked_once,
-    current_asked,
-    current_fitting,
-    loaded_once,
-)
+from pricing_platform.assets.technique_inputs import TechniqueInputs
 from pricing_platform.catalog.configured_sources import configured_sources
 from pricing_platform.catalog.reference_prices import read_reference_prices
 from pricing_platform.errors import PlatformError
 from pricing_platform.evaluation.reference import NOISE_FLOOR
 from pricing_platform.partitions import partitions_of
-from pricing_platform.pricing.asked_model import told_version
 from pricing_platform.pricing.predictions import (
     PREDICTIONS,
     PREDICTIONS_VERSION,
@@ -54,18 +48,15 @@ def predictions(
     progress: dg.ResourceParam[LoggedProgress],
 ) -> dg.MaterializeResult[None]:
     """One row an item and technique: the record from which all evaluation follows."""
-    store = warehouse.open()
-    asked = current_asked(store, postgres, models)
-    fitting = current_fitting(store, models, asked)
-    with postgres.open() as server:
-        told = told_version(store, server)
+    inputs = TechniqueInputs.current(context, warehouse, postgres, models)
+    store = inputs.store
     maker = PredictionMaker(
         store,
-        fitting,
-        loaded_once(store, postgres, fitting),
-        references=lambda: read_reference_prices(configured_sources(warehouse.settings())),
-        language=asked_once(store, postgres, asked, report=context.log.info),
-        told_version=told,
+        inputs.fitting,
+        inputs.items,
+        references=lambda: read_reference_prices(configured_sources(inputs.settings)),
+        language=inputs.language,
+        told_version=inputs.told_version,
         progress=progress.of(context),
     )
     for technique in context.partition_keys:

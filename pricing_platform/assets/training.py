@@ -4,25 +4,20 @@ All of them read the train split; validation chooses between settings.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from pricing_platform.assets.reporting import OWNERS, RefreshConfig, pictures
-from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.assets.technique_inputs import TechniqueInputs, calls_taken
 from pricing_platform.errors import PlatformError
 from pricing_platform.finetuning.checkpoints import Checkpoint
 from pricing_platform.language.base_model.configuration import BASE_MODEL_VERSION
 from pricing_platform.language.base_model.loss_picture import draw_loss_curve
-from pricing_platform.pricing.asked_model import AskedModel, current_asked_model, language_context
 from pricing_platform.pricing.base_model import BASE_MODEL, fit_base_model, read_documents
-from pricing_platform.pricing.fitting import FITTING_VERSION, Fitting, fit
-from pricing_platform.pricing.language_technique import LanguageContext
-from pricing_platform.pricing.predictions import record_calls, taken_by_purpose
+from pricing_platform.pricing.fitting import FITTING_VERSION, fit
 from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES
 from pricing_platform.resources import (
     LoggedProgress,
@@ -30,95 +25,9 @@ from pricing_platform.resources import (
     PostgresResource,
     WarehouseResource,
 )
-from pricing_platform.retrieval.item_embeddings import load_item_set
-from pricing_platform.stores.warehouse import Warehouse, fingerprint
+from pricing_platform.stores.warehouse import fingerprint
 
 CLASSICAL = ("category_median", "tfidf_ridge", "comparables", "stack")
-
-
-def current_asked(
-    store: Warehouse, postgres: PostgresResource, models: ModelsResource
-) -> AskedModel:
-    """The language model that techniques ask about the current items."""
-    with postgres.open() as server:
-        return current_asked_model(
-            store, server, models.cached_encoder().identity, models.settings()
-        )
-
-
-def current_fitting(store: Warehouse, models: ModelsResource, asked: AskedModel) -> Fitting:
-    """What the checkpoints of the current items are named by."""
-    return Fitting.current(
-        store, models.cached_encoder().identity, lambda: asked.identity, models.settings()
-    )
-
-
-def asked_once(
-    store: Warehouse,
-    postgres: PostgresResource,
-    asked: AskedModel,
-    *,
-    report: Callable[[str], None],
-) -> Callable[[], LanguageContext]:
-    """What techniques with a language model need, opened when it is first asked for."""
-
-    @cache
-    def context() -> LanguageContext:
-        with postgres.open() as server:
-            return language_context(asked, store, server, report)
-
-    return context
-
-
-@contextmanager
-def kept_calls(
-    store: Warehouse, language: Callable[[], LanguageContext], purpose: str
-) -> Iterator[Callable[[], LanguageContext]]:
-    """Opens the context with a ledger of its own, which is recorded in the end, whatever happens.
-
-    Where nothing was asked, what was recorded before stands.
-    """
-    opened: list[LanguageContext] = []
-
-    def context() -> LanguageContext:
-        if not opened:
-            opened.append(language().of(purpose))
-        return opened[0]
-
-    try:
-        yield context
-    finally:
-        if opened and not opened[0].ledger.frame().is_empty():
-            record_calls(store, opened[0].ledger)
-
-
-def calls_taken(store: Warehouse, purposes: str) -> dict[str, float]:
-    """Calls, tokens and USD by what they were made for: numbers that plot over time."""
-    return {
-        f"{purpose}/{name}": float(value or 0)
-        for row in taken_by_purpose(store, purposes).iter_rows(named=True)
-        for purpose in [row.pop("technique")]
-        for name, value in row.items()
-    }
-
-
-def loaded_once(
-    store: Warehouse, postgres: PostgresResource, fitting: Fitting
-) -> Callable[[], ItemSet]:
-    """All items, read when they are first asked for: a run with nothing to do reads none."""
-
-    @cache
-    def items() -> ItemSet:
-        with postgres.open() as server:
-            found = load_item_set(store, server, fitting.encoder)
-        if store.data_version("curated.items") != fitting.items_version:
-            raise PlatformError(
-                "The items were replaced while they were about to be learnt from.",
-                "Run again when the run that replaced them has ended.",
-            )
-        return found
-
-    return items
 
 
 def training_asset(
@@ -148,13 +57,14 @@ def training_asset(
         progress: dg.ResourceParam[LoggedProgress],
     ) -> dg.MaterializeResult[None]:
         started = time.perf_counter()
-        store = warehouse.open()
-        asked = current_asked(store, postgres, models)
-        fitting = current_fitting(store, models, asked)
-        items = loaded_once(store, postgres, fitting)
+        inputs = TechniqueInputs.current(context, warehouse, postgres, models)
         fitted = {
             technique: fit(
-                technique, fitting, items, force=config.force, progress=progress.of(context)
+                technique,
+                inputs.fitting,
+                inputs.items,
+                force=config.force,
+                progress=progress.of(context),
             )
             for technique in techniques
         }
@@ -232,22 +142,21 @@ def base_model(
 
     Where another model is named (PRICING_BASE_MODEL, PRICING_LLM_BASE_URL), nothing is trained.
     """
-    started, store = time.perf_counter(), warehouse.open()
-    asked = current_asked(store, postgres, models)
-    if not asked.is_own:
+    started = time.perf_counter()
+    inputs = TechniqueInputs.current(context, warehouse, postgres, models)
+    if not inputs.asked.is_own:
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(fingerprint(asked.identity)[:32]),
+            data_version=dg.DataVersion(fingerprint(inputs.asked.identity)[:32]),
             metadata={"trained": 0, "summary": "another model is named", "reused": True},
         )
-    fitting = current_fitting(store, models, asked)
 
     def documents() -> list[str]:
         with postgres.open() as server:
             return read_documents(server)
 
     checkpoint, reused = fit_base_model(
-        asked.base_model,
-        loaded_once(store, postgres, fitting),
+        inputs.asked.base_model,
+        inputs.items,
         documents,
         force=config.force,
         progress=progress.of(context),
@@ -256,7 +165,7 @@ def base_model(
         data_version=dg.DataVersion(_version([checkpoint])),
         metadata={
             **checkpoint.manifest.metrics,
-            **_described(checkpoint, models.settings().cache_folder),
+            **_described(checkpoint, inputs.settings.cache_folder),
             "checkpoint": str(checkpoint.path),
             "trained": int(not reused),
             "reused": reused,
@@ -300,24 +209,22 @@ def language_techniques(
     One that can't be fitted, because its model can't be asked, keeps the others from nothing: the
     predictions say so, item by item.
     """
-    started, store = time.perf_counter(), warehouse.open()
-    asked = current_asked(store, postgres, models)
-    fitting = current_fitting(store, models, asked)
-    items = loaded_once(store, postgres, fitting)
-    language = asked_once(store, postgres, asked, report=context.log.info)
+    started = time.perf_counter()
+    inputs = TechniqueInputs.current(context, warehouse, postgres, models)
     fitted, unfitted = {}, {}
     for technique in LANGUAGE_TECHNIQUES:
-        with kept_calls(store, language, f"fitting/{technique}") as told:
+        with inputs.kept_calls(f"fitting/{technique}") as language:
             try:
                 fitted[technique] = fit(
                     technique,
-                    fitting,
-                    items,
-                    language=told,
+                    inputs.fitting,
+                    inputs.items,
+                    language=language,
                     force=config.force,
                     progress=progress.of(context),
                 )
             except PlatformError as error:
                 context.log.error(f"{technique} was not fitted: {error}")
                 unfitted[technique] = str(error)
-    return _fitted_result(fitted, started, unfitted=unfitted, **calls_taken(store, "fitting/"))
+    taken = calls_taken(inputs.store, "fitting/")
+    return _fitted_result(fitted, started, unfitted=unfitted, **taken)

@@ -147,6 +147,11 @@ class FactRules(pydantic.BaseModel, frozen=True, extra="forbid"):
                 )
         return self
 
+    @pydantic.field_serializer("multi")
+    def _in_one_order(self, multi: frozenset[str]) -> list[str]:
+        """Fingerprints are of what is written, and a set has another order in every process."""
+        return sorted(multi)
+
     def __hash__(self) -> int:
         return hash((self.multi, *self.kinds.items(), *self.time_to_live.items()))
 

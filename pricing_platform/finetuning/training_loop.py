@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from pricing_platform.finetuning.epoch_state import EpochState
 from pricing_platform.finetuning.head_probing import ProbingConfiguration, probe
 from pricing_platform.finetuning.learning_rate import cosine_with_warm_up
 from pricing_platform.finetuning.price_histogram import PriceHistogram
 from pricing_platform.finetuning.price_network import PriceNetwork, Weights
 from pricing_platform.finetuning.text_batches import Indices, TokenisedTexts, shuffled_batches
-from pricing_platform.finetuning.training_state import TrainingState, keep_state, newest_state
 from pricing_platform.progress import Progress, silent
 from pricing_platform.stores.warehouse import fingerprint
 
@@ -130,7 +130,7 @@ def train_price_network(
         validation.fingerprint(),
         _identity_of(network.adapter_weights() | network.head_weights()),
     )
-    state = newest_state(work_folder, identity) if work_folder else None
+    state = EpochState.newest(work_folder, identity) if work_folder else None
     if state is None:
         loop.probe()
     else:
@@ -138,7 +138,7 @@ def train_price_network(
     while loop.epochs_done < loop.epochs:
         loop.run_epoch()
         if work_folder:
-            keep_state(work_folder, identity, seed, loop.state())
+            loop.state().keep(work_folder, identity, seed)
     return Training(loop.best_adapter, loop.best_head, loop.metrics)
 
 
@@ -247,9 +247,9 @@ class _Loop:
         estimates = self._histogram.quantile(probabilities, 0.5)
         return float(np.abs(estimates - self._validation.prices).mean())
 
-    def state(self) -> TrainingState:
+    def state(self) -> EpochState:
         """What the next epoch follows from."""
-        return TrainingState(
+        return EpochState(
             epochs_done=self.epochs_done,
             adapter=self._network.adapter_weights(),
             head=self._network.head_weights(),
@@ -259,7 +259,7 @@ class _Loop:
             metrics=self.metrics,
         )
 
-    def resume(self, state: TrainingState) -> None:
+    def resume(self, state: EpochState) -> None:
         """Takes over what :meth:`state` gave."""
         self.epochs_done = state.epochs_done
         self._network.restore(state.adapter, state.head)

@@ -1,12 +1,12 @@
-"""The state of a training between two epochs, on disk, so that a killed training can go on.
+"""The state of a training on disk, so that a killed training can go on.
 
-Here belong writing it whole and reading it back. What is in it is the training loop's business.
+Here belong writing a state whole and finding the newest one. What is in it belongs to the training.
 """
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pricing_platform.errors import PlatformError
@@ -18,78 +18,54 @@ from pricing_platform.finetuning.checkpoints import (
     prune_checkpoints,
     write_checkpoint,
 )
-from pricing_platform.finetuning.price_network import Weights, load_weights, save_weights
 from pricing_platform.stores.warehouse import fingerprint
 
-_NAME = "epochs"
-_OPTIMIZER, _BEST = "optimizer.safetensors", "best"
+_NAME = "training"
 
 
-@dataclass(frozen=True)
-class TrainingState:
-    """Everything that the next epoch follows from, after ``epochs_done`` epochs."""
-
-    epochs_done: int
-    adapter: Weights
-    head: Weights
-    best_adapter: Weights
-    best_head: Weights
-    optimizer: Weights
-    metrics: dict[str, float]
-
-
-def keep_state(work_folder: Path, training: str, seed: int, state: TrainingState) -> None:
+def keep_state(
+    work_folder: Path,
+    training: str,
+    seed: int,
+    write: Callable[[Path], None],
+    *,
+    counters: Mapping[str, int],
+    metrics: Mapping[str, float],
+) -> None:
     """Writes a state; the one before it is removed when this one is safely there.
 
     Args:
         work_folder: of this training alone.
         training: the fingerprint of what decides the training's result.
         seed: of the training.
-        state: what to write.
+        write: writes the state's files into an empty folder.
+        counters: how far the training is; no two states of it are equally far.
+        metrics: what was measured so far.
     """
-    from safetensors.torch import save_file
-
-    def write(folder: Path) -> None:
-        save_weights(folder, state.adapter, state.head)
-        (folder / _BEST).mkdir()
-        save_weights(folder / _BEST, state.best_adapter, state.best_head)
-        save_file(state.optimizer, folder / _OPTIMIZER)
-
     manifest = Manifest(
-        fingerprint=fingerprint(training, state.epochs_done),
+        fingerprint=fingerprint(training, dict(counters)),
         data_hash=training,
-        configuration={"epochs_done": state.epochs_done},
-        metrics=state.metrics,
+        configuration=dict(counters),
+        metrics=dict(metrics),
         seed=seed,
     )
     write_checkpoint(work_folder, _NAME, write, manifest)
     prune_checkpoints(work_folder, _NAME, keep=1)
 
 
-def newest_state(work_folder: Path, training: str) -> TrainingState | None:
+def newest_state(work_folder: Path, training: str) -> Checkpoint | None:
     """The last state of this very training; one that is damaged or of another is thrown away."""
-    from safetensors.torch import load_file
-
-    checkpoint = _newest_checkpoint(work_folder)
+    try:
+        found = list_checkpoints(work_folder, _NAME)
+        checkpoint = open_checkpoint(found[0].path) if found else None
+    except PlatformError:
+        checkpoint = None
     if checkpoint is None or checkpoint.manifest.data_hash != training:
         shutil.rmtree(work_folder / _NAME, ignore_errors=True)
         return None
-    adapter, head = load_weights(checkpoint.path)
-    best_adapter, best_head = load_weights(checkpoint.path / _BEST)
-    return TrainingState(
-        epochs_done=int(str(checkpoint.manifest.configuration["epochs_done"])),
-        adapter=adapter,
-        head=head,
-        best_adapter=best_adapter,
-        best_head=best_head,
-        optimizer=load_file(checkpoint.path / _OPTIMIZER),
-        metrics=dict(checkpoint.manifest.metrics),
-    )
+    return checkpoint
 
 
-def _newest_checkpoint(work_folder: Path) -> Checkpoint | None:
-    try:
-        found = list_checkpoints(work_folder, _NAME)
-        return open_checkpoint(found[0].path) if found else None
-    except PlatformError:
-        return None
+def counters_of(state: Checkpoint) -> dict[str, int]:
+    """How far the training was, as :func:`keep_state` was told."""
+    return {name: int(str(value)) for name, value in state.manifest.configuration.items()}

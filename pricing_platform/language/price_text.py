@@ -17,6 +17,7 @@ What is decided here, and tested case by case:
 
 from __future__ import annotations
 
+import atexit
 import json
 import math
 import re
@@ -344,6 +345,8 @@ _LOCK = threading.Lock()
 
 @cache
 def _reader() -> duckdb.DuckDBPyConnection:
+    # A connection that outlives the interpreter is told of as a leak, on standard error.
+    atexit.register(_reader.cache_clear)
     connection = duckdb.connect()
     path = sql_folder() / "curation" / "reading.sql"
     connection.execute(path.read_text(encoding="utf-8"))

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
 from pricing_platform.language.calls import CallLedger
 from pricing_platform.language.endpoint import EndpointLanguageModel
 from pricing_platform.language.local.folder import content_sha256, model_folder
@@ -114,28 +116,36 @@ def current_asked_model(
     return AskedModel(settings, BaseModelFitting.current(warehouse, postgres, encoder, settings))
 
 
-def told_version(warehouse: Warehouse, postgres: Postgres) -> str:
+def current_brand_facts(warehouse: Warehouse, postgres: Postgres) -> pl.DataFrame:
+    """What is known now of the brands of the items; see :class:`LanguageContext`."""
+    brands = warehouse.frame("SELECT DISTINCT brand FROM curated.items")["brand"]
+    return brand_facts(postgres, brands)
+
+
+def told_version(warehouse: Warehouse, facts: pl.DataFrame) -> str:
     """Of what the techniques are told besides the items: prices over time, facts of brands."""
-    facts = brand_facts(postgres, _brands(warehouse))
     return fingerprint(warehouse.data_version("curated.listings"), facts_version(facts))
 
 
 def language_context(
     asked: AskedModel,
     warehouse: Warehouse,
-    postgres: Postgres,
+    facts: pl.DataFrame,
     report: Report = silent_report,
 ) -> LanguageContext:
-    """All that a technique with a language model needs besides the items."""
+    """All that a technique with a language model needs besides the items.
+
+    Args:
+        asked: the model that it asks.
+        warehouse: where the prices of train items over time are.
+        facts: of brands; see :func:`current_brand_facts`.
+        report: is told, in words, what a run of calls to an endpoint will cost at most.
+    """
     model = asked.open(report)
     return LanguageContext(
         model=model,
         currency=asked.base_model.currency,
-        brand_facts=brand_facts(postgres, _brands(warehouse)),
+        brand_facts=facts,
         price_history=price_history(warehouse),
         ledger=CallLedger("", model.name),
     )
-
-
-def _brands(warehouse: Warehouse) -> list[str | None]:
-    return warehouse.frame("SELECT DISTINCT brand FROM curated.items")["brand"].to_list()

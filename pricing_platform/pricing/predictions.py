@@ -64,7 +64,7 @@ class PredictionMaker:
     """Refreshes partitions of the predictions.
 
     ``items`` loads all items, ``references`` the reference prices and ``language`` what techniques
-    with a language model need, when they are needed. ``told_version`` is that of what such
+    with a language model need, when they are needed. ``told_version`` tells that of what such
     techniques are told besides the items.
     """
 
@@ -73,7 +73,7 @@ class PredictionMaker:
     items: Callable[[], ItemSet]
     references: Callable[[], pl.DataFrame]
     language: Callable[[], LanguageContext]
-    told_version: str
+    told_version: Callable[[], str]
     progress: Progress = silent
 
     def refresh(self, technique: str, *, force: bool = False) -> Refreshed:
@@ -140,7 +140,7 @@ class PredictionMaker:
         if technique in LANGUAGE_TECHNIQUES:
             return (
                 lambda: self._asked(technique, checkpoint),
-                self._inputs(*follows_from, self.told_version),
+                self._inputs(*follows_from, self.told_version()),
             )
         return (
             lambda: {

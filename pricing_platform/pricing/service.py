@@ -18,7 +18,11 @@ from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.catalog.items import catalogue_currency
 from pricing_platform.errors import PlatformError
 from pricing_platform.evaluation.leaderboard import best_technique
-from pricing_platform.pricing.asked_model import current_asked_model, language_context
+from pricing_platform.pricing.asked_model import (
+    current_asked_model,
+    current_brand_facts,
+    language_context,
+)
 from pricing_platform.pricing.fitting import Fitting, load
 from pricing_platform.pricing.language_technique import LanguageTechnique
 from pricing_platform.pricing.new_products import (
@@ -94,11 +98,10 @@ class PricingService:
             asked = current_asked_model(warehouse, postgres, encoder.identity, settings)
             fitting = Fitting.current(warehouse, encoder.identity, lambda: asked.identity, settings)
             checkpoint = fitting.require(name)
-            language = (
-                language_context(asked, warehouse, postgres).of(name)
-                if name in LANGUAGE_TECHNIQUES
-                else None
-            )
+            language = None
+            if name in LANGUAGE_TECHNIQUES:
+                facts = current_brand_facts(warehouse, postgres)
+                language = language_context(asked, warehouse, facts).of(name)
             fitted = load(name, checkpoint, language)
             yield cls(name, catalogue_currency(warehouse), fitted, encoder, postgres)
 

@@ -29,13 +29,9 @@ from pricing_platform.language.base_model.measuring import measure
 from pricing_platform.language.base_model.network import new_network
 from pricing_platform.language.base_model.optimizing import Optimizers
 from pricing_platform.language.base_model.reading import Reading
+from pricing_platform.language.base_model.step_state import StepState
 from pricing_platform.language.base_model.tokenizer import PriceTokens, train_tokenizer
 from pricing_platform.language.base_model.trained_model import TrainedBaseModel
-from pricing_platform.language.base_model.training_state import (
-    TrainingState,
-    keep_state,
-    newest_state,
-)
 from pricing_platform.language.model import Tool
 from pricing_platform.progress import Progress
 from pricing_platform.stores.warehouse import fingerprint
@@ -95,7 +91,7 @@ def train_base_model(
         seed,
     )
     loop = _Loop(batches, network)
-    state = newest_state(work_folder, identity)
+    state = StepState.newest(work_folder, identity)
     if state is not None:
         loop.resume(state)
     while not loop.is_done:
@@ -106,7 +102,7 @@ def train_base_model(
             configuration.token_budget,
         )
         if loop.step % configuration.state_steps == 0 and not loop.is_done:
-            keep_state(work_folder, identity, seed, loop.state())
+            loop.state().keep(work_folder, identity, seed)
     metrics = measure(loop.network, batches, parts.measured, progress)
     seconds = loop.seconds + time.perf_counter() - started
     metrics |= {"training_seconds": seconds, "tokens_per_second": loop.tokens / seconds}
@@ -261,9 +257,9 @@ class _Loop:
         told = log_probabilities[prices:].gather(1, there(batch.texts)[:, None])
         return -smoothed.sum() / max(prices, 1), -told.sum() / max(len(told), 1)
 
-    def state(self) -> TrainingState:
+    def state(self) -> StepState:
         """What the next step follows from."""
-        return TrainingState(
+        return StepState(
             weights={name: at.detach().cpu() for name, at in self.network.named_parameters()},
             optimizer=self._optimizers.state(),
             counters={
@@ -276,7 +272,7 @@ class _Loop:
             curve=self.curve,
         )
 
-    def resume(self, state: TrainingState) -> None:
+    def resume(self, state: StepState) -> None:
         """Takes over what :meth:`state` gave."""
         self.network.load_state_dict(state.weights, strict=False)
         self._optimizers.restore(state.optimizer)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import timedelta
 
 import pydantic
@@ -94,3 +97,18 @@ def test_a_wrong_rule_is_refused(given: dict[str, object], told: str) -> None:
 def test_an_unknown_kind_is_told() -> None:
     with pytest.raises(PlatformError, match="no kind of facts 'mood'"):
         FactRules().time_to_live_of("mood")
+
+
+def test_rules_are_written_alike_in_every_process() -> None:
+    script = "from pricing_platform.facts.kinds import FactRules as R; print(R().model_dump_json())"
+    written = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert written == {f"{FactRules().model_dump_json()}\n"}

@@ -129,7 +129,7 @@ def test_a_finished_training_is_not_repeated(
     train(train_items, validation_items, work_folder=tmp_path)
     again = train(train_items, validation_items, work_folder=tmp_path, progress=kill_after(0))
     assert_equal_weights(undisturbed, again)
-    assert len(list((tmp_path / "epochs").iterdir())) == 2  # one state and the lock
+    assert len(list((tmp_path / "training").iterdir())) == 2  # one state and the lock
 
 
 def test_the_state_of_another_training_or_a_damaged_one_is_not_gone_on_from(
@@ -152,7 +152,7 @@ def test_the_state_of_another_training_or_a_damaged_one_is_not_gone_on_from(
     assert first_step(seed=1) == 1
     assert first_step(seed=1) == 0
     assert first_step(seed=2) == 1
-    state = next((tmp_path / "epochs").rglob("optimizer.safetensors"))
+    state = next((tmp_path / "training").rglob("optimizer.safetensors"))
     state.write_bytes(state.read_bytes()[:-1])
     assert first_step(seed=2) == 1
 

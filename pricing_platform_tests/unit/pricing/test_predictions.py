@@ -54,7 +54,7 @@ class Asked:
             lambda: self.items,
             references=pl.DataFrame,
             language=lambda: bound_to(self.model),
-            told_version=self.told,
+            told_version=lambda: self.told,
         )
 
     def count(self, query: str) -> int:
