@@ -45,12 +45,12 @@ class TrainingConfiguration(BaseModel):
     weight_decay: float = Field(0.01, ge=0)
     warm_up_share: float = Field(0.1, ge=0, lt=1, description="Of all steps.")
     gradient_norm: float = Field(1.0, gt=0, description="Larger gradients are scaled down to it.")
-    batch_items: int = Field(64, ge=1)
+    batch_items: int = Field(16, ge=1)
     batch_tokens: int = Field(4_096, ge=1, description="Of a batch, padding included.")
-    min_epochs: int = Field(2, ge=1)
+    min_epochs: int = Field(1, ge=1)
     max_epochs: int = Field(6, ge=1)
     token_goal: int = Field(
-        800_000, ge=1, description="Of few items there are more epochs, up to about these tokens."
+        400_000, ge=1, description="Of few items there are more epochs, up to about these tokens."
     )
     token_budget: int = Field(
         3_200_000,

@@ -130,9 +130,8 @@ class PromptTokenizer:
         return found
 
     def _text(self, ids: TokenIds) -> str:
-        found: str = self._tokenizer.decode(
-            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
+        # Of the tokenizer in Rust, since the one around it takes longer than it to look at the ids.
+        found: str = self._tokenizer.backend_tokenizer.decode(ids, skip_special_tokens=True)
         return found
 
     @functools.cached_property
