@@ -22,6 +22,7 @@ from pricing_platform.instance import IN_PROCESS, only_build, open_instance
 from pricing_platform.jobs import STAGES
 from pricing_platform.partitions import all_partitions
 from pricing_platform.settings import Settings
+from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.warehouse import Warehouse
 
 
@@ -54,6 +55,8 @@ def build_platform(
     with (
         open_instance(settings) as instance,
         only_build(settings, instance),
+        # To start and stop an embedded server costs a third of a second in every step.
+        Postgres.from_settings(settings).held(),
         TerminalProgress().shown() as progress,
     ):
         definitions = build_defs(settings, progress=progress, loggers={"console": step_lines})

@@ -144,7 +144,7 @@ class Settings(BaseSettings):
     llm_usd_per_million_cached: float = Field(0, ge=0, description="Price of cached tokens sent.")
     llm_usd_per_million_output: float = Field(0, ge=0, description="Price of tokens written.")
     measured_items: int = Field(
-        150, ge=2, description="How many validation items the context sweep is made on."
+        200, ge=2, description="How many validation items the context sweep is made on."
     )
     injected_items: int = Field(
         20, ge=2, description="How many test items the injections are planted into."

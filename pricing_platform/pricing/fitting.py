@@ -130,8 +130,10 @@ class Fitting:
         """
         path = self.find(technique)
         if path is None:
+            asked = ", asking the model that is named now" * (technique in LANGUAGE_TECHNIQUES)
             raise PlatformError(
-                f"There is no checkpoint of {technique} that was fitted on the current items.",
+                f"There is no checkpoint of {technique} that was fitted on the current items"
+                f"{asked}.",
                 "Materialize the training assets (the job retrain_and_evaluate does), or run"
                 " `pricing-platform run`.",
             )

@@ -166,6 +166,16 @@ class Postgres:
                     f"{_ADMINISTRATOR} for CREATEDB; it is needed only to measure freshness.",
                 ) from None
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Lets an embedded server run until the end, though others that use it come and go."""
+        try:
+            if self._embedded is not None:
+                self._embedded.conninfo()
+            yield
+        finally:
+            self.close()
+
     def versions(self) -> dict[str, str]:
         """The versions of the server and of pgvector."""
         with self.connection(read_only=True) as connection:

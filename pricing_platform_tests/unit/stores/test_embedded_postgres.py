@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -147,6 +148,15 @@ def test_two_handles_of_one_process_count_as_two_users(folder: Path) -> None:
     assert answer(second) == 1
     pid = pid_of(folder)
     second.release()
+    assert not is_serving(pid)
+
+
+def test_a_held_server_runs_on_while_others_come_and_go(folder: Path) -> None:
+    with Postgres(EmbeddedPostgres(folder)).held():
+        pid = pid_of(folder)
+        with closing(Postgres(EmbeddedPostgres(folder))) as other:
+            assert other.frame("SELECT 1").item() == 1
+        assert is_serving(pid)
     assert not is_serving(pid)
 
 
