@@ -22,7 +22,6 @@ from pricing_platform.stores.embedded_postgres import EmbeddedPostgres
 from pricing_platform.stores.postgres import Postgres
 
 WITH_MODELS = (
-    "integration/",
     "unit/finetuning/",
     "unit/language/base_model/",
     "unit/language/endpoint/",
@@ -38,16 +37,18 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-class _ModelsTogether(LoadScopeScheduling):
-    """Gives every test to whichever process is free, and all tests with models to one."""
+class _SharedTogether(LoadScopeScheduling):
+    """Gives every test to whichever process is free, but those that share what is dear to one."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0].removeprefix("pricing_platform_tests/")
+        if path.startswith("integration/"):
+            return "integration"
         return "models" if path.startswith(WITH_MODELS) else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    return _ModelsTogether(config, log)
+    return _SharedTogether(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

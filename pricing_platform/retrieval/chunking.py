@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from markdown_it import MarkdownIt
-from semantic_text_splitter import MarkdownSplitter
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -209,6 +208,8 @@ class _Sizer:
         yield from self._cut(content[start:end], start, path, size)
 
     def _cut(self, text: str, start: int, path: str, size: int) -> Iterator[tuple[int, int]]:
+        from semantic_text_splitter import MarkdownSplitter
+
         for offset, piece in MarkdownSplitter.from_callback(
             functools.partial(self._size, size), size
         ).chunk_indices(text):
