@@ -15,6 +15,7 @@ from typing import Any
 
 import dagster as dg
 
+from pricing_platform.checks import CHECKS
 from pricing_platform.console import TerminalProgress, messages
 from pricing_platform.definitions import build_defs
 from pricing_platform.errors import PlatformError
@@ -24,6 +25,9 @@ from pricing_platform.partitions import all_partitions
 from pricing_platform.settings import Settings
 from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.warehouse import Warehouse
+
+_EXPECTED = {spec.name: spec.description for check in CHECKS for spec in check.check_specs}
+"""What each check expects, in words."""
 
 
 @dataclass(frozen=True)
@@ -139,9 +143,25 @@ class StepLines(logging.Handler):
         if event.event_type_value == "ASSET_MATERIALIZATION":
             _print_materialization(event.event_specific_data.materialization)
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
-            evaluation = event.event_specific_data
-            if not evaluation.passed:
-                messages.print(f"  [yellow]check {evaluation.check_name} failed[/]")
+            _print_failed_check(event.event_specific_data)
+
+
+def _print_failed_check(evaluation: dg.AssetCheckEvaluation) -> None:
+    """What should be so and is not, and by what numbers; rows stand on the check's page."""
+    if evaluation.passed:
+        return
+    numbers = [
+        f"{name} {metadata.value:,.4g}"
+        for name, metadata in evaluation.metadata.items()
+        if isinstance(metadata, dg.IntMetadataValue | dg.FloatMetadataValue)
+        and metadata.value is not None
+    ]
+    told = f" ({', '.join(numbers)})" if numbers else ""
+    messages.print(
+        f"  [yellow]check {evaluation.check_name} failed[/]; expected:"
+        f" {_EXPECTED[evaluation.check_name]}{told}",
+        highlight=False,
+    )
 
 
 def _print_materialization(materialization: dg.AssetMaterialization) -> None:
