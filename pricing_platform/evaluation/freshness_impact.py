@@ -206,7 +206,7 @@ def _chunk_hashes(postgres: Postgres) -> set[str]:
 def _now(postgres: Postgres) -> datetime:
     """A time that lies after all that was observed so far, and before what comes."""
     newest = postgres.frame("SELECT max(verified_at) AS newest FROM knowledge.documents").item()
-    while datetime.now(UTC) <= newest:
+    while newest is not None and datetime.now(UTC) <= newest:
         time.sleep(0.001)
     now = datetime.now(UTC)
     time.sleep(0.001)

@@ -52,6 +52,14 @@ def test_a_refresh_serves_what_documents_say_now(
     assert {"document_removed", "subject_renamed", "restored"} <= set(impact.changes["change"])
 
 
+def test_where_there_are_no_documents_nothing_is_measured(
+    postgres: Postgres, encoder: CachedEncoder
+) -> None:
+    impact = measured(postgres, encoder, Knowledge())
+    assert impact.changes.is_empty()
+    assert impact.stale_serve_rate == 0
+
+
 def test_what_is_not_refreshed_is_found_out(
     postgres: Postgres,
     encoder: CachedEncoder,
