@@ -5,6 +5,7 @@ Here belongs the pair and choosing from it. Reading it from the stores belongs t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,11 @@ class ItemSet:
     def where(self, mask: pl.Series) -> ItemSet:
         """The items for which the mask is true."""
         return ItemSet(self.frame.filter(mask), self.embeddings[mask.to_numpy()])
+
+    def take(self, places: Sequence[int]) -> ItemSet:
+        """The items at these places, in their order."""
+        rows = np.array(places, np.int64)
+        return ItemSet(self.frame[rows], self.embeddings[rows])
 
     def split(self, name: str) -> ItemSet:
         """The items of one split: ``train``, ``validation`` or ``test``."""

@@ -30,9 +30,10 @@ class _Fact:
 
 
 class KnownFacts:
-    """The fresh ones of the current facts, by subject: newest first, then by attribute.
+    """The fresh ones of the current facts, by subject: what holds the shortest time first.
 
-    Of a fact that several spellings of a subject, or several sources, tell alike there is one.
+    So the order does not follow from when they were last verified. Of a fact that several spellings
+    of a subject, or several sources, tell alike there is one.
     """
 
     def __init__(self, facts: pl.DataFrame) -> None:
@@ -66,12 +67,13 @@ class KnownFacts:
         fresh = facts.filter(
             (pl.col("freshness") == "fresh") & (pl.col("attribute") != _PRICE)
         ).sort(
-            "verified_at",
+            "valid_since",
             "attribute",
             "value",
             "subject",
-            "valid_since",
-            descending=[True, False, False, False, False],
+            "verified_at",
+            descending=[True, False, False, False, True],
+            nulls_last=True,
         )
         found: dict[str, dict[tuple[str, str], _Fact]] = {}
         for subject, attribute, value, verified_at, valid_since in fresh.select(

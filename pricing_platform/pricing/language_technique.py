@@ -19,7 +19,7 @@ from pydantic import JsonValue
 
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import PlatformError
-from pricing_platform.evaluation.pricer import family_names
+from pricing_platform.evaluation.pricer import chosen_items, family_names
 from pricing_platform.evaluation.resampling import FamilyResampling
 from pricing_platform.language import prompts
 from pricing_platform.language.calls import CallLedger
@@ -312,7 +312,7 @@ class LanguageTechnique(ABC):
         actual = np.log1p(priced["price"].to_numpy())
         metrics = {
             **tried,
-            "validation_mae": _mean_absolute_error(priced),
+            **_mean_absolute_error(priced),
             "validation_items": float(len(sample)),
             "validation_failures": float(answered["failure"].is_not_null().sum()),
             "seconds": watch.seconds(),
@@ -325,11 +325,11 @@ class LanguageTechnique(ABC):
         return self.changed(measured=Measured(interval, metrics))
 
     def _calibration_sample(self, validation: ItemSet, *, seed: int) -> ItemSet:
-        chosen_on = sample_of(validation, self.choosing_items, seed=seed)
+        chosen_on = chosen_items(validation, self.choosing_items, seed=seed)
         seen = set(family_names(chosen_on))
         left = validation.where(pl.Series([at not in seen for at in family_names(validation)]))
         enough = left if len(left) >= _FEWEST_LEFT else validation
-        return sample_of(enough, self.calibration_items, seed=seed)
+        return chosen_items(enough, self.calibration_items, seed=seed)
 
     def errors_on(self, sample: ItemSet, otherwise: float, progress: Progress) -> Floats:
         """Absolute errors, an item without a price being estimated as ``otherwise``."""
@@ -348,18 +348,6 @@ class LanguageTechnique(ABC):
             [0] * len(items),
             answer_tokens=room,
         )
-
-
-def sample_of(items: ItemSet, count: int, *, seed: int) -> ItemSet:
-    """At most so many of the items, drawn at random and left in their order.
-
-    A smaller sample is part of a larger one, so that what a model answered for it can be reused.
-    """
-    if len(items) <= count:
-        return items
-    mask = np.zeros(len(items), dtype=bool)
-    mask[np.random.default_rng(seed).permutation(len(items))[:count]] = True
-    return items.where(pl.Series(mask))
 
 
 def not_worse(errors: Mapping[Choice, Floats], sample: ItemSet, *, seed: int) -> list[Choice]:
@@ -408,7 +396,7 @@ def _moved(
     return estimate, np.minimum(low, estimate), np.maximum(high, estimate)
 
 
-def _mean_absolute_error(priced: pl.DataFrame) -> float:
-    """Over rows with an estimate and a price; NaN over none."""
+def _mean_absolute_error(priced: pl.DataFrame) -> dict[str, float]:
+    """Over rows with an estimate and a price, as a metric; over none there is none."""
     error = (priced["estimate"] - priced["price"]).abs().mean()
-    return float(error) if isinstance(error, float) else math.nan
+    return {"validation_mae": error} if isinstance(error, float) else {}

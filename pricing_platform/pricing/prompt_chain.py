@@ -141,7 +141,7 @@ class PromptChain(LanguageTechnique):
     """A language model that first names attributes and comparable products, then a price."""
 
     name: ClassVar[str] = "prompt_chain"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     calibration_items: ClassVar[int] = 200
 
     @property

@@ -1,13 +1,14 @@
 """Prompting with examples: the same products and prices before every product that is asked about.
 
-Here belongs which training items the examples are. They come first and are the same for all items,
-so that a model computes them once.
+Here belongs which training items the examples are. They come first and are the same for all items
+of one time, so that a model computes them once.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,54 +16,46 @@ import numpy as np
 from pydantic import JsonValue
 
 from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.evaluation.pricer import chosen_items
 from pricing_platform.language import prompts
 from pricing_platform.language.context_fit import FittedPrompt, fit_context
 from pricing_platform.language.excerpts import EXCERPT_CHARACTERS, excerpt
-from pricing_platform.language.model import Prompt
+from pricing_platform.language.model import PriceAnswer, Prompt
 from pricing_platform.language.prompts import PricedText
-from pricing_platform.pricing.estimates import Floats
+from pricing_platform.pricing.language_calls import LanguageCalls
 from pricing_platform.pricing.language_technique import (
     ANSWER_TOKENS,
     LanguageContext,
     LanguageTechnique,
     not_worse,
-    sample_of,
 )
-from pricing_platform.pricing.references import texts_of
-from pricing_platform.pricing.stored import read_json, write_json
+from pricing_platform.pricing.neighbours import Integers
+from pricing_platform.pricing.references import (
+    PriceHistory,
+    References,
+    observed_at,
+    texts_of,
+)
 from pricing_platform.pricing.text_model import families_of
 from pricing_platform.progress import Progress
 
 DEFAULT_COUNT = 6
 _COUNTS = (3, 6, 12)
-_SHOTS = "shots.json"
-
-
-@dataclass(frozen=True)
-class Shot:
-    """A training item as it is shown, with its price."""
-
-    item_id: str
-    family: str | None
-    text: str
-    price: float
-
-    @property
-    def shown(self) -> PricedText:
-        """As a prompt takes it."""
-        return PricedText(excerpt(self.text), self.price)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PromptMultiShot(LanguageTechnique):
-    """A language model that is shown k fixed examples over all prices and categories."""
+    """A language model that is shown k fixed examples over all prices and categories.
+
+    Each has the price that was known when the item that is asked about was observed.
+    """
 
     name: ClassVar[str] = "prompt_multi_shot"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     choosing_items: ClassVar[int] = 150
 
-    shots: tuple[Shot, ...]
-    by_count: dict[int, tuple[Shot, ...]]
+    shots: References
+    by_count: dict[int, References]
     """The shots that may be chosen; kept only until they are."""
     typical_price: float
 
@@ -87,7 +80,7 @@ class PromptMultiShot(LanguageTechnique):
         self, validation: ItemSet, *, seed: int, progress: Progress
     ) -> tuple[Self, dict[str, float]]:
         """The fewest shots that are not significantly worse than the best, on a sample."""
-        sample = sample_of(validation, self.choosing_items, seed=seed)
+        sample = chosen_items(validation, self.choosing_items, seed=seed)
         tried = {}
         for shots in self.by_count.values():
             candidate = replace(self, shots=shots, by_count={})
@@ -109,9 +102,10 @@ class PromptMultiShot(LanguageTechnique):
     def prompts(self, items: ItemSet) -> list[FittedPrompt]:
         """See :class:`LanguageTechnique`; shots of an item's own family are not shown."""
         texts, ids = texts_of(items), items.frame["item_id"].to_list()
+        own = self.shots.own(items)
         shown = [
-            [at.shown for at in self.shots if not _is_own(at, item_id, family)]
-            for item_id, family in zip(ids, families_of(items), strict=True)
+            self._shown(int(moment), without=own[place])
+            for place, moment in enumerate(observed_at(items))
         ]
         currency = self.context.currency
 
@@ -123,18 +117,45 @@ class PromptMultiShot(LanguageTechnique):
             self.context.model, asked, [len(at) for at in shown], answer_tokens=ANSWER_TOKENS
         )
 
+    def answers(
+        self, items: ItemSet, asked: dict[int, FittedPrompt], calls: LanguageCalls
+    ) -> tuple[dict[int, PriceAnswer], dict[int, FittedPrompt]]:
+        """See :class:`LanguageTechnique`; those that begin alike come together, to share that."""
+        alike = sorted(asked.items(), key=lambda at: at[1].prompt.as_text())
+        return super().answers(items, dict(alike), calls)
+
+    def _shown(self, moment: int, *, without: Integers) -> list[PricedText]:
+        """The shots that had a price by then, as a prompt takes them."""
+        prices = self._history.at(moment).prices
+        return [
+            PricedText(text, float(price))
+            for at, (text, price) in enumerate(zip(self._excerpts, prices, strict=True))
+            if np.isfinite(price) and at not in without
+        ]
+
+    @cached_property
+    def _excerpts(self) -> list[str]:
+        return [excerpt(text) for text in self.shots.texts]
+
+    @cached_property
+    def _history(self) -> PriceHistory:
+        return PriceHistory(self.shots, self.context.price_history)
+
     def save_parts(self, folder: Path) -> None:
         """Writes the shots."""
-        write_json(folder / _SHOTS, [asdict(shot) for shot in self.shots])
+        self.shots.save(folder)
 
     @classmethod
     def load_parts(cls, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
         """See :class:`LanguageTechnique`."""
-        shots = tuple(Shot(**shot) for shot in read_json(folder / _SHOTS))
-        return {"shots": shots, "by_count": {}, "typical_price": settings["typical_price"]}
+        return {
+            "shots": References.load(folder),
+            "by_count": {},
+            "typical_price": settings["typical_price"],
+        }
 
 
-def choose_shots(train: ItemSet, count: int, *, seed: int) -> tuple[Shot, ...]:
+def choose_shots(train: ItemSet, count: int, *, seed: int) -> References:
     """So many items that cover the prices evenly and, within that, the categories.
 
     The items, in order of price, are parted into ``count`` strata of equal size. From each stratum
@@ -144,7 +165,7 @@ def choose_shots(train: ItemSet, count: int, *, seed: int) -> tuple[Shot, ...]:
     """
     count = min(count, len(train))
     if count == 0:
-        return ()
+        return References.of(train.take([]))
     random = np.random.default_rng(seed)
     strata = np.array_split(np.argsort(train.prices(), kind="stable"), count)
     categories = train.frame["category"].fill_null("").to_list()
@@ -152,7 +173,7 @@ def choose_shots(train: ItemSet, count: int, *, seed: int) -> tuple[Shot, ...]:
     taken: Counter[str] = Counter()
     families: set[str | None] = set()
     family_of = families_of(train)
-    shots = []
+    shots: list[int] = []
     for stratum in _evenly(count):
         places = strata[stratum][random.permutation(len(strata[stratum]))]
         free = [at for at in places if family_of[at] is None or family_of[at] not in families]
@@ -162,17 +183,8 @@ def choose_shots(train: ItemSet, count: int, *, seed: int) -> tuple[Shot, ...]:
         )
         taken[categories[place]] += 1
         families.add(family_of[place])
-        shots.append(_shot(train, int(place), train.prices()))
-    return tuple(shots)
-
-
-def _shot(train: ItemSet, place: int, prices: Floats) -> Shot:
-    row = train.frame.row(place, named=True)
-    return Shot(row["item_id"], row["family_id"], row["text"] or "", float(prices[place]))
-
-
-def _is_own(shot: Shot, item_id: str, family: str | None) -> bool:
-    return shot.item_id == item_id or (family is not None and shot.family == family)
+        shots.append(int(place))
+    return References.of(train.take(shots))
 
 
 def _evenly(count: int) -> list[int]:

@@ -24,7 +24,7 @@ class PromptZeroShot(LanguageTechnique):
     """A language model that is told what to do and shown the product."""
 
     name: ClassVar[str] = "prompt_zero_shot"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     @property
     def settings(self) -> dict[str, JsonValue]:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from pydantic import JsonValue
 
 from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.evaluation.pricer import chosen_items
 from pricing_platform.language import prompts
 from pricing_platform.language.context_fit import FittedPrompt, fit_context
 from pricing_platform.language.excerpts import EXCERPT_CHARACTERS, excerpt
@@ -30,7 +31,6 @@ from pricing_platform.pricing.language_technique import (
     ANSWER_TOKENS,
     LanguageContext,
     LanguageTechnique,
-    sample_of,
 )
 from pricing_platform.pricing.neighbours import Integers, dense_neighbours
 from pricing_platform.pricing.references import (
@@ -98,7 +98,7 @@ class Rag(LanguageTechnique):
     """
 
     name: ClassVar[str] = "rag"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     choosing_items: ClassVar[int] = 150
 
     references: References
@@ -131,7 +131,7 @@ class Rag(LanguageTechnique):
 
         What fewer comparables would save and cost is what the context sweep tells.
         """
-        sample = sample_of(validation, self.choosing_items, seed=seed)
+        sample = chosen_items(validation, self.choosing_items, seed=seed)
         typical = float(np.median(self.references.prices))
         tried: dict[RagOptions, Floats] = {}
         found = self.options

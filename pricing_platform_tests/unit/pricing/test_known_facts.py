@@ -1,4 +1,4 @@
-"""Facts in a prompt: fresh ones alone, the newest first, with their age in words."""
+"""Facts in a prompt: fresh ones alone, those first that hold the shortest time, with their age."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from pricing_platform.pricing.known_facts import KnownFacts, age_in_words
+from pricing_platform.pricing.reference_data import facts_version
 from pricing_platform_tests.unit.language.scripted_model import ScriptedModel
 from pricing_platform_tests.unit.pricing.language_parts import bound_to
 
@@ -33,10 +34,21 @@ def test_tells_fresh_facts_about_the_subject_whatever_its_case() -> None:
         fact("bolt", "ceo", 0),
     )
     assert facts.about(" ACME ", 3) == [
-        "Acme: factory is x (verified yesterday)",
         "Acme: CEO is x (verified 5 days ago)",
+        "Acme: factory is x (verified yesterday)",
     ]
     assert len(facts.about("acme", 1)) == 1
+
+
+def test_a_fact_that_was_verified_again_keeps_its_place() -> None:
+    facts = [fact("acme", name, 9) for name in ("ceo", "factory", "owner")]
+    again = [*facts[:2], fact("acme", "owner", 0)]
+    undated = pl.lit(None, pl.Datetime("us", "UTC"))
+    frames = [bound_to(ScriptedModel(), facts=at).brand_facts for at in (facts, again)]
+    assert len({facts_version(at.with_columns(valid_since=undated)) for at in frames}) == 1
+    assert [told.partition(" (")[0] for told in known(*again).about("acme", 2)] == [
+        told.partition(" (")[0] for told in known(*facts).about("acme", 2)
+    ]
 
 
 def microseconds(days_ago: float) -> int:
@@ -51,9 +63,9 @@ def test_tells_what_held_by_a_moment_with_its_age_as_of_then() -> None:
     since = [NOW - timedelta(days=90), None, NOW - timedelta(days=5)]
     dated = facts.with_columns(valid_since=pl.Series(since, dtype=pl.Datetime("us", "UTC")))
     known = KnownFacts(dated)
-    before_owner = ["Acme: factory is x", "Acme: CEO is x (verified 20 days ago)"]
+    before_owner = ["Acme: CEO is x (verified 20 days ago)", "Acme: factory is x"]
     assert known.about("acme", 3, microseconds(10)) == before_owner
-    assert known.about("acme", 3, microseconds(4))[1] == "Acme: owner is x"
+    assert known.about("acme", 3, microseconds(4))[0] == "Acme: owner is x"
     assert known.about("acme", 3, microseconds(99)) == ["Acme: factory is x"]
     assert len(known.about("acme", 3)) == 3
     without = KnownFacts(facts)

@@ -3,39 +3,39 @@
 from __future__ import annotations
 
 import itertools
+from datetime import timedelta
 
 import numpy as np
 import pytest
 
 from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.language.context_fit import FittedPrompt
 from pricing_platform.language.model import PriceAnswer, Prompt
 from pricing_platform.pricing.prompt_multi_shot import PromptMultiShot, choose_shots
 from pricing_platform_tests.unit.language.scripted_model import USAGE, ScriptedModel
-from pricing_platform_tests.unit.pricing.language_parts import bound_to, first
+from pricing_platform_tests.unit.pricing.language_parts import NOON, bound_to, first, observed
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 6, 50])
 def test_shots_cover_prices_and_categories(train: ItemSet, count: int) -> None:
     shots = choose_shots(train, count, seed=1)
-    assert len(shots) == len({shot.item_id for shot in shots}) == count
-    assert len({shot.family for shot in shots}) == count
+    assert len(shots) == len(set(shots.item_ids)) == count
+    assert len(set(shots.families)) == count
     ordered = np.sort(train.prices())
-    ranks = sorted(np.searchsorted(ordered, shot.price) * count // len(train) for shot in shots)
+    ranks = sorted(np.searchsorted(ordered, price) * count // len(train) for price in shots.prices)
     assert all(abs(rank - stratum) <= 2 for stratum, rank in enumerate(ranks))
-    category_of = dict(train.frame.select("item_id", "category").iter_rows())
-    categories = [category_of[shot.item_id] for shot in shots]
     if count >= 6:
-        assert set(categories) == set(train.frame["category"])
+        assert set(shots.categories) == set(train.frame["category"])
 
 
 def test_shots_follow_from_the_seed(train: ItemSet) -> None:
-    assert choose_shots(train, 6, seed=1) == choose_shots(train, 6, seed=1)
-    assert choose_shots(train, 6, seed=1) != choose_shots(train, 6, seed=2)
+    ids = [choose_shots(train, 6, seed=seed).item_ids for seed in (1, 1, 2)]
+    assert ids[0] == ids[1] != ids[2]
 
 
 def test_every_beginning_of_the_shots_spreads_over_the_prices(train: ItemSet) -> None:
     shots = choose_shots(train, 12, seed=1)
-    three = np.log([shot.price for shot in shots[:3]])
+    three = np.log(shots.prices[:3])
     whole = np.log(train.prices())
     assert np.ptp(three) > 0.5 * np.ptp(whole)
 
@@ -60,11 +60,32 @@ def test_all_prompts_begin_alike(train: ItemSet, test_items: ItemSet) -> None:
 
 def test_a_shot_of_the_own_family_is_not_shown(train: ItemSet) -> None:
     technique = PromptMultiShot.prepared(train, seed=1, language=bound_to(ScriptedModel()), count=5)
-    family = technique.shots[0].family
+    family = technique.shots.families[0]
     own = train.where(train.frame["family_id"] == family)
     for at in technique.prompts(own):
         assert at.shown == 4
-        assert technique.shots[0].text not in at.prompt.as_text().split("<product>")[:-1]
+        assert technique.shots.texts[0] not in at.prompt.as_text().split("<product>")[:-1]
+
+
+def test_a_shot_has_the_price_that_was_known_when_the_item_was_observed(
+    train: ItemSet, test_items: ItemSet
+) -> None:
+    """One shot is dearer since; another is not older than the item."""
+    now = observed(train)
+    shots = choose_shots(now, 3, seed=1)
+    earlier = NOON - timedelta(days=40)
+    history = [(shots.item_ids[0], 7.0, earlier), (shots.item_ids[2], 9.0, earlier)]
+    language = bound_to(ScriptedModel(), history=history)
+    technique = PromptMultiShot.prepared(now, seed=1, language=language, count=3)
+    (then,) = technique.prompts(observed(first(test_items, 1), 30))
+    assert told_prices(then) == ["Price: $7", "Price: $9"]
+    assert shots.texts[1] not in then.prompt.as_text()
+    (today,) = technique.prompts(observed(first(test_items, 1)))
+    assert told_prices(today) == [f"Price: ${round(price)}" for price in shots.prices]
+
+
+def told_prices(fitted: FittedPrompt) -> list[str]:
+    return [at.content for at in fitted.prompt.messages if at.role == "assistant"]
 
 
 def test_the_last_shots_are_cut_first(train: ItemSet, test_items: ItemSet) -> None:
@@ -75,7 +96,7 @@ def test_the_last_shots_are_cut_first(train: ItemSet, test_items: ItemSet) -> No
     (found,) = technique.prompts(item)
     assert 0 < found.shown < 9
     assert found.shown + found.cut == 9
-    kept = [f"{shot.text}\n</product>" in found.prompt.as_text() for shot in technique.shots]
+    kept = [f"{text}\n</product>" in found.prompt.as_text() for text in technique.shots.texts]
     assert kept == [n < found.shown for n in range(9)]
 
 
