@@ -9,7 +9,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-BASE_MODEL_VERSION = "2"
+BASE_MODEL_VERSION = "3"
 """Changes with anything here that changes the weights that come out of equal inputs."""
 
 

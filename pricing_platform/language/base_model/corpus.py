@@ -67,12 +67,18 @@ class Parts:
 
 
 def divide(items: TrainingItems, configuration: BaseModelConfiguration) -> Parts:
-    """Divides the items by a hash of their family; an item without one counts by its text."""
+    """Divides the items by a hash of their family; an item without one counts by its text.
+
+    Where that leaves out so many that less than half of what should be learnt remains, as with a
+    few large families, nothing is left out.
+    """
     names = [f if f is not None else t for f, t in zip(items.families, items.texts, strict=True)]
     place = np.array([_uniform(name) for name in names])
-    left_out = place < configuration.left_out_share
-    measured = np.flatnonzero(place < configuration.left_out_share / 4)
-    measured = measured[: configuration.held_out_items]
+    share = configuration.left_out_share
+    if np.mean(place >= share) < (1 - share) / 2:
+        share = 0.0
+    left_out = place < share
+    measured = np.flatnonzero(place < share / 4)[: configuration.held_out_items]
 
     def families(rows: Integers) -> list[str]:
         return sorted({f for row in rows if (f := items.families[row]) is not None})
@@ -114,11 +120,18 @@ class Corpus:
         return list(shares), weights / weights.sum()
 
     @cached_property
-    def _by_category(self) -> dict[str, Floats]:
-        rows: dict[str, list[float]] = {}
+    def _by_category(self) -> dict[str, Integers]:
+        rows: dict[str, list[int]] = {}
         for row in self.learnt:
-            rows.setdefault(self.items.categories[row], []).append(self.items.prices[row])
-        return {category: np.sort(np.array(prices)) for category, prices in rows.items()}
+            rows.setdefault(self.items.categories[row], []).append(int(row))
+        return {category: np.array(found) for category, found in rows.items()}
+
+    @cached_property
+    def _family_codes(self) -> Integers:
+        """The same number for items of one family, another for every other item."""
+        codes: dict[str | int, int] = {}
+        keys = [row if f is None else f for row, f in enumerate(self.items.families)]
+        return np.array([codes.setdefault(key, len(codes)) for key in keys])
 
     def document(self, number: int) -> str:
         """The text of a document, without the token that ends it."""
@@ -202,19 +215,23 @@ class Corpus:
     def _multi_shot(self, row: int, random: np.random.Generator) -> str:
         count = int(random.integers(1, self.configuration.most_comparables + 1))
         others = random.choice(self.learnt, size=min(count, len(self.learnt)), replace=False)
-        shots = [self._priced_text(int(at)) for at in others if not self._same(row, int(at))]
+        shots = [self._priced_text(int(at)) for at in self._of_others(row, others)]
         prompt = prompts.multi_shot(self.items.texts[row], shots, self.currency)
         return self._answered(prompt, row)
 
-    def _same(self, row: int, other: int) -> bool:
-        family = self.items.families[row]
-        return row == other or (family is not None and family == self.items.families[other])
+    def _of_others(self, row: int, rows: Integers) -> Integers:
+        """Those of the items that are not of this one's family."""
+        others: Integers = rows[self._family_codes[rows] != self._family_codes[row]]
+        return others
 
     def _chain(self, row: int, random: np.random.Generator) -> str:
+        """Zero-shot where nothing is near: a step that names no price is no answer to learn."""
         near = self._some_near(row, random, 3)
+        if not len(near):
+            return self.priced(row, 0)
         symbol = self.currency.symbol
         lines = [f"- {self._line(int(at))}" for at in near]
-        around = self.items.prices[near] if len(near) else self.items.prices[[row]]
+        around = self.items.prices[near]
         low, high = prompts.whole_price(around.min()), prompts.whole_price(around.max())
         lines.append(f"{prompts.RANGE_LABEL} {symbol}{low} to {symbol}{high}")
         attributes = self.items.texts[row].split("\n")[1 : _ATTRIBUTES + 1] or [
@@ -251,22 +268,32 @@ class Corpus:
         self, name: str, row: int, random: np.random.Generator
     ) -> tuple[dict[str, object], list[str]]:
         """The arguments of a call and the lines that it finds."""
-        symbol, near = self.currency.symbol, self._some_near(row, random, 4)
+        near = self._some_near(row, random, 4)
         if name == "find_comparables":
             lines = [self._line(int(at)) for at in near] or ["nothing found"]
             return {"query": _first_words(self.items.titles[row]), "count": 4}, lines
         if name == "price_statistics":
-            prices = self._by_category.get(self.items.categories[row], self.items.prices[[row]])
-            quartiles = [prompts.whole_price(q) for q in np.quantile(prices, (0.25, 0.5, 0.75))]
-            names = ("lower quartile", "median", "upper quartile")
-            lines = [f"{n}: {symbol}{q}" for n, q in zip(names, quartiles, strict=True)]
-            return {"category": self.items.categories[row]}, [f"items: {len(prices)}", *lines]
+            return {"category": self.items.categories[row]}, self._statistics(row)
         if name == "current_facts":
             subject = self.items.brands[row] or self.items.titles[row]
             return {"subject": subject}, self._facts(row) or ["nothing is known"]
         shown = [prompts.whole_price(self.items.prices[at]) for at in near[:2]] or [1]
         mean = round(sum(shown) / len(shown))
         return {"expression": f"({' + '.join(map(str, shown))}) / {len(shown)}"}, [str(mean)]
+
+    def _statistics(self, row: int) -> list[str]:
+        """Lines about the prices of the item's category, its own family left out."""
+        category = self.items.categories[row]
+        prices = self.items.prices[self._of_others(row, self._by_category[category])]
+        if not len(prices):
+            return ["nothing found"]
+        names = ("lower quartile", "median", "upper quartile")
+        quartiles = np.quantile(prices, (0.25, 0.5, 0.75))
+        lines = [
+            f"{name}: {self.currency.symbol}{prompts.whole_price(price)}"
+            for name, price in zip(names, quartiles, strict=True)
+        ]
+        return [f"items: {len(prices)}", *lines]
 
     def _facts(self, row: int) -> list[str]:
         """Lines of the knowledge documents that name the item's brand."""

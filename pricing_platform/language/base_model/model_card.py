@@ -12,6 +12,14 @@ from pricing_platform.language.base_model.configuration import (
 )
 from pricing_platform.language.base_model.reading import Reading
 
+_LEFT_OUT = """\
+- {items:,} items of {families:,} families of the training split, left out for fine-tuning:
+  `held_out_families.json` names them. The figures below are measured on {measured:,} of these
+  items."""
+_NOTHING_LEFT_OUT = """\
+- Nothing else: no family of the training split was left out, as little would have remained where
+  there are few. So there are no figures below about items that it did not read."""
+
 
 def model_card(
     configuration: BaseModelConfiguration,
@@ -25,6 +33,12 @@ def model_card(
     fingerprint: str,
 ) -> str:
     """The card as Markdown, with the metadata that a model hub reads at its top."""
+    left_out = _LEFT_OUT if reading.left_out_items else _NOTHING_LEFT_OUT
+    not_seen = left_out.format(
+        items=reading.left_out_items,
+        families=len(reading.left_out_families),
+        measured=reading.measured_items,
+    )
     measured = "\n".join(f"| {name} | {value:,.4g} |" for name, value in sorted(metrics.items()))
     return f"""---
 library_name: transformers
@@ -60,11 +74,12 @@ that the model reads the prices beside a product and does not only know them by 
 embeddings started as sines and cosines of log(1 + n), those of other tokens at the mean of that
 over the prices of the items above whose texts hold them; the layers' weights at random.
 
+It saw every item at its last known price and the documents as they stood when it was trained. As
+all techniques that are trained here, it may so know of a time after that of the item asked about.
+
 ## What it did not see
 - Any item of the validation or the test split.
-- {reading.left_out_items:,} items of {len(reading.left_out_families):,} families of the training
-  split, left out for fine-tuning: `held_out_families.json` names them. The figures below are
-  measured on {reading.measured_items:,} of these items.
+{not_seen}
 
 ## Figures
 | | |

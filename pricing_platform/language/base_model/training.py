@@ -81,7 +81,8 @@ def train_base_model(
     )
     price_tokens = PriceTokens.of(tokenizer, currency, configuration.highest_price)
     batches = Batches(corpus, tokenizer, price_tokens, configuration)
-    identity = _identity(items, documents, tools, currency, configuration, seed)
+    made_with = training_version(tools, currency, configuration, seed)
+    identity = fingerprint(made_with, *_hashes(items), json.dumps(list(documents)))
     network = new_network(
         configuration,
         tokenizer,
@@ -130,28 +131,30 @@ def train_base_model(
     )
 
 
-def _identity(
-    items: TrainingItems,
-    documents: Sequence[str],
+def training_version(
     tools: Sequence[Tool],
     currency: prompts.Currency,
     configuration: BaseModelConfiguration,
     seed: int,
 ) -> str:
-    """Of everything that decides the weights."""
-    columns = (items.texts, items.titles, items.brands, items.categories, items.families)
+    """Of everything that decides the weights besides the items and the knowledge documents."""
     return fingerprint(
         BASE_MODEL_VERSION,
         prompts.templates_version(),
-        *(hashlib.sha256(json.dumps(column).encode()).hexdigest() for column in columns),
-        hashlib.sha256(np.ascontiguousarray(items.prices).data).hexdigest(),
-        hashlib.sha256(np.ascontiguousarray(items.neighbours).data).hexdigest(),
-        json.dumps(list(documents)),
         [(tool.name, tool.description) for tool in tools],
-        currency,
+        currency.code,
         configuration.model_dump_json(),
         seed,
     )
+
+
+def _hashes(items: TrainingItems) -> list[str]:
+    columns = (items.texts, items.titles, items.brands, items.categories, items.families)
+    return [
+        *(hashlib.sha256(json.dumps(column).encode()).hexdigest() for column in columns),
+        hashlib.sha256(np.ascontiguousarray(items.prices).data).hexdigest(),
+        hashlib.sha256(np.ascontiguousarray(items.neighbours).data).hexdigest(),
+    ]
 
 
 def _tokenizer_texts(corpus: Corpus) -> list[str]:

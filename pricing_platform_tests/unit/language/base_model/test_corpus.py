@@ -152,3 +152,61 @@ def test_where_prices_are_shifted_all_of_a_document_are_shifted_alike() -> None:
         factors.append(ratio.mean())
     assert len(factors) > 10
     assert 0.3 < np.std(np.log(factors)) < 1.0
+
+
+def with_one_family_alone() -> TrainingItems:
+    """Two learnt items of one family have a category of their own, and nothing is near them."""
+    items = made_items()
+    rows = corpus_of().learnt[:2]
+    assert items.families[rows[0]] == items.families[rows[1]]
+    items.prices[rows] = 777.0
+    items.neighbours[rows] = -1
+    categories = ["clock" if at in rows else name for at, name in enumerate(items.categories)]
+    return replace(items, categories=categories)
+
+
+@pytest.mark.parametrize("kind", ["rag", "multi_shot", "tools", "chain"])
+def test_what_only_the_own_family_could_tell_of_the_price_stands_in_no_context(kind: str) -> None:
+    corpus = corpus_of(kind, with_one_family_alone())
+    asked = 0
+    for number in range(8 * len(corpus.learnt)):
+        text = corpus.document(number)
+        if item_numbers(text.split("<product>")[-1])[0] in corpus.learnt[:2]:
+            asked += 1
+            assert text.count("$777") == 1
+            assert text.endswith("Price: $777")
+    assert asked == 16
+
+
+def test_statistics_are_those_of_the_category_without_the_own_family() -> None:
+    corpus = corpus_of("tools", with_one_family_alone())
+    found: dict[str, str] = {}
+    for number in range(8 * len(corpus.learnt)):
+        text = corpus.document(number)
+        own = item_numbers(text.split("<product>")[-1])[0]
+        category = corpus.items.categories[own]
+        result = re.search(r"price_statistics {.*?<result>\n(.*?)</result>", text, re.S)
+        if result is None:
+            continue
+        found[category] = result[1].strip()
+        prices = [
+            corpus.items.prices[at]
+            for at in corpus.learnt
+            if corpus.items.categories[at] == category and at // 2 != own // 2
+        ]
+        if prices:
+            median = prompts.whole_price(float(np.median(prices)))
+            assert f"items: {len(prices)}\n" in found[category]
+            assert f"median: ${median}\n" in found[category]
+    assert found.keys() == {"clock", "lamp", "drill", "sofa", "cable"}
+    assert found["clock"] == "nothing found"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_few_families_are_not_left_out_until_little_remains(seed: int) -> None:
+    items = replace(made_items(), families=[f"{seed}-{at // 80}" for at in range(160)])
+    one = replace(made_items(), families=[f"{seed}"] * 160)
+    assert len(divide(items, TINY).learnt) >= 80
+    parts = divide(one, TINY)
+    assert (len(parts.learnt), len(parts.left_out), len(parts.measured)) == (160, 0, 0)
+    assert parts.left_out_families == parts.measured_families == []

@@ -1,7 +1,9 @@
+import hashlib
 import json
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +188,17 @@ def test_nothing_is_measured_where_nothing_is_held_out(tmp_path: Path) -> None:
 def test_sizes_that_do_not_go_together_are_refused() -> None:
     with pytest.raises(ValueError, match="heads"):
         BaseModelConfiguration(hidden=30, heads=4)
+
+
+def test_of_one_family_that_would_be_left_out_everything_is_learnt(tmp_path: Path) -> None:
+    items = replace(made_items(), families=["1"] * 160)
+    place = int(hashlib.sha256(b"1").hexdigest()[:8], 16) / 2**32
+    leaving_out = TINY.model_copy(update={"left_out_share": (1 + place) / 2, "token_budget": 2_000})
+    found = train(tmp_path, configuration=leaving_out, items=items)
+    assert (found.reading.items, found.reading.left_out_items) == (160, 0)
+    assert "no family of the training split was left out" in found.model_card()
+
+
+def test_the_card_says_what_of_time_the_model_may_know(trained: TrainedBaseModel) -> None:
+    card = " ".join(trained.model_card().split())
+    assert "may so know of a time after that of the item asked about" in card
