@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from email.utils import mktime_tz, parsedate_tz
 from typing import TYPE_CHECKING
 
+from pydantic import JsonValue
+
 from pricing_platform.errors import PlatformError
 from pricing_platform.language.endpoint.configuration import EndpointConfiguration
 from pricing_platform.language.endpoint.replies import ReportedUsage
@@ -29,7 +31,24 @@ _TOO_LONG = re.compile(
     r"|maximum.{0,20}(context|token)|reduce the length",
     re.IGNORECASE,
 )
-_FILTERED = re.compile(r"content.?(filter|policy)|moderation|flagged|safety", re.IGNORECASE)
+_FILTERED = re.compile(
+    r"content.{0,12}(filter|policy|moderation)|(inappropriate|prohibited).?content|moderation"
+    r"|content exists risk|high risk|data.?inspection|flagged|usage polic|\bsafety\b",
+    re.IGNORECASE,
+)
+_MONEY = (
+    r"\b(credits?(?! card)|balance|(?<!token )(?<!thinking )budget|quota|billing|spend(ing)?"
+    r"|usage limits?)\b"
+)
+_NO_MONEY = re.compile(
+    r"insufficient_quota|budget_exceeded|billing_(hard_limit|not_active)|max budget"
+    rf"|{_MONEY}.{{0,40}}(too low|exceeded|exhausted|used up|reached|depleted|run out|disabled)"
+    rf"|(exceeded|exhausted|insufficient|out of|used (up|all)|not enough|reached).{{0,40}}{_MONEY}"
+    rf"|\b(check|purchase|no|requires)\b.{{0,20}}{_MONEY}",
+    re.IGNORECASE,
+)
+_OF_THE_MINUTE = re.compile(r"rate.?limit|try again|retry|per (second|minute)", re.IGNORECASE)
+"""What a server asks to wait for, though it speaks of a quota or where to pay for a larger one."""
 _NOT_THERE = re.compile(r"model", re.IGNORECASE)
 _NO_SUCH_MODEL = re.compile(
     r"model.{0,100}(not found|not exist|unknown|not available)"
@@ -65,7 +84,8 @@ class Failure:
     ``end`` is raised at once: every other call would fail as well. ``may_be_billed``: the server
     may have counted it; ``usage`` is what it said of that. ``without``: a parameter that the server
     does not know and that the call can do without. ``server_lives``: it is the call that fails,
-    and others may well be answered.
+    and others may well be answered; ``unexplained``: unless none is, for what the server says of it
+    need not be about this call.
     """
 
     outcome: Outcome
@@ -77,6 +97,7 @@ class Failure:
     usage: ReportedUsage | None = None
     without: str | None = None
     server_lives: bool = False
+    unexplained: bool = False
 
 
 def unreadable(reason: str, usage: ReportedUsage | None, *, again: bool) -> Failure:
@@ -137,10 +158,11 @@ def _of_status(
     told = _told(body, configuration)
     reason = f"The server answered {status}" + (f": {told}" if told else ".")
     after = retry_after(headers)
-    if status == 402 or (status == 429 and "insufficient_quota" in body):
+    named = f"{told} {_names(body)}"
+    if status == 402 or _is_about_money(status, named):
         return Failure("rate_limited", reason, end=_no_quota(reason))
     if status in (401, 403, 404, 405):
-        return _not_allowed(status, reason, told, configuration, any_answered=any_answered)
+        return _not_allowed(status, reason, named, configuration, any_answered=any_answered)
     if status == 429:
         return Failure("rate_limited", reason, again=True, after=after)
     if status == 408:
@@ -149,9 +171,7 @@ def _of_status(
         return Failure("too_long", reason)
     if status >= 500 or status == 409:
         return Failure("server_error", reason, again=True, after=after)
-    failure = _bad_request(reason, told, configuration)
-    lasts = status in (400, 422) or failure.outcome != "refused"
-    return failure if lasts else replace(failure, outcome="failed")
+    return _bad_request(reason, named, configuration)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -178,6 +198,13 @@ def without_parameters(body: Mapping[str, object], dropped: Sequence[str]) -> di
     return changed
 
 
+def _is_about_money(status: int, told: str) -> bool:
+    """Whether a status that has other meanings says that nothing more is paid for."""
+    if status == 429 and "insufficient_quota" not in told and _OF_THE_MINUTE.search(told):
+        return False
+    return status in (400, 403, 422, 429) and bool(_NO_MONEY.search(told))
+
+
 def _not_allowed(
     status: int,
     reason: str,
@@ -197,10 +224,10 @@ def _not_allowed(
 
 def _bad_request(reason: str, told: str, configuration: EndpointConfiguration) -> Failure:
     if "max_completion_tokens" in told:
-        return Failure("refused", reason, without="max_tokens")
+        return Failure("failed", reason, without="max_tokens")
     for name in _DROPPABLE:
         if name in told:
-            return Failure("refused", reason, without=name)
+            return Failure("failed", reason, without=name)
     if _TOO_LONG.search(told):
         return Failure("too_long", reason)
     if _NO_SUCH_MODEL.search(told):
@@ -214,7 +241,7 @@ def _bad_request(reason: str, told: str, configuration: EndpointConfiguration) -
             return Failure("failed", reason, end=end)
     if _FILTERED.search(told):
         return Failure("refused", reason)
-    return Failure("refused", reason)
+    return Failure("failed", reason, unexplained=True)
 
 
 def _no_access(reason: str, configuration: EndpointConfiguration) -> PlatformError:
@@ -253,13 +280,26 @@ def _no_quota(reason: str) -> PlatformError:
 
 def _told(body: str, configuration: EndpointConfiguration) -> str:
     """What the server says of an error, in whichever form, without secrets, cut to fit a line."""
-    try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError):
-        parsed = body
+    parsed = _parsed(body)
     for name in ("error", "detail", "message"):
         if isinstance(parsed, dict) and parsed.get(name):
             parsed = parsed[name]
     text = parsed if isinstance(parsed, str) else json.dumps(parsed, ensure_ascii=False)
     text = " ".join(configuration.masked(text).split())
     return text[:_TOLD_CHARACTERS] if parsed else ""
+
+
+def _names(body: str) -> str:
+    """The code and the type that the server files an error under, where it has some."""
+    parsed = _parsed(body)
+    error = parsed.get("error", parsed) if isinstance(parsed, dict) else None
+    named = [error.get("code"), error.get("type")] if isinstance(error, dict) else []
+    return " ".join(name for name in named if isinstance(name, str))
+
+
+def _parsed(body: str) -> JsonValue:
+    try:
+        parsed: JsonValue = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    return parsed

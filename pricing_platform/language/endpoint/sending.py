@@ -247,7 +247,8 @@ class Sending:
 
     def _failed(self, request: EndpointRequest, failure: Failure, used: Usage) -> KeptAnswer:
         """The end of a call without an answer, which is kept where it would end so again."""
-        self._failures_in_a_row = 0 if failure.server_lives else self._failures_in_a_row + 1
+        of_the_call = failure.server_lives and (self._answered > 0 or not failure.unexplained)
+        self._failures_in_a_row = 0 if of_the_call else self._failures_in_a_row + 1
         answer = KeptAnswer(used, outcome=failure.outcome, reason=failure.reason)
         if answer.outcome in KEPT_OUTCOMES:
             name = self._configuration.model
@@ -290,8 +291,9 @@ class Sending:
             await asyncio.sleep(min(left, 0.25))
 
     def _is_down(self, last: KeptAnswer) -> PlatformError:
+        no_more = "no more" if self._answered else "no call"
         return PlatformError(
-            f"The endpoint {self._configuration.shown_url} answers no more:"
+            f"The endpoint {self._configuration.shown_url} answers {no_more}:"
             f" {self._failures_in_a_row} calls failed one after another, the last with:"
             f" {last.reason} {self._answered} of {self._total} prompts are answered.",
             "See to the server and run again: what was answered is kept and not asked again.",

@@ -76,6 +76,7 @@ FAULTS: dict[str, Fault] = {
         error("This model's maximum context length is 8192 tokens", "context_length_exceeded"),
     ),
     "400 other": Fault(400, error("Something about {key}")),
+    "400 no credit": Fault(400, error("Your credit balance is too low, {key}")),
     "400 no logprobs": Fault(400, error("`logprobs` is not supported by this model")),
     "400 no tools": Fault(400, error("This model does not support tools")),
     "400 no schema": Fault(400, error("response_format of type json_schema is not supported")),

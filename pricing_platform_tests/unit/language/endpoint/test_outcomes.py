@@ -20,6 +20,7 @@ from pricing_platform_tests.unit.language.endpoint.faulty_proxy import (
     FaultyProxy,
     always,
     at_first,
+    error,
     for_texts,
     retry_after_date,
 )
@@ -45,7 +46,7 @@ OF_ONE_ITEM = {  # fault -> outcome, attempts, a part of the reason
     "content filter": ("refused", 1, "filter"),
     "400 content filter": ("refused", 1, "policy"),
     "400 context length": ("too_long", 1, "8192"),
-    "400 other": ("refused", 1, "400"),
+    "400 other": ("failed", 1, "400"),
 }
 OF_ALL = {  # fault -> what the message names
     "401": "PRICING_LLM_API_KEY",
@@ -53,6 +54,7 @@ OF_ALL = {  # fault -> what the message names
     "404 unknown model": "PRICING_LLM_MODEL",
     "404 wrong URL": "PRICING_LLM_BASE_URL",
     "429 no quota": "quota",
+    "400 no credit": "quota is used up.*credit balance is too low",
     "400 no logprobs": "PRICING_LLM_TOP_LOGPROBS=0",
     "400 no tools": "PRICING_LLM_CALLS_TOOLS=false",
     "400 no schema": "PRICING_LLM_STRUCTURED_OUTPUT=false",
@@ -159,24 +161,111 @@ def test_an_endpoint_that_went_down_ends_the_run_and_keeps_what_was_answered(
 def test_failures_of_a_living_server_never_end_the_run(
     name: str, upstream: str, model_at: ModelAt
 ) -> None:
-    failing = [f"item {number:04d}" for number in range(12)]
+    failing = [f"item {number:04d}" for number in range(1, 13)]
     with FaultyProxy(upstream, for_texts(FAULTS[name], *failing)).running() as url:
         model = model_at(url, concurrency=2, attempts=1)
+        list(model.read_prices(price_prompts(1)))
         answers = dict(model.read_prices(price_prompts(20)))
     assert sum(answer.outcome == "answered" for answer in answers.values()) == 8
 
 
-@pytest.mark.parametrize("name", ["400 other", "400 content filter"])
-def test_what_a_server_will_never_answer_is_asked_once(
-    name: str, upstream: str, model_at: ModelAt
+def test_a_server_that_answers_nothing_and_does_not_say_why_ends_the_run(
+    upstream: str, model_at: ModelAt
 ) -> None:
-    proxy = FaultyProxy(upstream, for_texts(FAULTS[name], "item 0001"))
+    proxy = FaultyProxy(upstream, always(FAULTS["400 other"]))
+    with (
+        proxy.running() as url,
+        pytest.raises(PlatformError, match=r"answers no call: 4 calls .* 400: Something about"),
+    ):
+        list(model_at(url, concurrency=2).read_prices(price_prompts(60)))
+    assert len(proxy.requests) <= 4 + 2
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, error("Filtered by our content policy", "content_filter")),
+        (400, error("The prompt triggered Azure OpenAI's content management policy. Retry.")),
+        (400, error("Invalid prompt: it may violate our usage policy.", "invalid_prompt")),
+        (400, error("Content Exists Risk", "invalid_request_error")),
+        (400, error("The request was rejected.", "content_filter")),
+        (422, error("Blocked for safety reasons")),
+    ],
+)
+def test_what_a_server_will_never_answer_is_asked_once(
+    status: int, body: str, upstream: str, model_at: ModelAt
+) -> None:
+    proxy = FaultyProxy(upstream, for_texts(Fault(status, body), "item 0001"))
     with proxy.running() as url:
         for _ in range(2):
             answers = dict(model_at(url).read_prices(price_prompts(3)))
             assert answers[1].outcome == "refused"
     assert answers[1].usage.from_cache
     assert len(proxy.requests) == 3
+
+
+@pytest.mark.parametrize("status", [400, 418, 422])
+def test_what_need_not_be_about_the_prompt_is_asked_again(
+    status: int, upstream: str, model_at: ModelAt
+) -> None:
+    fault = Fault(status, error("Something else"))
+    script = at_first(fault, 1)
+    with FaultyProxy(
+        upstream, lambda number, body: script(number, body) if "item 0001" in body else None
+    ).running() as url:
+        assert dict(model_at(url).read_prices(price_prompts(3)))[1].outcome == "failed"
+        answers = dict(model_at(url).read_prices(price_prompts(3)))
+    assert answers[1].outcome == "answered"
+    assert not answers[1].usage.from_cache
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (400, "Your credit balance is too low to access the Anthropic API. Please go to Plans."),
+        (400, "You have reached your specified API usage limits. You will regain access on 1 May."),
+        (400, "Budget has been exceeded! Current cost: 0.0102, Max budget: 0.01"),
+        (400, "ExceededBudget: Current spend for token: 7.2; Max Budget for Token: 2.0"),
+        (400, "Billing hard limit has been reached"),
+        (403, "Your team has either used all available credits or reached its spending limit."),
+        (403, "This API method requires billing to be enabled."),
+        (422, "Insufficient balance"),
+        (429, "You exceeded your current quota, please check your plan and billing details."),
+    ],
+)
+def test_money_that_runs_out_half_way_ends_the_run_and_is_no_answer(
+    status: int, told: str, upstream: str, model_at: ModelAt
+) -> None:
+    paid = [False]
+
+    def script(_number: int, body: str) -> Fault | None:
+        return None if paid[0] or "item 0000" in body else Fault(status, error(told))
+
+    with FaultyProxy(upstream, script).running() as url:
+        list(model_at(url).read_prices(price_prompts(1)))
+        with pytest.raises(PlatformError, match="quota is used up"):
+            list(model_at(url).read_prices(price_prompts(20)))
+        paid[0] = True
+        answers = [answer for _, answer in model_at(url).read_prices(price_prompts(20))]
+    assert {answer.outcome for answer in answers} == {"answered"}
+    assert sum(answer.usage.from_cache for answer in answers) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (429, "Rate limit reached. Try again in 2 s, or add a payment method under billing."),
+        (429, "You exceeded your current quota, check your billing details. Please retry in 1 s."),
+        (400, "max_tokens must be greater than thinking.budget_tokens"),
+        (400, "A credit card holder is not what was expected, there is no field like it"),
+    ],
+)
+def test_what_only_sounds_like_money_ends_no_run(
+    status: int, told: str, upstream: str, model_at: ModelAt
+) -> None:
+    with FaultyProxy(upstream, for_texts(Fault(status, error(told)), "item 0001")).running() as url:
+        answers = dict(model_at(url, **QUICK).read_prices(price_prompts(3)))
+    assert answers[1].outcome == ("rate_limited" if status == 429 else "failed")
 
 
 def test_a_key_that_is_refused_later_is_kept_of_no_item(upstream: str, model_at: ModelAt) -> None:
