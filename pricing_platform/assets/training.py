@@ -152,7 +152,7 @@ def base_model(
 
     def documents() -> list[str]:
         with postgres.open() as server:
-            return read_documents(server)
+            return read_documents(server, inputs.asked.base_model.documents_version)
 
     checkpoint, reused = fit_base_model(
         inputs.asked.base_model,

@@ -16,11 +16,15 @@ import polars as pl
 from pricing_platform.language.calls import CallLedger
 from pricing_platform.language.endpoint import EndpointLanguageModel
 from pricing_platform.language.local.folder import content_sha256, model_folder
-from pricing_platform.language.local.local_model import LocalLanguageModel
+from pricing_platform.language.local.local_model import LocalLanguageModel, answering_identity
 from pricing_platform.language.local.quantization import Quantization
 from pricing_platform.language.model import LanguageModel
 from pricing_platform.language.prompts import Currency
-from pricing_platform.language.response_cache import CachedLanguageModel, ResponseCache
+from pricing_platform.language.response_cache import (
+    READING_VERSION,
+    CachedLanguageModel,
+    ResponseCache,
+)
 from pricing_platform.pricing.base_model import BASE_MODEL, BaseModelFitting
 from pricing_platform.pricing.language_technique import LanguageContext
 from pricing_platform.pricing.reference_data import brand_facts, facts_version, price_history
@@ -59,9 +63,8 @@ class AskedModel:
             return _endpoint(self.settings, self.base_model.currency).identity
         if self.settings.base_model is not None:
             content = content_sha256(model_folder(self.settings.base_model))
-            highest = math.ceil(self.settings.price_maximum)
-            return fingerprint("local", content, self.settings.quantization, highest)
-        return fingerprint("local", self.base_model.fingerprint)
+            return _local_identity(self.settings, content, self.settings.quantization)
+        return _local_identity(self.settings, self.base_model.fingerprint, "none")
 
     def open(self, report: Report = silent_report) -> LanguageModel:
         """The model, asked each question once.
@@ -104,9 +107,21 @@ def _endpoint(
 def _local(
     settings: Settings, name: str, folder: Path, quantization: Quantization
 ) -> LanguageModel:
-    highest = math.ceil(settings.price_maximum)
-    model = LocalLanguageModel.open(name, folder, highest_price=highest, quantization=quantization)
+    model = LocalLanguageModel.open(
+        name, folder, highest_price=_highest_price(settings), quantization=quantization
+    )
     return CachedLanguageModel(model, ResponseCache.from_settings(settings))
+
+
+def _local_identity(settings: Settings, content: str, quantization: Quantization) -> str:
+    """Of the model that :func:`_local` opens, and of how what it answers is read."""
+    highest = _highest_price(settings)
+    answering = answering_identity(content, highest_price=highest, quantization=quantization)
+    return fingerprint("local", READING_VERSION, answering)
+
+
+def _highest_price(settings: Settings) -> int:
+    return math.ceil(settings.price_maximum)
 
 
 def current_asked_model(

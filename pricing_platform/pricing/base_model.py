@@ -26,13 +26,10 @@ from pricing_platform.finetuning.checkpoints import (
     unfinished_folder,
     write_checkpoint,
 )
-from pricing_platform.language.base_model.configuration import (
-    BASE_MODEL_VERSION,
-    BaseModelConfiguration,
-)
+from pricing_platform.language.base_model.configuration import BaseModelConfiguration
 from pricing_platform.language.base_model.corpus import TrainingItems
-from pricing_platform.language.base_model.training import train_base_model
-from pricing_platform.language.prompts import Currency, templates_version
+from pricing_platform.language.base_model.training import train_base_model, training_version
+from pricing_platform.language.prompts import Currency
 from pricing_platform.pricing.fitting import CHECKPOINTS_KEPT, require_enough_items
 from pricing_platform.pricing.neighbours import FamilyCodes, dense_neighbours
 from pricing_platform.pricing.pricing_tools import TOOLS
@@ -70,7 +67,7 @@ class BaseModelFitting:
         """That of the items and documents that now stand in the stores."""
         return cls(
             warehouse.data_version("curated.items"),
-            contents_version(postgres, "knowledge.documents", "document_id, content_hash"),
+            _documents_version(postgres),
             encoder,
             BaseModelConfiguration(
                 token_budget=settings.base_model_tokens,
@@ -85,14 +82,10 @@ class BaseModelFitting:
     def fingerprint(self) -> str:
         """Equal for two fittings that give the same checkpoint."""
         return fingerprint(
-            BASE_MODEL_VERSION,
-            templates_version(),
+            training_version(TOOLS, self.currency, self.configuration, self.seed),
             self.items_version,
             self.documents_version,
             self.encoder,
-            self.configuration.model_dump_json(),
-            self.currency.code,
-            self.seed,
         )
 
     def find(self) -> Path | None:
@@ -162,9 +155,27 @@ def fit_base_model(
     return open_checkpoint(path), False
 
 
-def read_documents(postgres: Postgres) -> list[str]:
-    """The texts of the knowledge documents, in order of their ids."""
-    return postgres.frame(_DOCUMENTS)["content"].to_list()
+def read_documents(postgres: Postgres, version: str) -> list[str]:
+    """The texts of the knowledge documents, in order of their ids.
+
+    Args:
+        postgres: where they are.
+        version: theirs when the training was planned, which its checkpoint is filed under.
+
+    Raises:
+        PlatformError: when another run has replaced them since.
+    """
+    found = postgres.frame(_DOCUMENTS)["content"].to_list()
+    if _documents_version(postgres) != version:
+        raise PlatformError(
+            "The documents were replaced while they were about to be learnt from.",
+            "Run again when the run that replaced them has ended.",
+        )
+    return found
+
+
+def _documents_version(postgres: Postgres) -> str:
+    return contents_version(postgres, "knowledge.documents", "document_id, content_hash")
 
 
 def _training_items(train: ItemSet) -> TrainingItems:

@@ -54,6 +54,27 @@ LEAST_SHARE = 0.01
 _SHARED_AT_LEAST = 8  # tokens; a shorter beginning is not worth a cache of its own
 
 
+def answering_identity(
+    content: str,
+    *,
+    highest_price: int,
+    quantization: Quantization = "none",
+    precision: Precision | None = None,
+    least_share: float = LEAST_SHARE,
+) -> str:
+    """What a model's answers follow from: its files, how it computes, how prices are read off it.
+
+    Args:
+        content: the files' sha256; of a model that is yet to be trained, what they follow from.
+        highest_price: this and all others as :meth:`LocalLanguageModel.open` takes them.
+        quantization: how the weights are held.
+        precision: what it computes in.
+        least_share: of its probability on whole numbers.
+    """
+    precision = precision or default_precision(default_device())
+    return f"{content}:{precision}:{quantization}:{highest_price}:{least_share:g}"
+
+
 @dataclass(frozen=True)
 class _Prefix:
     """What all prompts of a call begin with, its keys and values, and how long they took."""
@@ -132,8 +153,13 @@ class LocalLanguageModel:
     @functools.cached_property
     def identity(self) -> str:
         """The files' sha256, how the model computes, and how prices are read off it."""
-        read = f"{self.highest_price}:{self.least_share:g}"
-        return f"{self._content_sha256}:{self.precision}:{self.quantization}:{read}"
+        return answering_identity(
+            self._content_sha256,
+            highest_price=self.highest_price,
+            quantization=self.quantization,
+            precision=self.precision,
+            least_share=self.least_share,
+        )
 
     @property
     def base_weights(self) -> dict[str, str]:
