@@ -54,6 +54,8 @@ Claim = Literal[
 READING_VERSION = 2
 """To be raised when how an answer is read changes: what was read otherwise is not served then."""
 KEPT_OUTCOMES: frozenset[Outcome] = frozenset({"answered", "refused"})
+KEPT_OF_BATCHES: frozenset[Outcome] = KEPT_OUTCOMES | {"too_long", "unreadable"}
+"""A batch brings outcomes of one prompt to another run, and that run has to find them."""
 
 _LOCK_SECONDS = 60.0
 _KEYS_A_QUERY = 500
@@ -84,6 +86,12 @@ CREATE TABLE IF NOT EXISTS batch_requests (
     reading TEXT NOT NULL,
     tokens INTEGER NOT NULL,
     usd REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS dropped_parameters (
+    endpoint TEXT NOT NULL,
+    model TEXT NOT NULL,
+    parameter TEXT NOT NULL,
+    PRIMARY KEY (endpoint, model, parameter)
 ) WITHOUT ROWID;
 """
 _T = TypeVar("_T")
@@ -198,8 +206,14 @@ class ResponseCache:
                 self._connection.close()
             self._connection = None
 
-    def find(self, keys: Iterable[str]) -> dict[str, KeptAnswer]:
+    def find(
+        self, keys: Iterable[str], outcomes: frozenset[Outcome] = KEPT_OUTCOMES
+    ) -> dict[str, KeptAnswer]:
         """The answers that are kept; one that can't be read counts as none.
+
+        Args:
+            keys: of the requests.
+            outcomes: those that count as an answer.
 
         Raises:
             PlatformError: when the file is damaged, as every other method here does.
@@ -215,7 +229,7 @@ class ResponseCache:
                 )
                 for key, answer, distribution in rows:
                     read = _read_answer(answer, distribution)
-                    if read is not None:
+                    if read is not None and read.outcome in outcomes:
                         found[key] = read
         return found
 
@@ -356,6 +370,23 @@ class ResponseCache:
         with self._transaction() as connection:
             _add(connection, spent, told=told)
             connection.execute("DELETE FROM batch_requests WHERE key = ?", [key])
+
+    def dropped_parameters(self, endpoint: str, model: str) -> list[str]:
+        """Parameters that an endpoint said in a batch it does not know for the model."""
+        with self._transaction(write=False) as connection:
+            rows = connection.execute(
+                "SELECT parameter FROM dropped_parameters WHERE endpoint = ? AND model = ?",
+                [endpoint, model],
+            )
+            return [parameter for (parameter,) in rows]
+
+    def drop_parameter(self, endpoint: str, model: str, parameter: str) -> None:
+        """Notes that the model is to be asked without a parameter in batches."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO dropped_parameters VALUES (?, ?, ?)",
+                [endpoint, model, parameter],
+            )
 
     @contextmanager
     def _transaction(self, *, write: bool = True) -> Iterator[sqlite3.Connection]:
@@ -596,11 +627,14 @@ def _set_up(connection: sqlite3.Connection) -> None:
 
 
 def _has_answer(connection: sqlite3.Connection, key: str) -> bool:
-    """Whether there is one that can be read; one that can't is deleted, to be asked anew."""
+    """Whether there is one; one that can't be read is deleted, to be asked anew."""
     query = "SELECT answer, distribution FROM responses WHERE key = ?"
     row = connection.execute(query, [key]).fetchone()
-    if row is None or _read_answer(*row) is not None:
-        return row is not None
+    if row is None:
+        return False
+    read = _read_answer(*row)
+    if read is not None:
+        return read.outcome in KEPT_OUTCOMES
     connection.execute("DELETE FROM responses WHERE key = ?", [key])
     return False
 

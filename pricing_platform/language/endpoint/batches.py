@@ -2,7 +2,8 @@
 
 Here belongs writing requests as JSONL in OpenAI's batch format and taking results into the cache.
 A request's ``custom_id`` is its key there, so results may come in any order and from any file, and
-a run after the import finds them as if it had asked at once.
+a run after the import finds them as if it had asked at once: also those that say that a prompt will
+never be answered. What else failed is written again.
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from pricing_platform.errors import PlatformError
+from pricing_platform.language.endpoint import failures
 from pricing_platform.language.endpoint.configuration import EndpointConfiguration
+from pricing_platform.language.endpoint.failures import Failure, without_parameters
 from pricing_platform.language.endpoint.replies import (
+    Reply,
     ReportedUsage,
     UnreadableReplyError,
     read_reply,
@@ -31,12 +35,17 @@ from pricing_platform.language.endpoint.sending import (
     Unanswered,
     answer_of,
     budget_error,
-    told_cost,
     usage_of,
     worst_cost,
 )
 from pricing_platform.language.model import Usage
-from pricing_platform.language.response_cache import BatchRequest, Cost, ResponseCache
+from pricing_platform.language.response_cache import (
+    KEPT_OF_BATCHES,
+    BatchRequest,
+    Cost,
+    KeptAnswer,
+    ResponseCache,
+)
 from pricing_platform.settings import Settings
 from pricing_platform.stores.warehouse import make_folder
 
@@ -47,9 +56,10 @@ _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 class BatchImport:
     """What a file of results brought.
 
-    ``read`` lines were results; ``kept`` are answers in the cache now, ``failed`` were errors
-    (``reasons`` counts them; they are written again into the next file of requests), ``unknown``
-    answer nothing that was asked from here. ``damaged`` tells of lines that could not be read.
+    ``read`` lines were results; ``kept`` are in the cache now, as answers or as what a prompt will
+    always end with; ``failed`` were errors (``reasons`` counts them; they are written again into
+    the next file of requests), ``unknown`` answer nothing that was asked from here. ``damaged``
+    tells of lines that could not be read.
     """
 
     read: int
@@ -116,7 +126,7 @@ def import_batch_results(settings: Settings, cache: ResponseCache, path: Path) -
         read += 1
         request = cache.batch_requests([line.custom_id]).get(line.custom_id)
         if request is None:
-            known = line.custom_id in cache.find([line.custom_id])
+            known = line.custom_id in cache.find([line.custom_id], KEPT_OF_BATCHES)
             kept, unknown = kept + known, unknown + (not known)
         elif (reason := _keep(line, request, configuration, cache)) is None:
             kept += 1
@@ -145,22 +155,23 @@ def _write(
     # and not noted would be paid for without its answer being known.
     if cache.add_batch_requests(rows, configuration.budget) != "mine":
         raise budget_error(configuration, cache, together, known, total)
+    dropped = cache.dropped_parameters(configuration.known_url, configuration.model)
     unfinished = path.with_suffix(".unfinished")
     with unfinished.open("w", encoding="utf-8", newline="\n") as file:
         for one in fresh:
-            file.write(json.dumps(_request_line(one.request), ensure_ascii=True) + "\n")
+            file.write(json.dumps(_request_line(one.request, dropped), ensure_ascii=True) + "\n")
         file.flush()
         os.fsync(file.fileno())
     unfinished.replace(path)
     return path
 
 
-def _request_line(request: EndpointRequest) -> dict[str, JsonValue]:
+def _request_line(request: EndpointRequest, dropped: Sequence[str]) -> dict[str, object]:
     return {
         "custom_id": request.key,
         "method": "POST",
         "url": f"/v1{request.path}",
-        "body": request.body,
+        "body": without_parameters(request.body, dropped),
     }
 
 
@@ -199,27 +210,45 @@ def _to_be_sent(
 def _keep(
     line: _Line, request: BatchRequest, configuration: EndpointConfiguration, cache: ResponseCache
 ) -> str | None:
-    """Keeps an answer and what it cost; where there is none what that cost, and the reason."""
-    response = line.response
-    if line.error or response is None or response.status_code >= 400:
-        usage = _usage(response.body) if response is not None else None
-        cache.remove_batch_request(line.custom_id, told_cost(usage, configuration))
-        return _failure(line, configuration)
+    """Keeps what a request ended with and what it cost; where it may end otherwise, the reason."""
     reading = Reading.model_validate_json(request.reading)
-    body = response.body if isinstance(response.body, str) else json.dumps(response.body)
-    try:
-        reply = read_reply(configuration.masked_answer(body), reading)
-    except UnreadableReplyError as error:
-        told = error.usage is not None
-        cost = told_cost(error.usage, configuration) if told else request.worst
-        cache.remove_batch_request(line.custom_id, cost, told=told)
-        return configuration.masked(error.reason)
-    used = usage_of(reply.usage, configuration) if reply.usage else _at_most(request.worst)
-    answer = answer_of(reply, used)
+    result = _result(line, reading, configuration)
+    used = usage_of(result.usage, configuration) if result.usage else Usage()
+    told = result.usage is not None or (isinstance(result, Failure) and not result.may_be_billed)
+    if not told:
+        used = _at_most(request.worst)
     spent = Cost(used.tokens_in + used.tokens_out, used.cost_usd)
-    told = reply.usage is not None
+    if isinstance(result, Reply):
+        answer = answer_of(result, used)
+    elif result.outcome in KEPT_OF_BATCHES and not result.again:
+        answer = KeptAnswer(used, outcome=result.outcome, reason=result.reason)
+    else:
+        if result.without is not None:
+            cache.drop_parameter(configuration.known_url, configuration.model, result.without)
+        cache.remove_batch_request(line.custom_id, spent, told=told)
+        return result.reason
     cache.keep(line.custom_id, reading.kind, configuration.model, answer, spent, told=told)
     return None
+
+
+def _result(line: _Line, reading: Reading, configuration: EndpointConfiguration) -> Reply | Failure:
+    """What a line says, judged as the same response would be if it had come at once."""
+    response = line.response
+    if response is None or (line.error and response.status_code < 400):
+        told = failures.told_error(_text({"error": line.error}), configuration)
+        reason = told if line.error else "The line has neither a response nor an error."
+        return Failure("failed", reason, again=True)
+    body = _text(response.body or {"error": line.error})
+    if response.status_code >= 400:
+        failure = failures.refused_status(
+            response.status_code, {}, body, configuration, any_answered=True
+        )
+        return replace(failure, usage=_usage(response.body))
+    try:
+        return read_reply(configuration.masked_answer(body), reading)
+    except UnreadableReplyError as error:
+        reason = configuration.masked(error.reason)
+        return failures.unreadable(reason, error.usage, again=error.again)
 
 
 def _at_most(worst: Cost) -> Usage:
@@ -235,16 +264,8 @@ def _usage(body: JsonValue) -> ReportedUsage | None:
         return None
 
 
-def _failure(line: _Line, configuration: EndpointConfiguration) -> str:
-    told = line.error
-    body = line.response.body if line.response is not None else None
-    if not told and isinstance(body, dict):
-        told = body.get("error")
-    if isinstance(told, dict):
-        told = told.get("message") or told.get("code") or told
-    status = f"{line.response.status_code}: " if line.response is not None else ""
-    text = told if isinstance(told, str) else json.dumps(told)
-    return configuration.masked(f"{status}{text}")[:300]
+def _text(body: JsonValue) -> str:
+    return body if isinstance(body, str) else json.dumps(body)
 
 
 def _lines(path: Path) -> list[str]:

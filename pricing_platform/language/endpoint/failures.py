@@ -155,7 +155,7 @@ def _of_status(
     *,
     any_answered: bool,
 ) -> Failure:
-    told = _told(body, configuration)
+    told = told_error(body, configuration)
     reason = f"The server answered {status}" + (f": {told}" if told else ".")
     after = retry_after(headers)
     named = f"{told} {_names(body)}"
@@ -278,7 +278,7 @@ def _no_quota(reason: str) -> PlatformError:
     )
 
 
-def _told(body: str, configuration: EndpointConfiguration) -> str:
+def told_error(body: str, configuration: EndpointConfiguration) -> str:
     """What the server says of an error, in whichever form, without secrets, cut to fit a line."""
     parsed = _parsed(body)
     for name in ("error", "detail", "message"):

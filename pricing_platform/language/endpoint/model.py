@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self
 
 from pricing_platform.language.endpoint.batches import write_batch
@@ -24,6 +24,8 @@ from pricing_platform.language.endpoint.tokens import TokenCounter
 from pricing_platform.language.model import Completion, CompletionRequest, PriceAnswer, Prompt
 from pricing_platform.language.prompts import Currency
 from pricing_platform.language.response_cache import (
+    KEPT_OF_BATCHES,
+    KEPT_OUTCOMES,
     READING_VERSION,
     KeptAnswer,
     ResponseCache,
@@ -118,7 +120,7 @@ class EndpointLanguageModel:
         """What asking will cost; without a request, that of reading prices."""
         requests = self._requests(prompts, request)
         indices = grouped([one.key for one in requests])
-        known = self.cache.find(indices)
+        known = self._known(indices)
         missing = [places[0] for key, places in indices.items() if key not in known]
         return self._estimate(prompts, requests, missing)
 
@@ -150,7 +152,7 @@ class EndpointLanguageModel:
         self, prompts: Sequence[Prompt], requests: Sequence[EndpointRequest]
     ) -> Iterator[tuple[int, KeptAnswer]]:
         indices = grouped([one.key for one in requests])
-        known = self.cache.find(indices)
+        known = self._known(indices)
         for key, answer in known.items():
             for index in indices[key]:
                 yield index, answer.again()
@@ -170,6 +172,11 @@ class EndpointLanguageModel:
             yield first, answer
             for index in equal:
                 yield index, answer.again()
+
+    def _known(self, keys: Iterable[str]) -> dict[str, KeptAnswer]:
+        """What is kept; one who can ask at once asks again for what a batch could not answer."""
+        in_batches = self.configuration.batches_folder is not None
+        return self.cache.find(keys, KEPT_OF_BATCHES if in_batches else KEPT_OUTCOMES)
 
     def _unanswered(self, prompt: Prompt, request: EndpointRequest) -> Unanswered:
         tools = json.dumps(request.body["tools"]) if "tools" in request.body else ""

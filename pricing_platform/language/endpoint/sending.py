@@ -317,11 +317,6 @@ def usage_of(reported: ReportedUsage, configuration: EndpointConfiguration) -> U
     return Usage(tokens_in, cached, tokens_out, cost_usd=cost)
 
 
-def told_cost(reported: ReportedUsage | None, configuration: EndpointConfiguration) -> Cost:
-    """The same as a cost; nothing where the server says nothing."""
-    return Cost() if reported is None else _cost(usage_of(reported, configuration))
-
-
 def answer_of(reply: Reply, usage: Usage) -> KeptAnswer:
     """A reply with what it took; a live one and one of a batch become the same."""
     calls, outcome = reply.tool_calls, reply.outcome

@@ -150,12 +150,95 @@ def test_errors_and_damage_are_counted_and_told(tmp_path: Path) -> None:
     assert (told.read, told.kept, told.failed, told.unknown) == (5, 1, 3, 1)
     assert told.reasons == {
         "It broke": 1,
-        "500: It broke": 1,
+        "The server answered 500: It broke": 1,
         "There was no choice in the answer.": 1,
     }
     assert [re.search(r"line \d+", text).group() for text in told.damaged] == ["line 5", "line 7"]  # type: ignore[union-attr]
     with pytest.raises(PlatformError, match=r"^3 requests are written .* 1 wait"):
         list(model.complete(price_prompts(5), CompletionRequest(50)))
+
+
+def error_line(request: dict[str, Any], status: int, message: str) -> str:
+    body = {"error": {"message": message, "code": None}}
+    response = {"status_code": status, "body": body}
+    return json.dumps({"custom_id": request["custom_id"], "response": response, "error": None})
+
+
+def test_what_will_never_be_answered_is_taken_in_and_holds_up_nothing(tmp_path: Path) -> None:
+    settings = configured(tmp_path, llm_structured_output=True)
+    model = batch_model(settings)
+    with pytest.raises(PlatformError, match=r"^5 requests"):
+        list(model.read_prices(price_prompts(5)))
+    asked = requests(written(settings)[0])
+    cut_off = json.loads(result(asked[2]))
+    choice = cut_off["response"]["body"]["choices"][0]
+    choice |= {"finish_reason": "length", "message": {"content": '{"pri'}}
+    cut_off["response"]["body"]["usage"] = {"prompt_tokens": 70, "completion_tokens": 32}
+    lines = [
+        error_line(asked[0], 400, "Filtered by our content policy"),
+        error_line(asked[1], 400, "This model's maximum context length is 8192 tokens"),
+        json.dumps(cut_off),
+        error_line(asked[3], 400, "Something else"),
+        error_line(asked[4], 400, "Your credit balance is too low"),
+    ]
+    results = tmp_path / "results.jsonl"
+    results.write_text("\n".join(lines), encoding="utf-8")
+    told = import_batch_results(settings, model.cache, results)
+    assert (told.kept, told.failed) == (3, 2)
+    assert import_batch_results(settings, model.cache, results).kept == 3
+    assert model.cache.spending().total.tokens == 102
+    assert model.cache.spending().not_told.tokens == 0
+    answers = dict(model.read_prices(price_prompts(3)))
+    assert [answers[n].outcome for n in range(3)] == ["refused", "too_long", "unreadable"]
+    assert "8192" in (answers[1].reason or "")
+    assert answers[2].usage.tokens_out == 32
+    assert model.estimate(price_prompts(5)).kept == 3
+    with pytest.raises(PlatformError, match=r"^2 requests"):
+        list(model.read_prices(price_prompts(5)))
+
+
+def test_one_who_can_ask_at_once_asks_again_for_what_did_not_fit_a_batch(tmp_path: Path) -> None:
+    server = AnsweringServer()
+    with server.running() as url:
+        settings = configured(tmp_path, llm_base_url=url)
+        model = batch_model(settings)
+        with pytest.raises(PlatformError):
+            list(model.read_prices(price_prompts(1)))
+        (asked,) = requests(written(settings)[0])
+        results = tmp_path / "results.jsonl"
+        results.write_text(error_line(asked, 413, "too long"), encoding="utf-8")
+        assert import_batch_results(settings, model.cache, results).kept == 1
+        live = batch_model(settings.model_copy(update={"llm_mode": "live"}))
+        assert [answer.outcome for _, answer in live.read_prices(price_prompts(1))] == ["answered"]
+    assert [answer.outcome for _, answer in model.read_prices(price_prompts(1))] == ["answered"]
+
+
+def test_the_next_file_is_without_what_the_model_does_not_know(tmp_path: Path) -> None:
+    settings = configured(tmp_path)
+    other = configured(tmp_path, llm_model="another")
+    model = batch_model(settings)
+    for unknown in (
+        "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.",
+        "Unsupported value: 'temperature' does not support 0 with this model.",
+    ):
+        with pytest.raises(PlatformError, match=r"^2 requests are written"):
+            list(model.read_prices(price_prompts(2)))
+        lines = [error_line(one, 400, unknown) for one in requests(written(settings)[-1])]
+        results = tmp_path / "results.jsonl"
+        results.write_text("\n".join(lines), encoding="utf-8")
+        assert import_batch_results(settings, model.cache, results).failed == 2
+    for configuration, names in (
+        (settings, {"max_completion_tokens"}),
+        (other, {"max_tokens", "temperature"}),
+    ):
+        with pytest.raises(PlatformError, match=r"^2 requests are written"):
+            list(batch_model(configuration).read_prices(price_prompts(2)))
+        newest = max(written(configuration), key=lambda path: path.stat().st_mtime_ns)
+        sent = {name for one in requests(newest) for name in one["body"]}
+        assert sent & {"max_tokens", "max_completion_tokens", "temperature"} == names
+    kept = [json.loads(result(one)) for one in requests(written(settings)[-1])]
+    results.write_text("\n".join(map(json.dumps, kept)), encoding="utf-8")
+    assert import_batch_results(settings, model.cache, results).kept == 2
 
 
 def test_a_batch_that_does_not_fit_the_budget_is_not_written(tmp_path: Path) -> None:
