@@ -21,7 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, ValidationError
 from safetensors import SafetensorError
 
 from pricing_platform.errors import PlatformError
@@ -70,7 +70,7 @@ class Manifest(BaseModel):
         default_factory=dict, description="Base model's name -> sha256 of its files."
     )
     configuration: dict[str, JsonValue] = Field(default_factory=dict)
-    metrics: dict[str, float] = Field(default_factory=dict)
+    metrics: dict[str, FiniteFloat] = Field(default_factory=dict)
     seed: int
     library_versions: dict[str, str] = Field(default_factory=library_versions)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))

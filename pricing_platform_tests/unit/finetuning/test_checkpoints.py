@@ -67,6 +67,12 @@ def test_a_written_checkpoint_is_found_opens_and_names_every_file(tmp_path: Path
     assert datetime.now(UTC) - opened.created_at < timedelta(minutes=1)
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_metric_that_could_not_be_read_again_is_refused(number: float) -> None:
+    with pytest.raises(ValueError, match="finite number"):
+        manifest(metrics={"mae": number})
+
+
 def test_a_fingerprint_that_only_begins_alike_is_not_found(tmp_path: Path) -> None:
     known = fingerprint("some data")
     write_checkpoint(tmp_path, NAME, write_files, manifest())
