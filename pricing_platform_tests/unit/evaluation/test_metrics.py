@@ -104,6 +104,25 @@ def test_techniques_are_compared_on_the_items_that_all_of_them_priced(tmp_path: 
     assert metric(metrics, "comparables", "mae_common")["value"] == pytest.approx(7)
 
 
+def test_a_technique_without_any_estimate_rules_no_item_out(tmp_path: Path) -> None:
+    warehouse = warehouse_of(
+        tmp_path,
+        [100.0, 100.0, 100.0],
+        {
+            "stack": [101.0, 103.0, 180.0],
+            "comparables": [110.0, 104.0, None],
+            "rag": [None, None, None],
+        },
+    )
+
+    metrics = evaluate(warehouse)
+
+    assert metric(metrics, "stack", "mae_common")["value"] == pytest.approx(2)
+    assert metric(metrics, "stack", "mae_common")["items"] == 2
+    assert metrics.filter(technique="rag", metric="mae_common").is_empty()
+    assert metric(metrics, "rag", "failures")["value"] == 1
+
+
 def test_intervals_latency_cost_and_training_time(tmp_path: Path) -> None:
     warehouse = warehouse_of(tmp_path, [100.0, 200.0, 300.0, 400.0], {})
     items = warehouse.frame("SELECT * FROM curated.items ORDER BY item_id")

@@ -42,6 +42,14 @@ joined AS (
         AND estimates.split = items.split
     WHERE items.split IN ('validation', 'test')
         AND (estimates.item_id IS NOT NULL OR NOT asked.is_reference)
+),
+compared AS (
+    SELECT
+        technique,
+        split,
+        is_reference OR count(estimate) = 0 AS rules_nothing_out
+    FROM joined
+    GROUP BY technique, split, is_reference
 )
 SELECT
     joined.technique,
@@ -70,10 +78,11 @@ SELECT
     joined.latency_ms,
     joined.cost_usd,
     joined.failure,
-    bool_and(joined.is_reference OR joined.estimate IS NOT NULL)
+    bool_and(compared.rules_nothing_out OR joined.estimate IS NOT NULL)
         OVER (PARTITION BY joined.split, joined.item_id) AS is_priced_by_all,
     (dense_rank() OVER (PARTITION BY joined.split ORDER BY joined.family_id) - 1) % 10000 AS cluster
 FROM joined
+JOIN compared ON compared.technique = joined.technique AND compared.split = joined.split
 LEFT JOIN evaluation.price_bands AS bands
     ON joined.price >= bands.priced_from AND joined.price < bands.priced_to;
 
@@ -103,5 +112,5 @@ COMMENT ON COLUMN evaluation.scored_predictions.tokens_out IS 'Tokens that it wr
 COMMENT ON COLUMN evaluation.scored_predictions.latency_ms IS 'Time for this item, in milliseconds.';
 COMMENT ON COLUMN evaluation.scored_predictions.cost_usd IS 'What the item cost, in USD.';
 COMMENT ON COLUMN evaluation.scored_predictions.failure IS 'Why there is no estimate: the technique''s reason, not_priced or not_a_price.';
-COMMENT ON COLUMN evaluation.scored_predictions.is_priced_by_all IS 'Whether every technique has an estimate for the item.';
+COMMENT ON COLUMN evaluation.scored_predictions.is_priced_by_all IS 'Whether every technique that has an estimate for any item of the split has one for this item.';
 COMMENT ON COLUMN evaluation.scored_predictions.cluster IS 'The families, mostly a single one, that are resampled together; numbered from 0 in each split.';
