@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ import dagster as dg
 from pricing_platform.checks import CHECKS
 from pricing_platform.console import TerminalProgress, messages
 from pricing_platform.definitions import build_defs
-from pricing_platform.errors import PlatformError
+from pricing_platform.errors import ModelNotAskedError, PlatformError
 from pricing_platform.instance import IN_PROCESS, only_build, open_instance
 from pricing_platform.jobs import STAGES
 from pricing_platform.partitions import all_partitions
+from pricing_platform.pricing.predictions import not_asked
 from pricing_platform.settings import Settings
 from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.warehouse import Warehouse
@@ -39,6 +40,8 @@ class BuildSummary:
     encoded: int
     trained: int
     seconds: float
+    not_asked: Mapping[str, str]
+    """Why a technique has no estimates, for each whose language model could not be asked."""
 
 
 def build_platform(
@@ -80,13 +83,30 @@ def build_platform(
                 for event in result.all_events
                 if event.is_step_materialization
             ]
+    warehouse = Warehouse.from_settings(settings)
+    unasked = not_asked(warehouse)
+    _print_not_asked(unasked)
     return BuildSummary(
-        warehouse=Warehouse.from_settings(settings),
+        warehouse=warehouse,
         report=settings.reports_folder / "evaluation.html",
         encoded=_total(materializations, "encoded"),
         trained=_total(materializations, "trained"),
         seconds=time.perf_counter() - started,
+        not_asked=unasked,
     )
+
+
+def _print_not_asked(reasons: Mapping[str, str]) -> None:
+    """One line a reason, which hold for most or all of the techniques alike."""
+    for reason in dict.fromkeys(reasons.values()):
+        names = ", ".join(name for name, told in reasons.items() if told == reason)
+        messages.print(
+            f"not asked, and so without estimates: {names}. {reason}",
+            style="yellow",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _run_config(job: dg.JobDefinition, *, force: bool) -> dict[str, Any]:
@@ -120,7 +140,7 @@ def _first_cause(error: Any, step: str) -> PlatformError:
                 " was there before stands.",
                 "The rows that it found stand on the check's page in `pricing-platform ui`.",
             )
-        if cause.cls_name == PlatformError.__name__:
+        if cause.cls_name in (PlatformError.__name__, ModelNotAskedError.__name__):
             return PlatformError(f"{step}: " + cause.message.partition(": ")[2].strip())
         if cause.cls_name == "DagsterExecutionInterruptedError":
             raise KeyboardInterrupt

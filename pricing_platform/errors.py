@@ -1,4 +1,4 @@
-"""The one error that is meant for the person at the keyboard.
+"""The errors that are meant for the person at the keyboard.
 
 Here belongs what every package raises for a user's mistake or a broken surrounding (a missing
 file, a wrong password, a full disk). What is a defect of the platform itself stays an ordinary
@@ -6,6 +6,9 @@ exception and keeps its traceback.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class PlatformError(Exception):
@@ -18,3 +21,16 @@ class PlatformError(Exception):
         super().__init__(f"{problem}\n{remedy}" if remedy else problem)
         self.problem = problem
         self.remedy = remedy
+
+
+class ModelNotAskedError(PlatformError):
+    """A language model can't be asked, so what depends on it alone goes without its answers."""
+
+
+@contextmanager
+def told_as_not_asked() -> Iterator[None]:
+    """Tells what keeps a language model from being opened or asked as a ModelNotAskedError."""
+    try:
+        yield
+    except PlatformError as error:
+        raise ModelNotAskedError(error.problem, error.remedy) from error

@@ -8,7 +8,7 @@ from pricing_platform.assets.reporting import OWNERS, RefreshConfig, table_metad
 from pricing_platform.assets.technique_inputs import TechniqueInputs
 from pricing_platform.catalog.configured_sources import configured_sources
 from pricing_platform.catalog.reference_prices import read_reference_prices
-from pricing_platform.errors import PlatformError
+from pricing_platform.errors import ModelNotAskedError
 from pricing_platform.evaluation.reference import NOISE_FLOOR
 from pricing_platform.partitions import partitions_of
 from pricing_platform.pricing.predictions import (
@@ -16,7 +16,7 @@ from pricing_platform.pricing.predictions import (
     PREDICTIONS_VERSION,
     PredictionMaker,
 )
-from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES, technique_names
+from pricing_platform.pricing.registry import technique_names
 from pricing_platform.resources import (
     LoggedProgress,
     ModelsResource,
@@ -81,12 +81,10 @@ def predictions(
 def _refreshed(
     context: dg.AssetExecutionContext, maker: PredictionMaker, technique: str, *, force: bool
 ) -> Refreshed:
-    """The technique's rows; where its language model can't be asked, rows that say so."""
+    """The technique's rows; where its language model can't be asked, those that stand or say so."""
     try:
         return maker.refresh(technique, force=force)
-    except PlatformError as error:
-        if technique not in LANGUAGE_TECHNIQUES:
-            raise
+    except ModelNotAskedError as error:
         context.log.error(f"{technique} was not asked: {error}")
         return maker.record_failure(technique, error)
 

@@ -12,7 +12,7 @@ import dagster as dg
 
 from pricing_platform.assets.reporting import OWNERS, RefreshConfig, pictures
 from pricing_platform.assets.technique_inputs import TechniqueInputs, calls_taken
-from pricing_platform.errors import PlatformError
+from pricing_platform.errors import ModelNotAskedError
 from pricing_platform.finetuning.checkpoints import Checkpoint
 from pricing_platform.language.base_model.configuration import BASE_MODEL_VERSION
 from pricing_platform.language.base_model.loss_picture import draw_loss_curve
@@ -145,10 +145,7 @@ def base_model(
     started = time.perf_counter()
     inputs = TechniqueInputs.current(context, warehouse, postgres, models)
     if not inputs.asked.is_own:
-        return dg.MaterializeResult(
-            data_version=dg.DataVersion(fingerprint(inputs.asked.identity)[:32]),
-            metadata={"trained": 0, "summary": "another model is named", "reused": True},
-        )
+        return _another_model(context, inputs)
 
     def documents() -> list[str]:
         with postgres.open() as server:
@@ -171,6 +168,22 @@ def base_model(
             "reused": reused,
             "seconds": time.perf_counter() - started,
         },
+    )
+
+
+def _another_model(
+    context: dg.AssetExecutionContext, inputs: TechniqueInputs
+) -> dg.MaterializeResult[None]:
+    """What is told where the settings name a model, and of one that is not there."""
+    told = "another model is named"
+    try:
+        version = inputs.asked.identity
+    except ModelNotAskedError as error:
+        context.log.error(f"The model that is named can't be asked: {error}")
+        version = told = f"can't be asked: {error.problem}"
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(fingerprint(version)[:32]),
+        metadata={"trained": 0, "summary": told, "reused": True},
     )
 
 
@@ -223,8 +236,9 @@ def language_techniques(
                     force=config.force,
                     progress=progress.of(context),
                 )
-            except PlatformError as error:
+            except ModelNotAskedError as error:
                 context.log.error(f"{technique} was not fitted: {error}")
                 unfitted[technique] = str(error)
     taken = calls_taken(inputs.store, "fitting/")
-    return _fitted_result(fitted, started, unfitted=unfitted, **taken)
+    told = {"summary": f"not fitted: {', '.join(unfitted)}"} if unfitted else {}
+    return _fitted_result(fitted, started, unfitted=unfitted, **taken, **told)

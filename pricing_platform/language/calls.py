@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from pricing_platform.errors import PlatformError
+from pricing_platform.errors import ModelNotAskedError
 from pricing_platform.language.model import Completion, Outcome, PriceAnswer, Prompt
 
 PASSING_OUTCOMES: tuple[Outcome, ...] = (
@@ -100,7 +100,7 @@ class CallLedger:
         """Refuses to go on from calls of which more than 2 % failed for a reason that may pass.
 
         Raises:
-            PlatformError: with how many of how many were not answered, and why.
+            ModelNotAskedError: with how many of how many were not answered, and why.
         """
         failures, calls = self.passing_failures(), len(self)
         failed = int(failures["calls"].sum())
@@ -110,7 +110,7 @@ class CallLedger:
             f"{outcome}, {reason or 'no reason was given'} ({count:,})"
             for outcome, reason, count in failures.head(_REASONS_TOLD).iter_rows()
         )
-        raise PlatformError(
+        raise ModelNotAskedError(
             f"{failed:,} of {calls:,} calls of {self.technique} were not answered: {reasons}",
             "Run again when the endpoint answers: what was answered is kept.",
         )

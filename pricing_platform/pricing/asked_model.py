@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
+from pricing_platform.errors import told_as_not_asked
 from pricing_platform.language.calls import CallLedger
 from pricing_platform.language.endpoint import EndpointLanguageModel
 from pricing_platform.language.local.folder import content_sha256, model_folder
@@ -58,12 +59,17 @@ class AskedModel:
 
     @property
     def identity(self) -> str:
-        """Equal where the same prompts get the same answers; known before anything is trained."""
-        if self.is_endpoint:
-            return _endpoint(self.settings, self.base_model.currency).identity
-        if self.settings.base_model is not None:
-            content = content_sha256(model_folder(self.settings.base_model))
-            return _local_identity(self.settings, content, self.settings.quantization)
+        """Equal where the same prompts get the same answers; known before anything is trained.
+
+        Raises:
+            ModelNotAskedError: when the model that is named is not there.
+        """
+        with told_as_not_asked():
+            if self.is_endpoint:
+                return _endpoint(self.settings, self.base_model.currency).identity
+            if self.settings.base_model is not None:
+                content = content_sha256(model_folder(self.settings.base_model))
+                return _local_identity(self.settings, content, self.settings.quantization)
         return _local_identity(self.settings, self.base_model.fingerprint, "none")
 
     def open(self, report: Report = silent_report) -> LanguageModel:
@@ -73,9 +79,12 @@ class AskedModel:
             report: is told, in words, what a run of calls to an endpoint will cost at most.
 
         Raises:
-            PlatformError: when the model is not there, or the settings of the endpoint are wrong.
+            ModelNotAskedError: when the model that is named is not there, or the settings of the
+                endpoint are wrong.
+            PlatformError: when none is named and the platform has not trained its own.
         """
-        named = named_model(self.settings, self.base_model.currency, report)
+        with told_as_not_asked():
+            named = named_model(self.settings, self.base_model.currency, report)
         if named is not None:
             return named
         return _local(self.settings, BASE_MODEL, self.base_model.require().path, "none")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import polars as pl
 
 from pricing_platform.catalog.item_set import ItemSet
-from pricing_platform.errors import PlatformError
+from pricing_platform.errors import ModelNotAskedError, PlatformError
 from pricing_platform.finetuning.checkpoints import (
     Checkpoint,
     Manifest,
@@ -126,14 +127,16 @@ class Fitting:
         """The technique's verified checkpoint for these items.
 
         Raises:
+            ModelNotAskedError: when it asks a language model and was not fitted on them with that
+                model.
             PlatformError: when it was not fitted on them, or its files were changed since.
         """
         path = self.find(technique)
         if path is None:
-            asked = ", asking the model that is named now" * (technique in LANGUAGE_TECHNIQUES)
-            raise PlatformError(
+            asks = technique in LANGUAGE_TECHNIQUES
+            raise (ModelNotAskedError if asks else PlatformError)(
                 f"There is no checkpoint of {technique} that was fitted on the current items"
-                f"{asked}.",
+                f"{', asking the model that is named now' * asks}.",
                 "Materialize the training assets (the job retrain_and_evaluate does), or run"
                 " `pricing-platform run`.",
             )
@@ -212,17 +215,20 @@ def answers_of(predictions: pl.DataFrame, items: ItemSet) -> pl.DataFrame:
 
 
 def training_seconds(fitting: Fitting) -> dict[str, float]:
-    """How long fitting took, for each technique that has a checkpoint for the current items."""
+    """How long fitting took, for each technique that has a checkpoint for the current items.
+
+    One whose checkpoint can't be found or read is left out: what it predicted stands.
+    """
     return _training_seconds(fitting, TECHNIQUES)
 
 
 def _training_seconds(fitting: Fitting, techniques: Iterable[str]) -> dict[str, float]:
-    found = {name: fitting.find(name) for name in techniques}
-    return {
-        name: read_manifest(path).metrics["training_seconds"]
-        for name, path in found.items()
-        if path is not None
-    }
+    found = {}
+    for name in techniques:
+        with suppress(PlatformError):
+            if (path := fitting.find(name)) is not None:
+                found[name] = read_manifest(path).metrics["training_seconds"]
+    return found
 
 
 def _written(

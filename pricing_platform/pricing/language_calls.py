@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 import polars as pl
 
+from pricing_platform.errors import told_as_not_asked
 from pricing_platform.language.calls import CallLedger
 from pricing_platform.language.model import (
     Completion,
@@ -80,11 +81,12 @@ class LanguageCalls:
     ) -> Iterator[tuple[int, Answer]]:
         """The answers; only the time in which the model has to be waited for is counted."""
         watch = Stopwatch()
-        answers = ask()
-        while (answer := next(answers, None)) is not None:
-            self.seconds += watch.seconds()
-            yield answer
-            watch = Stopwatch()
+        with told_as_not_asked():
+            answers = ask()
+            while (answer := next(answers, None)) is not None:
+                self.seconds += watch.seconds()
+                yield answer
+                watch = Stopwatch()
         self.seconds += watch.seconds()
 
     def _collected(

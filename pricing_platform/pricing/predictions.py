@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from pricing_platform.catalog.item_set import ItemSet
-from pricing_platform.errors import PlatformError
+from pricing_platform.errors import ModelNotAskedError, PlatformError
 from pricing_platform.evaluation.reference import NOISE_FLOOR, reference_predictions
-from pricing_platform.language.calls import PASSING_OUTCOMES, CallLedger
+from pricing_platform.language.calls import CALL_SCHEMA, PASSING_OUTCOMES, CallLedger
 from pricing_platform.pricing.fitting import Fitting, as_predictions, fit_ensemble, predict
 from pricing_platform.pricing.registry import (
     ENSEMBLE,
@@ -25,7 +25,7 @@ from pricing_platform.pricing.registry import (
 )
 from pricing_platform.pricing.technique import ESTIMATE_SCHEMA
 from pricing_platform.progress import Progress, silent
-from pricing_platform.stores.provenance import Refreshed, inputs_fingerprint, refresh
+from pricing_platform.stores.provenance import Refreshed, inputs_fingerprint, refresh, standing
 from pricing_platform.stores.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -35,6 +35,14 @@ if TYPE_CHECKING:
 PREDICTIONS = "evaluation.predictions"
 CALLS = "evaluation.llm_calls"
 PREDICTIONS_VERSION = "3"
+_NOT_ASKED_PREFIX = "not_asked: "
+_NOT_ASKED = """
+SELECT technique, substr(any_value(failure), 1 + length($1)) AS reason
+FROM evaluation.predictions
+WHERE starts_with(failure, $1)
+GROUP BY technique
+ORDER BY technique
+"""
 _TAKEN = """
 SELECT technique, count(*) AS calls, sum(tokens_in) AS tokens_in,
     sum(tokens_cached) AS tokens_cached, sum(tokens_out) AS tokens_out, sum(cost_usd) AS cost_usd,
@@ -59,6 +67,11 @@ def taken_by_purpose(warehouse: Warehouse, purposes: str) -> pl.DataFrame:
     return warehouse.frame(_TAKEN, [purposes])
 
 
+def not_asked(warehouse: Warehouse) -> dict[str, str]:
+    """The techniques whose language model could not be asked at all, and why."""
+    return dict(warehouse.frame(_NOT_ASKED, [_NOT_ASKED_PREFIX]).iter_rows())
+
+
 @dataclass(frozen=True)
 class PredictionMaker:
     """Refreshes partitions of the predictions.
@@ -80,6 +93,8 @@ class PredictionMaker:
         """Replaces the technique's rows, unless they stand as they would be made.
 
         Raises:
+            ModelNotAskedError: when its language model can't be asked, or could not be when the
+                technique was to be fitted.
             PlatformError: when the technique, or a member of the ensemble, has not been fitted (or
                 priced) on the current items.
         """
@@ -94,15 +109,18 @@ class PredictionMaker:
             force=force or (asks and self._was_let_down(technique)),
         )
 
-    def record_failure(self, technique: str, error: PlatformError) -> Refreshed:
+    def record_failure(self, technique: str, error: ModelNotAskedError) -> Refreshed:
         """Puts a row with the reason in the place of each estimate that could not be asked for.
 
-        The next refresh asks again.
+        Rows that stand as they would be made are kept. The next refresh asks again.
         """
+        kept = self._standing(technique)
+        if kept is not None:
+            return kept
         items = self.items()
         evaluated = items.frame.filter(pl.col("split").is_in(["validation", "test"]))
         nothing = {name: pl.lit(None, dtype=kind) for name, kind in ESTIMATE_SCHEMA.items()}
-        told = {"item_id": pl.col("item_id"), "failure": pl.lit(f"not_asked: {error.problem}")}
+        told = {"item_id": pl.col("item_id"), "failure": pl.lit(_NOT_ASKED_PREFIX + error.problem)}
         rows = as_predictions(
             evaluated.select(**(nothing | told)),
             evaluated,
@@ -114,6 +132,16 @@ class PredictionMaker:
             {PREDICTIONS: rows}, partition=("technique", technique), fingerprint="not asked"
         )
         return Refreshed(states, reused=False)
+
+    def _standing(self, technique: str) -> Refreshed | None:
+        """The rows of a technique that asks, where they follow from what stands at present."""
+        try:
+            _, inputs = self._plan(technique)
+        except ModelNotAskedError:
+            return None
+        return standing(
+            self.warehouse, [PREDICTIONS], inputs=inputs, partition=("technique", technique)
+        )
 
     def _was_let_down(self, technique: str) -> bool:
         """Whether a call failed for a reason that may have passed: what was answered is kept."""
@@ -157,9 +185,18 @@ class PredictionMaker:
                 technique, checkpoint, self.items(), language=language, progress=self.progress
             )
         except PlatformError:
-            record_calls(self.warehouse, language.ledger)  # what was asked was paid for
+            self._record_failed_calls(technique, language.ledger)
             raise
         return {PREDICTIONS: rows, CALLS: language.ledger.frame()}
+
+    def _record_failed_calls(self, technique: str, ledger: CallLedger) -> None:
+        """Keeps what was asked in vain, which was paid for, beside the calls of rows that stand."""
+        made = ledger.frame()
+        if self._standing(technique) is not None:
+            before = self.warehouse.frame(f"SELECT * FROM {CALLS} WHERE technique = ?", [technique])
+            unasked = before.join(made, on="item_id", how="anti")
+            made = pl.concat([unasked.cast(CALL_SCHEMA), made]).sort("item_id", "call")
+        self.warehouse.replace(CALLS, made, partition=("technique", technique))
 
     def _inputs(self, *parts: object) -> str:
         return inputs_fingerprint(self.warehouse, PREDICTIONS_VERSION, [], *parts)

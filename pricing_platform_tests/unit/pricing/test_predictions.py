@@ -10,10 +10,11 @@ import polars as pl
 import pytest
 
 from pricing_platform.catalog.item_set import ItemSet
-from pricing_platform.errors import PlatformError
+from pricing_platform.errors import ModelNotAskedError, PlatformError
+from pricing_platform.language.calls import CallLedger
 from pricing_platform.language.model import Outcome, PriceAnswer, Prompt
 from pricing_platform.pricing.fitting import Fitting, fit
-from pricing_platform.pricing.predictions import CALLS, PREDICTIONS, PredictionMaker
+from pricing_platform.pricing.predictions import CALLS, PREDICTIONS, PredictionMaker, not_asked
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform_tests.unit.language.scripted_model import USAGE, ScriptedModel
 from pricing_platform_tests.unit.pricing.generated_items import generated_items
@@ -32,11 +33,18 @@ class Asked:
     outcome: Outcome = "answered"
     model_name: str = "one"
     told: str = "1"
+    is_down: bool = False
+    let_down_once: bool = False
 
     def __post_init__(self) -> None:
         self.model = ScriptedModel(self._price)
 
-    def _price(self, _prompt: Prompt) -> PriceAnswer:
+    def _price(self, prompt: Prompt) -> PriceAnswer:
+        if self.is_down and len(self.model.priced) and prompt is not self.model.priced[-1]:
+            raise PlatformError("The endpoint is down.", "Start it.")
+        if self.let_down_once:
+            self.let_down_once = False
+            return PriceAnswer(USAGE, outcome="rate_limited", reason="too many")
         text = "42" if self.outcome == "answered" else None
         return PriceAnswer(USAGE, text=text, outcome=self.outcome, reason="a reason")
 
@@ -55,6 +63,18 @@ class Asked:
             references=pl.DataFrame,
             language=lambda: bound_to(self.model),
             told_version=lambda: self.told,
+        )
+
+    def fail_for(self, purpose: str) -> None:
+        """Records a call for this that failed for a reason that may have passed."""
+        ledger = CallLedger(purpose, "scripted")
+        ledger.record(Prompt(()), PriceAnswer(USAGE, outcome="timed_out", reason="a reason"))
+        state = self.warehouse.state(CALLS, purpose)
+        self.warehouse.replace(
+            CALLS,
+            ledger.frame(),
+            partition=("technique", purpose),
+            fingerprint=state.fingerprint if state else "",
         )
 
     def count(self, query: str) -> int:
@@ -82,10 +102,11 @@ def test_what_was_answered_is_asked_once(asked: Asked) -> None:
     ("change", "again"),
     [
         (lambda asked: setattr(asked, "told", "2"), True),
-        (lambda asked: setattr(asked.model, "unused", "2"), False),
+        (lambda asked: asked.fail_for(f"fitting/{TECHNIQUE}"), False),
+        (lambda asked: asked.fail_for(TECHNIQUE), True),
     ],
 )
-def test_what_it_is_told_besides_makes_it_ask_again(
+def test_what_it_is_told_and_its_own_failed_calls_make_it_ask_again(
     asked: Asked, change: Callable[[Asked], None], again: bool
 ) -> None:
     asked.fit()
@@ -116,7 +137,7 @@ def test_a_failure_that_may_have_passed_is_asked_again(
 
 def test_a_model_that_cannot_be_asked_leaves_rows_that_say_so(asked: Asked) -> None:
     asked.fit()
-    error = PlatformError("The endpoint does not answer.", "Start it.")
+    error = ModelNotAskedError("The endpoint does not answer.", "Start it.")
     asked.maker().record_failure(TECHNIQUE, error)
     evaluated = asked.items.frame.filter(pl.col("split") != "train").height
     failed = f"SELECT count(*) FROM {PREDICTIONS} WHERE failure LIKE 'not_asked: The endpoint%'"
@@ -124,3 +145,45 @@ def test_a_model_that_cannot_be_asked_leaves_rows_that_say_so(asked: Asked) -> N
     assert asked.count(f"SELECT count(estimate) FROM {PREDICTIONS}") == 0
     assert not asked.maker().refresh(TECHNIQUE).reused
     assert asked.count(failed) == 0
+
+
+def test_rows_that_are_current_stand_when_asking_again_fails(asked: Asked) -> None:
+    asked.fit()
+    asked.let_down_once = True
+    asked.maker().refresh(TECHNIQUE)
+    priced = f"SELECT count(estimate) FROM {PREDICTIONS}"
+    evaluated = asked.items.frame.filter(pl.col("split") != "train").height
+    assert asked.count(priced) == evaluated - 1
+    asked.is_down = True
+
+    with pytest.raises(ModelNotAskedError, match="is down") as error:
+        asked.maker().refresh(TECHNIQUE)
+    assert asked.maker().record_failure(TECHNIQUE, error.value).reused
+
+    assert asked.count(priced) == evaluated - 1
+    assert not_asked(asked.warehouse) == {}
+    assert asked.count(f"SELECT count(DISTINCT item_id) FROM {CALLS}") == evaluated
+    asked.is_down = False
+    assert not asked.maker().refresh(TECHNIQUE).reused
+    assert asked.count(priced) == evaluated
+    assert asked.count(f"SELECT count(*) FROM {CALLS}") == evaluated
+
+
+def test_rows_of_other_inputs_give_way_when_the_model_is_down(asked: Asked) -> None:
+    asked.fit()
+    asked.maker().refresh(TECHNIQUE)
+    asked.is_down, asked.told = True, "2"
+    with pytest.raises(ModelNotAskedError) as error:
+        asked.maker().refresh(TECHNIQUE)
+    asked.maker().record_failure(TECHNIQUE, error.value)
+    assert asked.count(f"SELECT count(estimate) FROM {PREDICTIONS}") == 0
+    assert not_asked(asked.warehouse) == {TECHNIQUE: "The endpoint is down."}
+
+
+def test_what_is_not_the_models_fault_is_not_told_as_that(asked: Asked) -> None:
+    asked.fit()
+    checkpoint = asked.fitting.require(TECHNIQUE).path
+    (checkpoint / "language.json").write_text("{}")
+    with pytest.raises(PlatformError, match="is damaged") as error:
+        asked.maker().refresh(TECHNIQUE)
+    assert not isinstance(error.value, ModelNotAskedError)

@@ -1,0 +1,90 @@
+"""From a technique to its checkpoint, also where a language model gives no price."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.errors import ModelNotAskedError, PlatformError
+from pricing_platform.finetuning.checkpoints import MANIFEST
+from pricing_platform.language.model import PriceAnswer, Prompt
+from pricing_platform.pricing.fitting import Fitting, fit, load, predict, training_seconds
+from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES
+from pricing_platform_tests.unit.language.scripted_model import USAGE, ScriptedModel
+from pricing_platform_tests.unit.pricing.generated_items import generated_items
+from pricing_platform_tests.unit.pricing.language_parts import bound_to, observed
+
+
+@pytest.fixture(scope="module")
+def items() -> ItemSet:
+    seen = observed(generated_items(100))
+    return ItemSet(seen.frame.with_columns(content_hash="text"), seen.embeddings)
+
+
+def fitting_in(folder: Path) -> Fitting:
+    return Fitting("1", "encoder", lambda: "a model", 0, 1, folder)
+
+
+def prose(_prompt: Prompt) -> PriceAnswer:
+    return PriceAnswer(USAGE, text="It depends on its condition.")
+
+
+@pytest.mark.parametrize("technique", LANGUAGE_TECHNIQUES)
+@pytest.mark.parametrize(
+    ("model", "failure"),
+    [
+        (ScriptedModel(prose), "unreadable"),
+        (ScriptedModel(context_window=5), "too_long"),
+    ],
+    ids=["prose", "small window"],
+)
+def test_a_model_that_prices_nothing_leaves_a_checkpoint_that_says_why_item_by_item(
+    technique: str, model: ScriptedModel, failure: str, items: ItemSet, tmp_path: Path
+) -> None:
+    fitting, language = fitting_in(tmp_path), bound_to(model, technique=technique)
+
+    checkpoint, _ = fit(technique, fitting, lambda: items, language=lambda: language)
+
+    metrics = checkpoint.manifest.metrics
+    assert "validation_mae" not in metrics
+    assert metrics["validation_failures"] == metrics["validation_items"] > 0
+    assert fitting.require(technique).manifest.metrics == metrics
+    assert training_seconds(fitting).keys() == {technique}
+    rows = predict(technique, checkpoint, items, language=language)
+    assert rows["estimate"].is_null().all()
+    assert not rows["failure"].str.starts_with("not_asked").any()
+    assert load(technique, checkpoint).metrics["validation_items"] == metrics["validation_items"]
+
+
+def test_a_checkpoint_that_cannot_be_read_hides_no_other(items: ItemSet, tmp_path: Path) -> None:
+    fitting = fitting_in(tmp_path)
+    for technique in ("category_median", "tfidf_ridge"):
+        fit(technique, fitting, lambda: items)
+    assert training_seconds(fitting).keys() == {"category_median", "tfidf_ridge"}
+    damaged = fitting.require("tfidf_ridge").path / MANIFEST
+    damaged.write_text(damaged.read_text().replace('"seed": 0', '"seed": null'))
+    assert training_seconds(fitting).keys() == {"category_median"}
+
+
+def test_a_model_that_is_not_there_hides_no_technique_without_one(
+    items: ItemSet, tmp_path: Path
+) -> None:
+    def nowhere() -> str:
+        raise ModelNotAskedError("There is no such folder.")
+
+    fitting = Fitting("1", "encoder", nowhere, 0, 1, tmp_path)
+    fit("category_median", fitting, lambda: items)
+    assert training_seconds(fitting).keys() == {"category_median"}
+
+
+@pytest.mark.parametrize(
+    ("technique", "is_of_a_model"), [("rag", True), ("category_median", False)]
+)
+def test_a_missing_checkpoint_of_one_that_asks_is_told_as_not_asked(
+    technique: str, is_of_a_model: bool, tmp_path: Path
+) -> None:
+    with pytest.raises(PlatformError, match=f"no checkpoint of {technique}") as error:
+        fitting_in(tmp_path).require(technique)
+    assert isinstance(error.value, ModelNotAskedError) == is_of_a_model
