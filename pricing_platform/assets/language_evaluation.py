@@ -1,7 +1,9 @@
 """The assets that measure what context is worth to a language model, and what texts do to it."""
 
 import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -12,12 +14,13 @@ from pricing_platform.assets.reporting import (
     RefreshConfig,
     markdown_table,
     pictures,
-    refreshed_table,
     table_result,
 )
 from pricing_platform.assets.technique_inputs import TechniqueInputs, calls_taken
+from pricing_platform.errors import ModelNotAskedError
 from pricing_platform.evaluation.context_sweep import (
     CONTEXT_SWEEP_VERSION,
+    KINDS,
     ContextKind,
     sweep_sample,
 )
@@ -32,6 +35,7 @@ from pricing_platform.evaluation.injections import (
     injection_resistance as resistance_of,
 )
 from pricing_platform.evaluation.pictures import PICTURES_VERSION, draw_context_sweep
+from pricing_platform.evaluation.pricer import Pricer
 from pricing_platform.evaluation.queries import run_query
 from pricing_platform.pricing.fitting import load
 from pricing_platform.pricing.prompt_multi_shot import PromptMultiShot
@@ -45,17 +49,16 @@ from pricing_platform.resources import (
     WarehouseResource,
 )
 from pricing_platform.settings import Settings
-from pricing_platform.stores.provenance import refresh
+from pricing_platform.stores.provenance import Refreshed, refresh
 from pricing_platform.stores.warehouse import Warehouse, fingerprint
 
+_SWEEP = "evaluation.context_sweep"
 _RESISTANCE = "evaluation.injection_resistance"
+_SHIFTS = "evaluation.injected_estimates"
 _REFERENCES = ("stack", "encoder_finetuned")
 """Techniques that read a text and ask no language model: any sentence moves them a little."""
 
-_WITH_CONTEXT: dict[ContextKind, type[PromptMultiShot] | type[Rag]] = {
-    "shots": PromptMultiShot,
-    "comparables": Rag,
-}
+_SWEPT = (PromptMultiShot.name, Rag.name)
 
 
 @dg.asset(
@@ -75,41 +78,71 @@ def context_sweep(
     progress: dg.ResourceParam[LoggedProgress],
 ) -> dg.MaterializeResult[None]:
     """One row a kind of context and count: what so many shots or comparables bring and cost."""
+    started = time.perf_counter()
     inputs = TechniqueInputs.current(context, warehouse, postgres, models)
-    store, settings = inputs.store, inputs.settings
+    store, settings, fitting = inputs.store, inputs.settings, inputs.fitting
 
-    def measure() -> pl.DataFrame:
+    def measured() -> Refreshed:
+        return refresh(
+            store,
+            [_SWEEP],
+            lambda _folder: {_SWEEP: _swept(inputs, progress.of(context))},
+            inputs=fingerprint(
+                CONTEXT_SWEEP_VERSION,
+                *(fitting.fingerprint(name) for name in _SWEPT),
+                fitting.require(Rag.name).manifest.files,
+                inputs.told_version(),
+                settings.measured_items,
+            ),
+            force=config.force,
+        )
+
+    refreshed, told = _measured_or_kept(context, measured, lambda: _sweep_headline(store, settings))
+    seconds = time.perf_counter() - started
+    return table_result(store, _SWEEP, refreshed, seconds=seconds, metadata=told)
+
+
+def _measured_or_kept(
+    context: dg.AssetExecutionContext,
+    measured: Callable[[], Refreshed],
+    headline: Callable[[], Mapping[str, Any]],
+) -> tuple[Refreshed, Mapping[str, Any]]:
+    """What was measured; where a model can't be asked, the tables stand, and why is told."""
+    try:
+        return measured(), headline()
+    except ModelNotAskedError as error:
+        context.log.error(f"Nothing was measured, and what was before stands: {error}")
+        return Refreshed({}, reused=True), {"summary": f"not measured: {error.problem}"}
+
+
+def _swept(inputs: TechniqueInputs, progress: Progress) -> pl.DataFrame:
+    """What each count of shots and comparables brings; calls go into ledgers of their own."""
+    seed = inputs.settings.seed
+    with ExitStack() as ledgers:
+        language = {
+            kind: ledgers.enter_context(inputs.kept_calls(f"context_sweep/{kind}"))()
+            for kind in KINDS
+        }
+        fitted = load(Rag.name, inputs.fitting.require(Rag.name), language["comparables"])
+        assert isinstance(fitted, Rag)  # noqa: S101
+        fitted.make_ready()  # once, for all counts
         train = inputs.items().split("train")
-        with ExitStack() as ledgers:
-            language = {
-                kind: ledgers.enter_context(inputs.kept_calls(f"context_sweep/{kind}"))
-                for kind in _WITH_CONTEXT
-            }
-            swept = sweep_context(
-                sweep_sample(inputs.items(), settings.measured_items, seed=settings.seed),
-                lambda kind, count: _WITH_CONTEXT[kind].prepared(
-                    train, seed=settings.seed, language=language[kind](), count=count
-                ),
-                seed=settings.seed,
-                progress=progress.of(context),
-            )
-            for opened in language.values():
-                opened().ledger.require_answers()
-            return swept
 
-    return refreshed_table(
-        store,
-        "evaluation.context_sweep",
-        lambda _folder: measure(),
-        inputs=fingerprint(
-            CONTEXT_SWEEP_VERSION,
-            *(inputs.fitting.fingerprint(kind.name) for kind in _WITH_CONTEXT.values()),
-            inputs.told_version(),
-            settings.measured_items,
-        ),
-        force=config.force,
-        metadata=lambda: _sweep_headline(store, settings),
-    )
+        def technique_of(kind: ContextKind, count: int) -> Pricer:
+            if kind == "comparables":
+                return fitted.with_options(replace(fitted.options, count=count))
+            # Of the shots, the checkpoint keeps only those of the count that was chosen.
+            return PromptMultiShot.prepared(train, seed=seed, language=language[kind], count=count)
+
+        swept = sweep_context(
+            sweep_sample(inputs.items(), inputs.settings.measured_items, seed=seed),
+            technique_of,
+            seed=seed,
+            progress=progress,
+        )
+        for opened in language.values():
+            opened.ledger.require_answers()
+        return swept
 
 
 def _sweep_headline(store: Warehouse, settings: Settings) -> dict[str, Any]:
@@ -127,7 +160,7 @@ def _sweep_headline(store: Warehouse, settings: Settings) -> dict[str, Any]:
         "summary": told or "no knee",
         **pictures(
             settings.cache_folder / "pictures" / "context_sweep",
-            fingerprint(PICTURES_VERSION, store.data_version("evaluation.context_sweep"))[:32],
+            fingerprint(PICTURES_VERSION, store.data_version(_SWEEP))[:32],
             lambda: draw_context_sweep(store),
         ),
     }
@@ -157,30 +190,26 @@ def injection_resistance(
 
     def measure() -> dict[str, pl.DataFrame]:
         shifts = pl.concat(_shifts(name, inputs, progress.of(context)) for name in techniques)
-        return {
-            _RESISTANCE: resistance_of(shifts, seed=fitting.seed),
-            "evaluation.injected_estimates": shifts,
-        }
+        return {_RESISTANCE: resistance_of(shifts, seed=fitting.seed), _SHIFTS: shifts}
 
-    refreshed = refresh(
-        store,
-        [_RESISTANCE, "evaluation.injected_estimates"],
-        lambda _folder: measure(),
-        inputs=fingerprint(
-            INJECTIONS_VERSION,
-            *(fitting.fingerprint(name) for name in techniques),
-            inputs.told_version(),
-            inputs.settings.injected_items,
-        ),
-        force=config.force,
-    )
-    return table_result(
-        store,
-        _RESISTANCE,
-        refreshed,
-        seconds=time.perf_counter() - started,
-        metadata=_injection_headline(store),
-    )
+    def measured() -> Refreshed:
+        return refresh(
+            store,
+            [_RESISTANCE, _SHIFTS],
+            lambda _folder: measure(),
+            inputs=fingerprint(
+                INJECTIONS_VERSION,
+                *(fitting.fingerprint(name) for name in techniques),
+                *(fitting.require(name).manifest.files for name in techniques),
+                inputs.told_version(),
+                inputs.settings.injected_items,
+            ),
+            force=config.force,
+        )
+
+    refreshed, told = _measured_or_kept(context, measured, lambda: _injection_headline(store))
+    seconds = time.perf_counter() - started
+    return table_result(store, _RESISTANCE, refreshed, seconds=seconds, metadata=told)
 
 
 def _shifts(technique: str, inputs: TechniqueInputs, progress: Progress) -> pl.DataFrame:

@@ -21,7 +21,7 @@ from pricing_platform.evaluation.pricer import PartOf, Pricer, chosen_items, fam
 from pricing_platform.evaluation.resampling import FamilyResampling, Floats
 from pricing_platform.progress import Progress, silent
 
-CONTEXT_SWEEP_VERSION = "1"
+CONTEXT_SWEEP_VERSION = "2"
 
 ContextKind = Literal["shots", "comparables"]
 KINDS: tuple[ContextKind, ...] = ("shots", "comparables")
