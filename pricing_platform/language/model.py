@@ -70,6 +70,17 @@ class Tool:
         """The JSON schema of the arguments."""
         return self.arguments.model_json_schema()
 
+    def as_function(self) -> dict[str, JsonValue]:
+        """The tool as models are told of it that are trained to call functions."""
+        return {
+            "type": "function",
+            "function": {
+                "name": self.name,
+                "description": self.description,
+                "parameters": self.json_schema(),
+            },
+        }
+
 
 Outcome = Literal[
     "answered",

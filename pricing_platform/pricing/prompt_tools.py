@@ -10,6 +10,7 @@ A model that is trained to call functions is offered them; any other writes one 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -175,10 +176,18 @@ class PromptTools(LanguageTechnique):
             self.context.currency,
         )
 
-    @property
+    @cached_property
     def _room(self) -> int:
-        """Tokens that are kept for the next action and, after it, the price."""
-        return ANSWER_TOKENS + (_CALL_TOKENS if self.context.model.calls_tools else _ACTION_TOKENS)
+        """Tokens that are kept for the next action and, after it, the price.
+
+        Functions are sent beside the conversation, which is what is counted, and take room too.
+        """
+        model = self.context.model
+        if not model.calls_tools:
+            return ANSWER_TOKENS + _ACTION_TOKENS
+        functions = json.dumps([tool.as_function() for tool in _NATIVE.tools])
+        (offered,) = model.count_tokens([Prompt((Message("system", functions),))])
+        return ANSWER_TOKENS + _CALL_TOKENS + offered
 
     def _opening(self, text: str, item_id: str) -> Prompt:
         currency = self.context.currency

@@ -11,7 +11,7 @@ from typing import Any, cast
 from pydantic import BaseModel, JsonValue
 
 from pricing_platform.language.endpoint.configuration import EndpointConfiguration, Interface
-from pricing_platform.language.model import CompletionRequest, Message, Prompt, Tool
+from pricing_platform.language.model import CompletionRequest, Message, Prompt
 from pricing_platform.language.response_cache import Kind, request_key
 
 PATHS: dict[Interface, str] = {"chat": "/chat/completions", "completions": "/completions"}
@@ -82,7 +82,7 @@ def completion_request(
     if request.schema is not None and configuration.structured_output:
         body["response_format"] = _response_format(request.schema, request.schema.__name__)
     if request.tools and configuration.calls_tools:
-        body["tools"] = [_function(tool) for tool in request.tools]
+        body["tools"] = [tool.as_function() for tool in request.tools]
         body["parallel_tool_calls"] = False
     reading = Reading(kind="completion", api=configuration.api, answer_prefix=prompt.answer_prefix)
     return _request(body, reading, configuration)
@@ -119,17 +119,6 @@ def _message(message: Message) -> dict[str, JsonValue]:
             for call in message.tool_calls
         ]
     return told
-
-
-def _function(tool: Tool) -> dict[str, JsonValue]:
-    return {
-        "type": "function",
-        "function": {
-            "name": tool.name,
-            "description": tool.description,
-            "parameters": tool.json_schema(),
-        },
-    }
 
 
 def _response_format(schema: type[BaseModel], name: str) -> dict[str, JsonValue]:

@@ -12,7 +12,13 @@ import polars as pl
 import pytest
 
 from pricing_platform.catalog.item_set import ItemSet
-from pricing_platform.language.model import Completion, CompletionRequest, Prompt, ToolCall
+from pricing_platform.language.model import (
+    Completion,
+    CompletionRequest,
+    Message,
+    Prompt,
+    ToolCall,
+)
 from pricing_platform.pricing.pricing_tools import TOOLS, ItemView, PricingTools, ToolResult
 from pricing_platform.pricing.prompt_tools import STEP_LIMIT, PromptTools
 from pricing_platform_tests.unit.language.scripted_model import USAGE, ScriptedModel
@@ -209,6 +215,32 @@ def calling(*rounds: list[tuple[str, dict[str, Any]]]) -> ScriptedModel:
     return ScriptedModel(complete=complete, calls_tools=True)
 
 
+def offered_tokens(model: ScriptedModel) -> int:
+    functions = json.dumps([tool.as_function() for tool in TOOLS])
+    (tokens,) = model.count_tokens([Prompt((Message("system", functions),))])
+    return tokens
+
+
+def test_a_conversation_leaves_room_for_the_functions_that_are_sent_with_it(
+    train: ItemSet, test_items: ItemSet
+) -> None:
+    search = ("find_comparables", {"query": "Corva drive", "count": 5})
+    item = first(test_items, 1)
+    roomy = calling(*[[search]] * STEP_LIMIT)
+    tools_of(train, roomy).price(item)
+    offered = offered_tokens(roomy)
+    window = roomy.count_tokens(roomy.completed)[-1] + 160 + offered - 20
+    model = calling(*[[search]] * STEP_LIMIT)
+    model._context_window = window
+    answers = tools_of(train, model).price(item)
+    assert answers["context_cut"][0] > 0
+    assert max(model.count_tokens(model.completed)) + offered + 160 <= window
+    assert len(model.completed) > 1
+    narrow = calling()
+    narrow._context_window = offered + 176
+    assert not tools_of(train, narrow).prompts(item)[0].fits
+
+
 def test_a_model_that_calls_functions_is_offered_them(
     train: ItemSet, test_items: ItemSet, ran: list[tuple[str, str]]
 ) -> None:
@@ -259,7 +291,7 @@ def test_every_call_has_its_result_also_where_it_is_cut(
     tools_of(train, roomy).price(item)
     (whole,) = roomy.count_tokens(roomy.priced)
     small = calling([search, search])
-    small._context_window = whole + 176 - 20
+    small._context_window = whole + 176 + offered_tokens(small) - 20
     answers = tools_of(train, small).price(item)
     turns = small.priced[0].messages
     assert [turn.role for turn in turns[3:5]] == ["tool", "tool"]
