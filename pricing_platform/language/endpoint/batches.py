@@ -203,7 +203,7 @@ def _to_be_sent(
         " ".join(told),
         "Send each file to the provider as a batch, then take its results in with:"
         " pricing-platform batch import FILE; and run this again. A file that is deleted is"
-        " written anew.",
+        " written anew. What fails in every batch can be asked at once: PRICING_LLM_MODE=live.",
     )
 
 
@@ -226,7 +226,7 @@ def _keep(
         if result.without is not None:
             cache.drop_parameter(configuration.known_url, configuration.model, result.without)
         cache.remove_batch_request(line.custom_id, spent, told=told)
-        return result.reason
+        return result.reason if result.end is None else f"{result.end.problem} {result.end.remedy}"
     cache.keep(line.custom_id, reading.kind, configuration.model, answer, spent, told=told)
     return None
 

@@ -185,6 +185,7 @@ def test_what_will_never_be_answered_is_taken_in_and_holds_up_nothing(tmp_path: 
     results.write_text("\n".join(lines), encoding="utf-8")
     told = import_batch_results(settings, model.cache, results)
     assert (told.kept, told.failed) == (3, 2)
+    assert any("Raise it with the provider" in reason for reason in told.reasons)
     assert import_batch_results(settings, model.cache, results).kept == 3
     assert model.cache.spending().total.tokens == 102
     assert model.cache.spending().not_told.tokens == 0
