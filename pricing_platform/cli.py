@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pricing_platform.facts.answers import FoundAnswer
     from pricing_platform.facts.upkeep import UpkeepSummary
     from pricing_platform.facts.written_answers import WrittenAnswer
+    from pricing_platform.pricing.service import PricedFile
     from pricing_platform.retrieval.embedding_cache import CachedEncoder
     from pricing_platform.stores.postgres import Postgres
 
@@ -110,7 +111,7 @@ def price(
         str | None, typer.Option(help="By default the best one on validation.")
     ] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show the prompt that a language model was given.")
+        bool, typer.Option("--explain", help="Show what a language model was told and said.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
@@ -122,14 +123,22 @@ def price(
             "Give either a text or --file.",
             'As in: pricing-platform price "Steel water bottle, 1 litre" or --file new.csv.',
         )
+    if (explain or as_json) and file is not None:
+        raise PlatformError(
+            "--explain and --json are for a text, not for --file.",
+            "Leave them out; --out names the file of estimates, and its ending the format.",
+        )
+    if out is not None and text is not None:
+        raise PlatformError("--out is for --file, not for a text.", "Leave it out, or use --json.")
     with PricingService.open(load_settings(), technique) as service:
         if text is not None:
-            _print_priced_text(service.price_text(text), as_json=as_json, explain=explain)
+            _print_priced_text(
+                service.price_text(_readable(text)), as_json=as_json, explain=explain
+            )
             return
         assert file is not None  # noqa: S101
         target = out or file.with_suffix(".priced.parquet")
-        rows = service.price_file(file, target)
-        output.print(f"{rows:,} rows priced by {service.technique} into {target}")
+        _print_priced_file(service.price_file(file, target), service.technique, target)
 
 
 @app.command()
@@ -172,7 +181,7 @@ def ask(
     from pricing_platform.facts.answers import answer, answer_as_of
     from pricing_platform.facts.configuration import configured_knowledge
 
-    question = question.encode("utf-8", "replace").decode().strip()  # a terminal sends any bytes
+    question = _readable(question).strip()
     if not question:
         raise PlatformError("The question is empty.", 'As in: pricing-platform ask "Who is …?"')
     with _knowledge_stores() as (settings, server, encoder):
@@ -276,7 +285,7 @@ def facts(
     from pricing_platform.facts.reading import facts_of
 
     with _knowledge_stores() as (_settings, server, _encoder):
-        print_frame(facts_of(server, subject, history=history), layout)
+        print_frame(facts_of(server, _readable(subject), history=history), layout)
 
 
 @app.command()
@@ -423,9 +432,14 @@ def _print_refresh(summary: UpkeepSummary) -> None:
     )
 
 
+def _readable(text: str) -> str:
+    """The text with a mark in the place of bytes that are none, for a terminal sends any."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def _query_text(query: str) -> str:
     if not query.startswith("@"):
-        return query
+        return _readable(query)
     path = Path(query[1:])
     try:
         return path.read_text(encoding="utf-8")
@@ -460,6 +474,23 @@ def _print_priced_text(priced: Any, *, as_json: bool, explain: bool) -> None:
             style="yellow",
         )
     print_frame(priced.comparables, title="Comparables")
+
+
+def _print_priced_file(priced: PricedFile, technique: str, target: Path) -> None:
+    """What became of the rows; it is a failure where none was priced."""
+    output.print(f"{priced.priced:,} rows priced by {technique} into {target}", soft_wrap=True)
+    told = [f"{count:,} not priced: {reason}" for reason, count in priced.failures.items()]
+    if priced.unlike_all:
+        told.append(
+            f"{priced.unlike_all:,} of them are like nothing in the catalogue (`unlike_all`): their"
+            " estimates are guesses."
+        )
+    if priced.replaced:
+        told.append(f"The file's own {', '.join(priced.replaced)} gave way to the estimates'.")
+    for line in told:
+        messages.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if not priced.priced:
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

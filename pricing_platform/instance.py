@@ -25,6 +25,15 @@ BUILD_LOCK = "build.lock"
 IN_PROCESS = {"pricing/executed": "in process"}
 """The tag of runs that live and die with the process that holds the home's lock."""
 
+_IN_PROCESS_CONFIGURATION = "in_process.yaml"
+# To capture what a step writes takes four processes a step, two of which tell of a Ctrl-C with a
+# traceback; and what is written to a terminal is seen there.
+_NO_CAPTURE = """
+compute_logs:
+  module: dagster._core.storage.noop_compute_log_manager
+  class: NoOpComputeLogManager
+"""
+
 
 def prepare_instance(settings: Settings) -> Path:
     """Puts the instance's configuration into the home and returns DAGSTER_HOME."""
@@ -35,8 +44,12 @@ def prepare_instance(settings: Settings) -> Path:
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """The home's instance."""
-    with dg.DagsterInstance.from_config(str(prepare_instance(settings))) as instance:
+    """The home's instance, for a run in this process."""
+    folder = prepare_instance(settings)
+    (folder / _IN_PROCESS_CONFIGURATION).write_text(
+        _configuration().read_text(encoding="utf-8") + _NO_CAPTURE, encoding="utf-8"
+    )
+    with dg.DagsterInstance.from_config(str(folder), _IN_PROCESS_CONFIGURATION) as instance:
         yield instance
 
 

@@ -254,11 +254,8 @@ class LanguageTechnique(ABC):
         context = self.context
         self.make_ready()
         watch = Stopwatch()
-        fitted = self.prompts(items)
         calls = LanguageCalls(context.model, context.ledger, len(items), progress)
-        asked = {place: at for place, at in enumerate(fitted) if at.fits}
-        answers, shown = self.answers(items, asked, calls)
-        last = [shown.get(place, at) for place, at in enumerate(fitted)]
+        answers, last = self._asked(items, calls)
         readings = [
             _read(answers[place], context.currency) if at.fits else _too_long(at, context.model)
             for place, at in enumerate(last)
@@ -282,6 +279,25 @@ class LanguageTechnique(ABC):
             .select(ESTIMATE_SCHEMA.names())
             .cast(ESTIMATE_SCHEMA)
         )
+
+    def conversations(self, items: ItemSet) -> list[FittedPrompt]:
+        """For each item the prompt that its price was read after, with all that was said before.
+
+        Where one prompt follows from the answer to another, the model is asked again: it answers
+        from the cache.
+        """
+        context = self.context.of(self.name)
+        calls = LanguageCalls(context.model, context.ledger, len(items), silent)
+        return self._asked(items, calls)[1]
+
+    def _asked(
+        self, items: ItemSet, calls: LanguageCalls
+    ) -> tuple[dict[int, PriceAnswer], list[FittedPrompt]]:
+        """The answers by the place of the item, and for each item the last prompt."""
+        fitted = self.prompts(items)
+        asked = {place: at for place, at in enumerate(fitted) if at.fits}
+        answers, shown = self.answers(items, asked, calls)
+        return answers, [shown.get(place, at) for place, at in enumerate(fitted)]
 
     def answers(
         self,

@@ -54,6 +54,8 @@ def read_products(path: Path) -> pl.DataFrame:
             f"{path} cannot be read as {path.suffix}: {str(error).splitlines()[0]}.",
             "Check that the file is there, in UTF-8, and with commas where it is CSV.",
         ) from None
+    if products.is_empty():
+        raise PlatformError(f"{path} has no rows.", "Give at least one product.")
     if "title" not in _known_fields(products):
         raise PlatformError(
             f"{path} has no column `title`; it has {', '.join(products.columns)}.",
@@ -71,6 +73,11 @@ def _known_fields(products: pl.DataFrame) -> dict[str, str]:
         for field in _FIELDS
         if field in found
     }
+
+
+def titles_of(products: pl.DataFrame) -> pl.Series:
+    """What stands as title in each row; an empty text where there is none."""
+    return products[_known_fields(products)["title"]].cast(pl.String, strict=False).fill_null("")
 
 
 def write_products(products: pl.DataFrame, path: Path) -> None:

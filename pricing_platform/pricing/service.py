@@ -30,6 +30,7 @@ from pricing_platform.pricing.new_products import (
     place_in_catalogue,
     read_products,
     require_known_kind,
+    titles_of,
     write_products,
 )
 from pricing_platform.pricing.rag import Rag
@@ -54,7 +55,8 @@ class PricedText:
     ``comparables`` are those that the technique used, where it uses such, else the most similar.
     ``unlike_all`` says that nothing in the catalogue is much like the text: the interval is then
     too narrow, for it was calibrated on products of the catalogue. ``prompt`` is what a language
-    model was given, the first of several; None for a technique that asks none.
+    model had been told and had said when it was asked for the price; None for a technique that asks
+    none.
     """
 
     estimate: float
@@ -70,6 +72,20 @@ class PricedText:
         """One JSON object."""
         fields = {**self.__dict__, "comparables": self.comparables.to_dicts()}
         return json.dumps(fields, default=str, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class PricedFile:
+    """How many rows have an estimate, and why others have none: how many by reason.
+
+    ``unlike_all`` rows with an estimate are like nothing in the catalogue; ``replaced`` are the
+    user's columns that the estimates took the place of.
+    """
+
+    priced: int
+    failures: dict[str, int]
+    unlike_all: int
+    replaced: list[str]
 
 
 @dataclass(frozen=True)
@@ -111,13 +127,14 @@ class PricingService:
         Raises:
             PlatformError: when nothing of the text can be read, or the technique gave no estimate.
         """
-        items = self._item_set(as_items(pl.DataFrame({"title": [text]})))
+        items, found = self._placed(as_items(pl.DataFrame({"title": [text]})))
         if not len(items):
-            raise PlatformError("The text has no letter or digit.", "Describe the product.")
+            raise PlatformError(
+                f"There is nothing to price: {_unread(text)}.", "Describe the product."
+            )
         row = self._fitted.price(items).row(0, named=True)
         if row["estimate"] is None:
             raise PlatformError(f"{self.technique} gave no estimate: {row['failure']}.")
-        found = find_comparables(self._postgres, items.embeddings, COMPARABLES_SHOWN)
         return PricedText(
             estimate=row["estimate"],
             low=row["low"],
@@ -125,7 +142,7 @@ class PricingService:
             currency=self.currency,
             technique=self.technique,
             comparables=self._comparables(items, found),
-            unlike_all=not (found["similarity"] >= UNLIKE).any(),
+            unlike_all=not _like_some(found, 1)[0],
             prompt=self._prompt(items),
         )
 
@@ -154,13 +171,13 @@ class PricingService:
     def _prompt(self, items: ItemSet) -> str | None:
         if not isinstance(self._fitted, LanguageTechnique):
             return None
-        return self._fitted.prompts(items)[0].prompt.as_text()
+        return self._fitted.conversations(items)[0].prompt.as_text()
 
-    def price_file(self, source: Path, target: Path, *, progress: Progress = silent) -> int:
-        """Writes the file's rows with ``estimate``, ``low``, ``high``, ``failure``, ``technique``.
+    def price_file(self, source: Path, target: Path, *, progress: Progress = silent) -> PricedFile:
+        """Writes the file's rows with the columns of an estimate.
 
-        Returns:
-            How many rows have an estimate.
+        These are ``estimate``, ``low``, ``high``, ``unlike_all`` (see :class:`PricedText`),
+        ``failure`` and ``technique``. They take the place of columns of these names.
 
         Raises:
             PlatformError: when the source can't be read or the target not be written; the target
@@ -168,29 +185,53 @@ class PricingService:
         """
         require_known_kind(target)
         products = read_products(source)
-        items = as_items(products)
-        estimates = self._fitted.price(self._item_set(items), progress=progress)
-        named = estimates.select("item_id", "estimate", "low", "high", "failure")
+        rows = as_items(products)
+        items, found = self._placed(rows)
+        estimates = self._fitted.price(items, progress=progress).with_columns(
+            unlike_all=~pl.Series(_like_some(found, len(items)), dtype=pl.Boolean)
+        )
         answers = (
-            pl.DataFrame({"row": range(products.height)}, schema={"row": pl.Int32})
-            .join(items.select("row", "item_id"), on="row", how="left", maintain_order="left")
-            .join(named, on="item_id", how="left", maintain_order="left")
+            products.select(unread=titles_of(products).map_elements(_unread, pl.String))
+            .with_row_index("row")
+            .with_columns(pl.col("row").cast(pl.Int32))
+            .join(rows.select("row", "item_id"), on="row", how="left", maintain_order="left")
+            .join(estimates, on="item_id", how="left", maintain_order="left")
             .select(
-                "estimate",
-                "low",
-                "high",
+                pl.col("estimate", "low", "high").round(2),
+                pl.col("unlike_all"),
                 failure=pl.when(pl.col("item_id").is_null())
-                .then(pl.lit("no title"))
+                .then(pl.col("unread").fill_null(_unread("")))
                 .otherwise(pl.col("failure")),
                 technique=pl.lit(self.technique),
             )
         )
         # Side by side and not joined, so that no column of the user's can be taken for ours.
-        priced = products.drop(answers.columns, strict=False).hstack(answers)
+        replaced = [name for name in products.columns if name in answers.columns]
+        priced = products.drop(replaced).hstack(answers)
         write_products(priced, target)
-        return priced["estimate"].count()
+        failures = answers["failure"].drop_nulls().value_counts(sort=True)
+        return PricedFile(
+            answers["estimate"].count(),
+            dict(failures.iter_rows()),
+            int((answers["unlike_all"] & answers["estimate"].is_not_null()).sum()),
+            replaced,
+        )
 
-    def _item_set(self, items: pl.DataFrame) -> ItemSet:
+    def _placed(self, items: pl.DataFrame) -> tuple[ItemSet, pl.DataFrame]:
+        """The items where they belong in the catalogue, and their comparables."""
         vectors = self._encoder.embed(items["text"].to_list()).vectors
-        comparables = find_comparables(self._postgres, vectors, COMPARABLES_SHOWN)
-        return ItemSet(place_in_catalogue(items, comparables), vectors)
+        found = find_comparables(self._postgres, vectors, COMPARABLES_SHOWN)
+        return ItemSet(place_in_catalogue(items, found), vectors), found
+
+
+def _like_some(found: pl.DataFrame, items: int) -> list[bool]:
+    """Of each item whether something in the catalogue is much like it."""
+    like = set(found.filter(pl.col("similarity") >= UNLIKE)["query_index"])
+    return [place in like for place in range(items)]
+
+
+def _unread(text: str) -> str:
+    """Why a text can't be priced of which nothing is left when it is curated."""
+    if any(character.isalnum() for character in text):
+        return "nothing is left without prices and marks"
+    return "no letter or digit"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from pricing_platform.finetuning.checkpoints import list_checkpoints
 from pricing_platform.language.prompts import templates_version
 from pricing_platform.pricing.base_model import BASE_MODEL
-from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES
+from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES, technique_names
 from pricing_platform.pricing.service import PricingService
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform_tests.integration.built_home import BuiltHome
@@ -77,7 +79,7 @@ def test_no_comparable_is_of_the_own_family_nor_has_a_later_price(built_home: Bu
     """Of what was shown in the run itself, the prompts are not kept: they are made again."""
     with PricingService.open(built_home.settings, "rag") as service:
         technique = service._fitted
-        items = service._item_set(
+        items, _ = service._placed(
             frame(
                 built_home,
                 "SELECT * FROM curated.items WHERE split = 'test' ORDER BY item_id LIMIT 40",
@@ -111,3 +113,36 @@ def test_no_comparable_is_of_the_own_family_nor_has_a_later_price(built_home: Bu
             """
         ).pl()
     assert wrong.is_empty()
+
+
+CLOSED = {"PRICING_LLM_BASE_URL": "http://127.0.0.1:9/v1", "PRICING_LLM_MODEL": "x"}
+
+
+def test_a_model_that_cannot_be_asked_keeps_no_other_technique_from_being_evaluated(
+    built_home: BuiltHome, tmp_path: Path
+) -> None:
+    home, built = BuiltHome(tmp_path, built_home.sources), built_home.settings
+    for folder in (built.cache_folder, built.checkpoints_folder):
+        shutil.copytree(folder, tmp_path / "home" / folder.name)
+    shutil.copy(built.warehouse_path, tmp_path / "home")
+    swept = frame(home, "SELECT * FROM evaluation.context_sweep ORDER BY ALL")
+
+    ran = home.command("run", environment=CLOSED, timeout=500)
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stderr
+    told = next(line for line in ran.stderr.splitlines() if line.startswith("not asked"))
+    for technique in LANGUAGE_TECHNIQUES:
+        assert technique in told
+    assert "context_sweep" in ran.stderr
+    assert "not measured: " in ran.stderr
+    rows = frame(home, "SELECT technique, failure, estimate FROM evaluation.predictions")
+    asking = rows.filter(pl.col("technique").is_in(LANGUAGE_TECHNIQUES))
+    assert asking["technique"].n_unique() == len(LANGUAGE_TECHNIQUES)
+    assert asking["failure"].str.starts_with("not_asked: ").all()
+    others = set(technique_names()) - set(LANGUAGE_TECHNIQUES)
+    board = frame(home, "SELECT technique FROM evaluation.leaderboard WHERE mae_common IS NOT NULL")
+    assert others <= set(board["technique"])
+    for technique in others:
+        assert technique in ran.stdout
+    assert frame(home, "SELECT * FROM evaluation.context_sweep ORDER BY ALL").equals(swept)

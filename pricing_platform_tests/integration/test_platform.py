@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -98,6 +99,7 @@ def test_a_file_is_priced_row_by_row(built_home: BuiltHome, tmp_path: Path, suff
             "row": ["third", "second", "first"],
             "title": ["Steel bottle 1 l", "Oak desk", "Cotton towel, pack of 6"],
             "description": ["insulated", None, "soft"],
+            "estimate": ["guessed", "guessed", "guessed"],
         }
     )
     source, target = tmp_path / f"new.{suffix}", tmp_path / "priced.parquet"
@@ -111,9 +113,29 @@ def test_a_file_is_priced_row_by_row(built_home: BuiltHome, tmp_path: Path, suff
     assert priced.select("item_id", "row", "title").equals(
         products.select("item_id", "row", "title")
     )
-    assert priced["failure"].null_count() == 3
+    assert "estimate gave way" in ran.stderr
+    assert priced["failure"].null_count() == priced["unlike_all"].count() == 3
     assert priced.filter(pl.col("estimate") > 0).height == 3
     assert (priced["low"] <= priced["high"]).all()
+
+
+def test_rows_that_are_not_priced_are_told(built_home: BuiltHome, tmp_path: Path) -> None:
+    source, target = tmp_path / "new.csv", tmp_path / "priced.csv"
+    source.write_text('title\nOak desk\n$12.99\n!!!\n"Treaty of peace, signed by both kings"\n')
+    ran = built_home.command("price", "--file", str(source), "--out", str(target))
+    assert ran.returncode == 0, ran.stderr
+    assert "2 rows priced" in ran.stdout
+    assert "1 not priced: nothing is left without prices and marks" in ran.stderr
+    assert "1 not priced: no letter or digit" in ran.stderr
+    assert "like nothing in the catalogue" in ran.stderr
+    source.write_text("title\n!!!\n")
+    assert built_home.command("price", "--file", str(source)).returncode == 1
+
+
+def test_bytes_that_are_no_text_are_priced_as_what_is_left(built_home: BuiltHome) -> None:
+    ran = built_home.command("price", os.fsdecode(b"\xff\xfe steel pan"))
+    assert ran.returncode == 0, ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 def test_sql_answers_in_all_formats_and_changes_nothing(built_home: BuiltHome) -> None:
