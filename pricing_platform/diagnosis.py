@@ -11,6 +11,7 @@ import platform
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import NamedTuple
@@ -29,6 +30,8 @@ from pricing_platform.settings import Settings
 from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.warehouse import Warehouse
 
+_ENDPOINT_SECONDS = 10.0
+_SHOWN_MODELS = 5
 _SHOWN_VERSIONS = ("dagster", "duckdb", "polars", "psycopg", "torch", "transformers", "peft")
 _LITTLE_DISK = 2 * 1024**3
 
@@ -58,7 +61,7 @@ def diagnose(settings: Settings) -> pl.DataFrame:
     ]
     findings: list[Finding] = []
     for part in parts:
-        name = part.__name__.lstrip("_")
+        name = part.__name__.replace("_", " ").strip()
         try:
             findings += part(settings)
         except PlatformError as error:
@@ -199,15 +202,17 @@ def _encoder(settings: Settings) -> Iterator[Finding]:
 
 
 def _language_model(settings: Settings) -> Iterator[Finding]:
-    """Which model techniques ask; an endpoint is not called, for that may cost money."""
+    """Which model techniques ask; an endpoint is only asked which models it has: that is free."""
     from pricing_platform.language.prompts import Currency
     from pricing_platform.pricing.asked_model import named_model
     from pricing_platform.pricing.base_model import BASE_MODEL
 
     named = named_model(settings, Currency("USD"))
+    if settings.llm_base_url is not None:
+        yield _endpoint(settings)
+        return
     if named is not None:
-        where = "an endpoint" if settings.llm_base_url else "this machine"
-        yield Finding("language model", "ok", f"{named.name} on {where}")
+        yield Finding("language model", "ok", f"{named.name} on this machine")
         return
     trained = any((settings.checkpoints_folder / BASE_MODEL).glob("*/manifest.json"))
     yield Finding(
@@ -216,6 +221,20 @@ def _language_model(settings: Settings) -> Iterator[Finding]:
         "the platform's own" if trained else "the platform's own is not trained yet",
         "" if trained else "Run `pricing-platform run`, or name one: see README.md.",
     )
+
+
+def _endpoint(settings: Settings) -> Finding:
+    from pricing_platform.language.endpoint.configuration import EndpointConfiguration
+    from pricing_platform.language.endpoint.sending import listed_models
+
+    configuration = EndpointConfiguration.from_settings(settings)
+    seconds = min(configuration.timeout_seconds, _ENDPOINT_SECONDS)
+    models = listed_models(replace(configuration, timeout_seconds=seconds))
+    if models is not None and configuration.model not in models:
+        shown = ", ".join(models[:_SHOWN_MODELS]) or "none"
+        told = f"the endpoint answers and lists no {configuration.model}; it lists {shown}"
+        return Finding("language model", "warning", told, "Set PRICING_LLM_MODEL to one of them.")
+    return Finding("language model", "ok", f"{configuration.model} on an endpoint that answers")
 
 
 def _evaluation(settings: Settings) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import duckdb
@@ -10,16 +11,25 @@ import pytest
 
 from pricing_platform import diagnosis
 from pricing_platform.settings import Settings
+from pricing_platform_tests.unit.language.endpoint.loopback_http import Request, Response, serving
+
+
+def leave_out(monkeypatch: pytest.MonkeyPatch, *parts: str) -> None:
+    def nothing(_settings: Settings) -> list[diagnosis.Finding]:
+        return []
+
+    for part in parts:
+        monkeypatch.setattr(diagnosis, part, nothing)
 
 
 @pytest.fixture
 def without_services(monkeypatch: pytest.MonkeyPatch) -> None:
-    for part in ("_sources", "_postgres", "_encoder"):
+    leave_out(monkeypatch, "_sources", "_postgres", "_encoder")
 
-        def nothing(_settings: Settings) -> list[diagnosis.Finding]:
-            return []
 
-        monkeypatch.setattr(diagnosis, part, nothing)
+@pytest.fixture
+def without_knowledge(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_out(monkeypatch, "_knowledge")
 
 
 @pytest.mark.usefixtures("without_services")
@@ -62,3 +72,47 @@ def test_the_readme_names_every_setting() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     missing = [n for n in Settings.model_fields if f"`PRICING_{n.upper()}`" not in readme]
     assert missing == []
+
+
+LISTED = {"object": "list", "data": [{"id": "small", "object": "model"}]}
+
+
+def found_of_endpoint(home: Path, url: str, model: str = "small") -> diagnosis.Finding:
+    settings = Settings(home=home, llm_base_url=url, llm_model=model, llm_api_key="hunter2")
+    found = diagnosis.diagnose(settings)
+    assert "hunter2" not in str(found.to_dicts())
+    (row,) = found.filter(subject="language model").rows()
+    return diagnosis.Finding(*row)
+
+
+@pytest.mark.usefixtures("without_services", "without_knowledge")
+@pytest.mark.parametrize(
+    ("status", "body", "model", "expected", "told"),
+    [
+        (200, json.dumps(LISTED), "small", "ok", "small on an endpoint that answers"),
+        (200, json.dumps(LISTED), "large", "warning", "lists no large; it lists small"),
+        (401, "no such key: hunter2", "small", "failed", "PRICING_LLM_API_KEY"),
+        (404, "", "small", "ok", "an endpoint that answers"),
+        (200, "[1", "small", "ok", "an endpoint that answers"),
+    ],
+)
+def test_an_endpoint_is_asked_which_models_it_has(
+    tmp_path: Path, status: int, body: str, model: str, expected: str, told: str
+) -> None:
+    async def answer(request: Request) -> Response:
+        assert request.path == "/v1/models"
+        return Response(status, body.encode(), {"Content-Type": "application/json"})
+
+    with serving(answer) as url:
+        found = found_of_endpoint(tmp_path, f"{url}/v1", model)
+    assert found.status == expected
+    assert told in found.found
+
+
+@pytest.mark.usefixtures("without_services", "without_knowledge")
+def test_an_endpoint_where_nothing_listens_has_failed(tmp_path: Path) -> None:
+    with serving(lambda _: None) as url:  # type: ignore[arg-type, return-value]
+        pass
+    found = found_of_endpoint(tmp_path, url)
+    assert (found.subject, found.status) == ("language model", "failed")
+    assert "cannot be reached" in found.found

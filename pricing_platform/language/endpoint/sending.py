@@ -398,6 +398,37 @@ class _Quiet:
 _QUIET = _Quiet()
 
 
+def listed_models(configuration: EndpointConfiguration) -> list[str] | None:
+    """The names of the models that an endpoint lists, which costs nothing; None if it lists none.
+
+    Raises:
+        PlatformError: when it can't be reached, or does not let us in.
+    """
+    import openai
+
+    async def ask() -> list[str]:
+        async with _client(configuration) as client:
+            return [model.id async for model in client.models.list()]
+
+    try:
+        with _QUIET:
+            return asyncio.run(ask())
+    except openai.APITimeoutError:
+        reason = failures.timed_out(configuration).reason
+    except openai.APIConnectionError as error:
+        reason = failures.not_connected(error, configuration, any_answered=True).reason
+    except openai.APIStatusError as error:
+        if error.status_code not in (401, 403):
+            return None
+        reason = f"It answers {error.status_code}: PRICING_LLM_API_KEY is not one that it knows."
+    except (openai.OpenAIError, ValueError, TypeError, AttributeError):  # an answer of another kind
+        return None
+    raise PlatformError(
+        f"The endpoint of {configuration.model} cannot be used. {reason}",
+        "See that the server runs, and that PRICING_LLM_BASE_URL and PRICING_LLM_API_KEY fit it.",
+    )
+
+
 def _client(configuration: EndpointConfiguration) -> openai.AsyncOpenAI:
     import httpx2
     import openai
