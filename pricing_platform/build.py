@@ -84,7 +84,7 @@ def build_platform(
                 if event.is_step_materialization
             ]
     warehouse = Warehouse.from_settings(settings)
-    unasked = not_asked(warehouse)
+    unasked = _with_causes(not_asked(warehouse), materializations)
     _print_not_asked(unasked)
     return BuildSummary(
         warehouse=warehouse,
@@ -94,6 +94,18 @@ def build_platform(
         seconds=time.perf_counter() - started,
         not_asked=unasked,
     )
+
+
+def _with_causes(
+    reasons: Mapping[str, str], materializations: Sequence[dg.AssetMaterialization]
+) -> dict[str, str]:
+    """The reasons; of a technique that could not even be fitted, what kept it from that."""
+    unfitted: dict[str, str] = {}
+    for materialization in materializations:
+        told = materialization.metadata.get("unfitted")
+        if isinstance(told, dg.JsonMetadataValue) and isinstance(told.value, dict):
+            unfitted |= told.value
+    return {name: unfitted.get(name, reason) for name, reason in reasons.items()}
 
 
 def _print_not_asked(reasons: Mapping[str, str]) -> None:
