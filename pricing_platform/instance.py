@@ -175,6 +175,4 @@ def _delete(path: Path) -> None:
 
 
 def _configuration() -> Path:
-    """dagster.yaml: inside an installed wheel, or at the top of a checkout."""
-    installed = Path(str(files("pricing_platform"))) / "dagster.yaml"
-    return installed if installed.exists() else installed.parents[1] / "dagster.yaml"
+    return Path(str(files("pricing_platform"))) / "dagster.yaml"
