@@ -402,7 +402,7 @@ def _print_answer(found: FoundAnswer, written: WrittenAnswer | None = None) -> N
         output.print(written.sentence, markup=False, soft_wrap=True)
     elif written:
         reason = (written.reason or "").rstrip(".")
-        messages.print(f"Found, not written: {reason}.", markup=False, soft_wrap=True)
+        messages.print(f"Found, not written: {reason.rstrip('.')}.", markup=False, soft_wrap=True)
     output.print(found.answer, style="bold", markup=False, soft_wrap=True)
     about = [found.statement] if found.statement not in (None, found.answer) else []
     about.append(f"source {found.source}")
@@ -475,7 +475,8 @@ def _print_priced_text(priced: Any, *, as_json: bool, explain: bool) -> None:
             " which was calibrated on the catalogue's products, is too narrow.",
             style="yellow",
         )
-    print_frame(priced.comparables, title="Comparables")
+    title = "Comparables that it was shown" if priced.are_used else "Most similar in the catalogue"
+    print_frame(priced.comparables, title=title)
 
 
 def _print_priced_file(priced: PricedFile, technique: str, target: Path) -> None:

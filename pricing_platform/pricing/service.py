@@ -52,7 +52,8 @@ UNLIKE = 0.5
 class PricedText:
     """An estimate, its 80 % interval, and comparable items of the catalogue.
 
-    ``comparables`` are those that the technique used, where it uses such, else the most similar.
+    ``comparables`` are those that the technique used, where ``are_used`` says so, else the most
+    similar.
     ``unlike_all`` says that nothing in the catalogue is much like the text: the interval is then
     too narrow, for it was calibrated on products of the catalogue. ``prompt`` is what a language
     model had been told and had said when it was asked for the price; None for a technique that asks
@@ -65,6 +66,7 @@ class PricedText:
     currency: str
     technique: str
     comparables: pl.DataFrame
+    are_used: bool
     unlike_all: bool
     prompt: str | None
 
@@ -134,7 +136,7 @@ class PricingService:
             )
         row = self._fitted.price(items).row(0, named=True)
         if row["estimate"] is None:
-            raise PlatformError(f"{self.technique} gave no estimate: {row['failure']}.")
+            raise PlatformError(f"{self.technique} gave no estimate: {row['failure'].rstrip('.')}.")
         return PricedText(
             estimate=row["estimate"],
             low=row["low"],
@@ -142,6 +144,7 @@ class PricingService:
             currency=self.currency,
             technique=self.technique,
             comparables=self._comparables(items, found),
+            are_used=isinstance(self._fitted, Rag),
             unlike_all=not _like_some(found, 1)[0],
             prompt=self._prompt(items),
         )

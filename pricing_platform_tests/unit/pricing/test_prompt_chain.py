@@ -58,6 +58,15 @@ def test_each_step_reads_what_the_ones_before_wrote(train: ItemSet, test_items: 
     assert answers["tokens_in"].to_list() == [30] * 3
 
 
+def test_its_conversation_holds_all_that_was_said(train: ItemSet, test_items: ItemSet) -> None:
+    model = ScriptedModel(complete=writing(attributes=ATTRIBUTES, comparables=COMPARABLES))
+    technique = chain(train, model)
+    (said,) = technique.conversations(first(test_items, 1))
+    assert said.prompt == model.priced[0]
+    assert "- Acme 500: $40" in said.prompt.as_text()
+    assert technique.context.ledger.frame().is_empty()
+
+
 def test_a_step_of_no_use_is_left_out_and_the_ledger_says_why(
     train: ItemSet, test_items: ItemSet
 ) -> None:
