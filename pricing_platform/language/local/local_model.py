@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from pricing_platform.language.local.network import (
     default_precision,
     loaded_network,
 )
-from pricing_platform.language.local.number_tokens import NumberTokens, common_prefix
+from pricing_platform.language.local.number_tokens import NumberTokens
 from pricing_platform.language.local.price_readout import (
     PriceProbabilities,
     TrieReader,
@@ -36,6 +36,7 @@ from pricing_platform.language.local.price_readout import (
 )
 from pricing_platform.language.local.prompt_tokens import PromptTokenizer
 from pricing_platform.language.local.quantization import Quantization
+from pricing_platform.language.local.shared_beginnings import common_prefix, groups_by_beginning
 from pricing_platform.language.model import (
     Completion,
     CompletionRequest,
@@ -232,24 +233,31 @@ class LocalLanguageModel:
         self, numbers: NumberTokens, group: Sequence[int], tokens: Sequence[list[int]]
     ) -> Iterator[tuple[int, PriceAnswer]]:
         """Of prompts after which numbers are tokenised alike."""
-        starts, fitting = {}, []
+        starts = {}
         for i in group:
             if reason := self._too_long(tokens[i], numbers.longest - numbers.replaced):
                 usage = Usage(tokens_in=len(tokens[i]), attempts=0)
                 yield i, PriceAnswer(usage, outcome="too_long", reason=reason)
             else:
                 starts[i] = numbers.start(tokens[i])
-                fitting.append(i)
-        if not fitting:
-            return
+        for alike in groups_by_beginning(starts) if starts else ():
+            yield from self._alike_prices(numbers, {i: starts[i] for i in alike}, tokens)
+
+    def _alike_prices(
+        self,
+        numbers: NumberTokens,
+        starts: Mapping[int, list[int]],
+        tokens: Sequence[list[int]],
+    ) -> Iterator[tuple[int, PriceAnswer]]:
+        """Of prompts whose common beginning is computed once."""
         prefix = self._prefix(list(starts.values()))
         prices = np.arange(self.highest_price + 1, dtype=np.float64)
-        for rows in self._batches(fitting, starts, prefix):
+        for rows in self._batches(list(starts), starts, prefix):
             started = time.perf_counter()
             found = self._probabilities(numbers, [starts[i] for i in rows], prefix)
             seconds = time.perf_counter() - started
             for i, probabilities in zip(rows, found.numbers, strict=True):
-                usage = _usage(tokens[i], 0, prefix, seconds, len(rows), len(fitting))
+                usage = _usage(tokens[i], 0, prefix, seconds, len(rows), len(starts))
                 yield i, _answer(usage, prices, probabilities, self.least_share)
 
     def _probabilities(
@@ -309,7 +317,7 @@ class LocalLanguageModel:
     def _batches(
         self,
         rows: Sequence[int],
-        tokens: Sequence[list[int]] | dict[int, list[int]],
+        tokens: Sequence[list[int]] | Mapping[int, list[int]],
         prefix: _Prefix,
         *,
         written: int = 0,

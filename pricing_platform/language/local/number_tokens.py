@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pricing_platform.errors import PlatformError
+from pricing_platform.language.local.shared_beginnings import common_prefix
 
 Integers = npt.NDArray[np.int64]
 
@@ -118,12 +119,3 @@ class NumberTrie:
     def _first_children(self) -> Integers:
         roots = int(np.count_nonzero(self.parents < 0))
         return roots + np.cumsum(self._child_counts) - self._child_counts
-
-
-def common_prefix(sequences: Sequence[list[int]]) -> int:
-    """How many tokens all of them begin with alike."""
-    first, last = min(sequences), max(sequences)
-    for at, (one, other) in enumerate(zip(first, last, strict=False)):
-        if one != other:
-            return at
-    return min(len(first), len(last))
