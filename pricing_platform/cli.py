@@ -134,9 +134,8 @@ def price(
         raise PlatformError("--out is for --file, not for a text.", "Leave it out, or use --json.")
     with PricingService.open(load_settings(), technique) as service:
         if text is not None:
-            _print_priced_text(
-                service.price_text(_readable(text)), as_json=as_json, explain=explain
-            )
+            priced = service.price_text(_readable(text), explained=explain or as_json)
+            _print_priced_text(priced, as_json=as_json, explain=explain)
             return
         assert file is not None  # noqa: S101
         target = out or file.with_suffix(".priced.parquet")

@@ -207,10 +207,10 @@ def _language_model(settings: Settings) -> Iterator[Finding]:
     from pricing_platform.pricing.asked_model import named_model
     from pricing_platform.pricing.base_model import BASE_MODEL
 
-    named = named_model(settings, Currency("USD"))
     if settings.llm_base_url is not None:
         yield _endpoint(settings)
         return
+    named = named_model(settings, Currency("USD"))
     if named is not None:
         yield Finding("language model", "ok", f"{named.name} on this machine")
         return

@@ -56,8 +56,8 @@ class PricedText:
     similar.
     ``unlike_all`` says that nothing in the catalogue is much like the text: the interval is then
     too narrow, for it was calibrated on products of the catalogue. ``prompt`` is what a language
-    model had been told and had said when it was asked for the price; None for a technique that asks
-    none.
+    model had been told and had said when it was asked for the price; None where that is not wanted
+    and for a technique that asks none.
     """
 
     estimate: float
@@ -123,8 +123,12 @@ class PricingService:
             fitted = load(name, checkpoint, language)
             yield cls(name, catalogue_currency(warehouse), fitted, encoder, postgres)
 
-    def price_text(self, text: str) -> PricedText:
+    def price_text(self, text: str, *, explained: bool = False) -> PricedText:
         """The estimate for a text, with comparables, their prices and the prices' ages in days.
+
+        Args:
+            text: of the product.
+            explained: also what a language model was told and said.
 
         Raises:
             PlatformError: when nothing of the text can be read, or the technique gave no estimate.
@@ -146,7 +150,7 @@ class PricingService:
             comparables=self._comparables(items, found),
             are_used=isinstance(self._fitted, Rag),
             unlike_all=not _like_some(found, 1)[0],
-            prompt=self._prompt(items),
+            prompt=self._prompt(items) if explained else None,
         )
 
     def _comparables(self, items: ItemSet, found: pl.DataFrame) -> pl.DataFrame:
@@ -203,7 +207,7 @@ class PricingService:
                 pl.col("estimate", "low", "high").round(2),
                 pl.col("unlike_all"),
                 failure=pl.when(pl.col("item_id").is_null())
-                .then(pl.col("unread").fill_null(_unread("")))
+                .then(pl.col("unread"))
                 .otherwise(pl.col("failure")),
                 technique=pl.lit(self.technique),
             )
