@@ -6,8 +6,8 @@ documents that the platform's own model is trained on cut their context the same
 
 from __future__ import annotations
 
-EXCERPT_CHARACTERS = 240
-"""A title and the first attributes: most of what a comparable says, at half of what it costs."""
+EXCERPT_CHARACTERS = 150
+"""A title and the first attributes: most of what a comparable says, in about 50 tokens."""
 
 
 def excerpt(text: str, characters: int = EXCERPT_CHARACTERS) -> str:

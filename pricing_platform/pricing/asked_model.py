@@ -9,16 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
 from pricing_platform.errors import told_as_not_asked
 from pricing_platform.language.calls import CallLedger
 from pricing_platform.language.endpoint import EndpointLanguageModel
-from pricing_platform.language.local.folder import content_sha256, model_folder
+from pricing_platform.language.local.folder import model_folder
 from pricing_platform.language.local.local_model import LocalLanguageModel, answering_identity
-from pricing_platform.language.local.quantization import Quantization
+from pricing_platform.language.local.network import default_device, default_precision
 from pricing_platform.language.model import LanguageModel
 from pricing_platform.language.prompts import Currency
 from pricing_platform.language.response_cache import (
@@ -68,9 +67,9 @@ class AskedModel:
             if self.is_endpoint:
                 return _endpoint(self.settings, self.base_model.currency).identity
             if self.settings.base_model is not None:
-                content = content_sha256(model_folder(self.settings.base_model))
-                return _local_identity(self.settings, content, self.settings.quantization)
-        return _local_identity(self.settings, self.base_model.fingerprint, "none")
+                named = _named(self.settings, self.settings.base_model)
+                return fingerprint("local", READING_VERSION, named.identity)
+        return _own_identity(self.settings, self.base_model.fingerprint)
 
     def open(self, report: Report = silent_report) -> LanguageModel:
         """The model, asked each question once.
@@ -87,7 +86,13 @@ class AskedModel:
             named = named_model(self.settings, self.base_model.currency, report)
         if named is not None:
             return named
-        return _local(self.settings, BASE_MODEL, self.base_model.require().path, "none")
+        own = LocalLanguageModel.open(
+            BASE_MODEL,
+            self.base_model.require().path,
+            highest_price=_highest_price(self.settings),
+            precision=default_precision(default_device()),
+        )
+        return CachedLanguageModel(own, ResponseCache.from_settings(self.settings))
 
 
 def named_model(
@@ -97,8 +102,8 @@ def named_model(
     if settings.llm_base_url is not None:
         return _endpoint(settings, currency, report)
     if settings.base_model is not None:
-        folder = model_folder(settings.base_model)
-        return _local(settings, settings.base_model, folder, settings.quantization)
+        model = _named(settings, settings.base_model)
+        return CachedLanguageModel(model, ResponseCache.from_settings(settings))
     return None
 
 
@@ -113,19 +118,23 @@ def _endpoint(
     )
 
 
-def _local(
-    settings: Settings, name: str, folder: Path, quantization: Quantization
-) -> LanguageModel:
-    model = LocalLanguageModel.open(
-        name, folder, highest_price=_highest_price(settings), quantization=quantization
+def _named(settings: Settings, name: str) -> LocalLanguageModel:
+    return LocalLanguageModel.open(
+        name,
+        model_folder(name),
+        highest_price=_highest_price(settings),
+        quantization=settings.quantization,
+        cache_folder=settings.cache_folder,
     )
-    return CachedLanguageModel(model, ResponseCache.from_settings(settings))
 
 
-def _local_identity(settings: Settings, content: str, quantization: Quantization) -> str:
-    """Of the model that :func:`_local` opens, and of how what it answers is read."""
-    highest = _highest_price(settings)
-    answering = answering_identity(content, highest_price=highest, quantization=quantization)
+def _own_identity(settings: Settings, content: str) -> str:
+    """Of the model that the platform trains, known before it is trained."""
+    answering = answering_identity(
+        content,
+        highest_price=_highest_price(settings),
+        precision=default_precision(default_device()),
+    )
     return fingerprint("local", READING_VERSION, answering)
 
 
