@@ -49,8 +49,11 @@ from pricing_platform.language.price_distribution import PriceDistribution
 
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}  # what stays in a CPU's cache, and what fills a GPU
 _BATCH_ITEMS = 64
+_CACHED_TOKENS = {"cpu": 32_768, "cuda": 1_048_576}  # of all prompts of a batch together
 _WRITTEN_TOGETHER = 8
 _LOADING = threading.Lock()
+READOUT_VERSION = 2
+"""To be raised when prices are read off the same probabilities in another way."""
 LEAST_SHARE = 0.01
 """Of a model's probability, on whole numbers, below which it gives no price."""
 _TOKENS_A_NODE = 6
@@ -75,7 +78,8 @@ def answering_identity(
         quantization: how the weights are held.
         least_share: of its probability on whole numbers.
     """
-    return f"{content}:{precision}:{quantization}:{highest_price}:{least_share:g}"
+    read = f"{highest_price}:{least_share:g}:{READOUT_VERSION}"
+    return f"{content}:{precision}:{quantization}:{read}"
 
 
 @dataclass(frozen=True)
@@ -356,8 +360,9 @@ class LocalLanguageModel:
         """
         lengths = np.array([len(tokens[i]) - len(prefix.ids) + written for i in rows])
         batch_tokens = self.batch_tokens * (_WRITTEN_TOGETHER if written else 1)
+        cached = _CACHED_TOKENS[self.device.split(":")[0]] // (len(prefix.ids) + int(lengths.max()))
         batches = length_sorted_batches(
-            lengths, batch_tokens=batch_tokens, batch_items=_BATCH_ITEMS
+            lengths, batch_tokens=batch_tokens, batch_items=max(1, min(_BATCH_ITEMS, cached))
         )
         for chosen in batches:
             yield [rows[int(at)] for at in chosen]

@@ -116,9 +116,8 @@ class Network:
     def prefix_cache(self, ids: Sequence[int]) -> Any:
         """Keys and values of the tokens that prompts begin with alike."""
         import torch
-        from transformers import DynamicCache
 
-        cache = DynamicCache()
+        cache = self.expanded(None, 1)
         with torch.inference_mode():
             found = torch.tensor([list(ids)], device=self.device)
             self._run(input_ids=found, past_key_values=cache, use_cache=True, logits_to_keep=1)
@@ -126,14 +125,13 @@ class Network:
 
     def expanded(self, prefix: Any | None, rows: int) -> Any:
         """A cache for a batch, which begins with the prefix in every row."""
-        from transformers import DynamicCache
-
-        if prefix is None:
-            return DynamicCache()
-        return DynamicCache(
-            [
+        layers = None if prefix is None else prefix.layers
+        return _cache_class()(
+            None
+            if layers is None
+            else [
                 (at.keys.expand(rows, -1, -1, -1), at.values.expand(rows, -1, -1, -1))
-                for at in prefix.layers
+                for at in layers
             ]
         )
 
@@ -175,6 +173,26 @@ class Network:
     def _run(self, **inputs: Any) -> Any:
         with self.arithmetic():
             return self.module(**{"use_cache": False, **inputs})
+
+
+@functools.cache
+def _cache_class() -> Any:
+    """A cache that holds keys and values in the format in which attention is computed.
+
+    Under autocast others hold them in float32, and they are rounded anew at each pass.
+    """
+    import torch
+    from transformers import DynamicCache
+
+    class RoundedCache(DynamicCache):
+        def update(self, keys: Any, values: Any, *args: Any, **more: Any) -> Any:
+            kind = keys.device.type
+            if torch.is_autocast_enabled(kind):
+                dtype = torch.get_autocast_dtype(kind)
+                keys, values = keys.to(dtype), values.to(dtype)
+            return super().update(keys, values, *args, **more)
+
+    return RoundedCache
 
 
 def default_device() -> str:

@@ -150,3 +150,13 @@ def test_a_completion_computes_in_the_networks_precision(folders: dict[str, Path
         model = opened(folders["single_digits"], precision=wanted)
         ((_, answer),) = model.complete([zero_shot()], request)
         assert answer.usage.tokens_out == 3
+
+
+def test_a_cache_holds_what_attention_reads(folders: dict[str, Path]) -> None:
+    import torch
+
+    for wanted, dtype in (("mixed", torch.bfloat16), ("float32", torch.float32)):
+        found = loaded_network(folders["single_digits"], "", wanted, "none", "cpu")
+        for cache in (prefix := found.prefix_cache([4, 5, 6]), found.expanded(prefix, 3)):
+            for layer in cache.layers:
+                assert (layer.keys.dtype, layer.values.dtype) == (dtype, dtype)
