@@ -184,7 +184,7 @@ def _cache_class() -> Any:
     import torch
     from transformers import DynamicCache
 
-    class RoundedCache(DynamicCache):
+    class RoundedCache(DynamicCache):  # type: ignore[misc]
         def update(self, keys: Any, values: Any, *args: Any, **more: Any) -> Any:
             kind = keys.device.type
             if torch.is_autocast_enabled(kind):
