@@ -96,7 +96,8 @@ class LanguageTechnique(ABC):
     Its interval is the distribution's inner 80 %, moved on each side so that on validation it
     holds that share (conformalised quantile regression, Romano et al. 2019); where the model gives
     no probabilities, it is the estimate that is moved. Calibrated and measured is on validation
-    items whose families the options were not chosen on; where fewer than 100 such are left, on all.
+    items whose families no model was asked about to choose options; where fewer than 100 such are
+    left, on all.
     """
 
     name: ClassVar[str]

@@ -83,7 +83,7 @@ class Network:
         if self.precision != "mixed":
             return nullcontext()
         # What autocast would keep are rounded weights, and these are rounded already.
-        return torch.autocast(self.device, torch.bfloat16, cache_enabled=False)
+        return torch.autocast(self.device.split(":")[0], torch.bfloat16, cache_enabled=False)
 
     def logits(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Logits after every token, of shape (rows, width, vocabulary), in the module's format.

@@ -87,7 +87,6 @@ class TrieReader:
         self._network = network
         self._trie = NumberTrie.of(tokens.sequences)
         self._highest = len(tokens.sequences) - 1
-        self._goes_on = goes_on
         self._levels = [
             _Level.of(self._trie, depth, self._highest, np.flatnonzero(goes_on))
             for depth in range(len(self._trie.levels) - 1)
