@@ -301,12 +301,11 @@ class LocalLanguageModel:
             batch = Batch.of(prompts, len(prefix.ids), self._tokenizer.pad_id, self.device)
             needs_cache = single is None or prefix.cache is not None
             cache = network.expanded(prefix.cache, len(prompts)) if needs_cache else None
-            logits = network.last_logits(batch, cache)
             if single is not None:
-                return single_token_probabilities(logits, single)
+                return single_token_probabilities(network.last_logits(batch, cache), single)
             reader = self._trie_reader(numbers)
             followed = None if self.follows_all_numbers else list(map(_followed, prompts))
-            return reader.probabilities(logits, batch, cache, followed=followed)
+            return reader.probabilities(batch, cache, followed=followed)
 
     @functools.cached_property
     def _has_single_token_prices(self) -> bool:

@@ -147,6 +147,43 @@ class Network:
         ).logits
         return logits[:, -1].float()
 
+    def first_branch_logits(self, batch: Batch, branches: torch.Tensor, cache: Any) -> torch.Tensor:
+        """Logits after each prompt, and after each of several tokens that may follow, in one pass.
+
+        Args:
+            batch: the prompts.
+            branches: ids of the tokens, shape (branches,).
+            cache: prompts and branches are added to it.
+
+        Returns:
+            Of shape (prompts, 1 + branches, vocabulary), in the module's number format.
+        """
+        import torch
+
+        rows, width = batch.input_ids.shape
+        more = len(branches)
+        prefix = batch.mask.shape[1] - width
+        prompt = batch.mask.bool()[:, None, :]
+        seen = torch.zeros(
+            rows, width + more, prefix + width + more, dtype=torch.bool, device=self.device
+        )
+        earlier = torch.ones(width, prefix + width, dtype=torch.bool, device=self.device)
+        seen[:, :width, : prefix + width] = prompt & earlier.tril(prefix)
+        seen[:, width:, : prefix + width] = prompt
+        own = torch.arange(width + more, device=self.device)
+        seen[:, own, prefix + own] = True  # padding too: what sees nothing has no numbers
+        logits: torch.Tensor = self._run(
+            input_ids=torch.cat([batch.input_ids, branches.expand(rows, more)], dim=1),
+            attention_mask=seen[:, None],
+            position_ids=torch.cat(
+                [batch.positions, batch.lengths[:, None].expand(rows, more)], dim=1
+            ),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1 + more,
+        ).logits
+        return logits
+
     def branch_logits(
         self, ids: torch.Tensor, positions: torch.Tensor, seen: torch.Tensor, cache: Any
     ) -> torch.Tensor:

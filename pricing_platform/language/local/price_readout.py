@@ -36,6 +36,9 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
+_FOLLOWED_AT_ONCE = 12
+"""Nodes of the first level up to which they are followed in the same pass as the prompts."""
+
 _NEGLIGIBLE = 0.002
 """Of the numbers' probability; a node with less is not followed."""
 
@@ -93,59 +96,75 @@ class TrieReader:
         ]
 
     def probabilities(
-        self,
-        logits: torch.Tensor,
-        batch: Batch,
-        cache: Any,
-        *,
-        followed: Sequence[int] | None,
+        self, batch: Batch, cache: Any, *, followed: Sequence[int] | None
     ) -> PriceProbabilities:
         """Of every number after each prompt of a batch.
 
         Args:
-            logits: after each prompt, shape (prompts, vocabulary).
             batch: the prompts.
-            cache: their keys and values; branches are added to it.
+            cache: of what they begin with alike; they and branches are added to it.
             followed: for each prompt, nodes of a level that are followed at most; None follows
                 all.
         """
-        reading = _Reading.started(self._trie, self._highest, logits)
+        first, left = self._levels[0], self._levels
         branches = _Branches(batch, cache, self._network)
-        for depth, level in enumerate(self._levels):
-            reading.end_unopened(level)
+        if len(first.open) <= _FOLLOWED_AT_ONCE:
+            logits, *after = branches.after_prompts(self._trie, first.open)
+            reading = _Reading.started(self._trie, self._highest, logits)
+            every = [np.arange(len(first.open))] * len(logits)
+            self._go_on(reading, first, every, [self._read(at, first) for at in after])
+            left = self._levels[1:]
+        else:
+            logits = self._network.last_logits(batch, cache)
+            reading = _Reading.started(self._trie, self._highest, logits)
+        for level in left:
             if len(level.open) == 0:
+                reading.end_unopened(level)
                 break
             chosen = [
                 _sample(mass, None if followed is None else followed[row])
                 for row, mass in enumerate(reading.mass[:, level.open])
             ]
-            nodes = [level.open[places] for places in chosen]
-            found = [self._looked_at(branches, part, level, depth) for part in self._parts(nodes)]
-            ends, children = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
-            for row, places in enumerate(chosen):
-                reading.go_on(
-                    row, level, places, ends[row, : len(places)], children[row, : len(places)]
-                )
+            parts = self._parts([level.open[places] for places in chosen])
+            after = [branches.logits(self._trie, nodes, level.depth) for nodes in parts]
+            self._go_on(reading, level, chosen, [self._read(at, level) for at in after])
         return PriceProbabilities(
             reading.numbers.astype(np.float32), reading.interpolated.astype(np.float32)
         )
+
+    def _go_on(
+        self,
+        reading: _Reading,
+        level: _Level,
+        chosen: list[Integers],
+        found: list[tuple[Doubles, Doubles]],
+    ) -> None:
+        """From what was found after those nodes of a level that were chosen for each prompt."""
+        reading.end_unopened(level)
+        if not found:
+            return
+        ends, children = (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
+        for row, places in enumerate(chosen):
+            count = len(places)
+            reading.go_on(row, level, places, ends[row, :count], children[row, :count])
 
     def _parts(self, nodes: list[Integers]) -> Iterator[list[Integers]]:
         size = max(1, _BRANCH_LOGITS // (len(nodes) * self._network.vocabulary_size))
         for start in range(0, max(map(len, nodes)), size):
             yield [at[start : start + size] for at in nodes]
 
-    def _looked_at(
-        self, branches: _Branches, nodes: list[Integers], level: _Level, depth: int
-    ) -> tuple[Doubles, Doubles]:
+    def _read(self, logits: torch.Tensor, level: _Level) -> tuple[Doubles, Doubles]:
         """After nodes of a level: that the number ends, and each token that a child may have.
+
+        Args:
+            logits: shape (prompts, nodes, vocabulary).
+            level: of the nodes.
 
         Returns:
             Probabilities of shape (prompts, nodes) and (prompts, nodes, ``level.child_tokens``).
         """
         import torch
 
-        logits = branches.logits(self._trie, nodes, depth)
         wanted = torch.from_numpy(level.wanted).to(logits.device)
         scaled = logits[..., wanted].float() - _log_sums(logits)[..., None]
         found = scaled.exp().cpu().numpy().astype(np.float64)
@@ -155,7 +174,7 @@ class TrieReader:
 
 @dataclass(frozen=True)
 class _Level:
-    """What is fixed of a level of the trie.
+    """What is fixed of a level of the trie, from 0.
 
     ``open``: the nodes after which more than one number goes on, in order of number; ``closed``:
     the others. ``scale``: of each open node the logarithm of its number, or of the smallest one
@@ -164,6 +183,7 @@ class _Level:
     ``longer`` tokens that make a number longer, then the child tokens.
     """
 
+    depth: int
     open: Integers
     closed: Integers
     scale: Doubles
@@ -183,6 +203,7 @@ class _Level:
         children, parent = trie.children(order)
         tokens, token = np.unique(trie.tokens[children], return_inverse=True)
         return cls(
+            depth,
             order,
             nodes[~is_open],
             np.log1p(smallest[order].astype(np.float64)),
@@ -294,6 +315,22 @@ class _Branches:
         rows = len(batch.lengths)
         self._seen = np.zeros((rows, 0, 0), dtype=np.bool_)  # (prompts, branches, branches)
         self._columns: list[dict[int, int]] = [{} for _ in range(rows)]
+
+    def after_prompts(self, trie: NumberTrie, nodes: Integers) -> list[torch.Tensor]:
+        """After the prompts, float32 of shape (prompts, vocabulary), and after first nodes.
+
+        The latter, where there are any, are of shape (prompts, nodes, vocabulary).
+        """
+        import torch
+
+        if len(nodes) == 0:
+            return [self._network.last_logits(self._batch, self._cache)]
+        ids = torch.from_numpy(trie.tokens[nodes]).to(self._network.device)
+        logits = self._network.first_branch_logits(self._batch, ids, self._cache)
+        own = np.eye(len(nodes), dtype=np.bool_)
+        self._seen = np.repeat(own[None], len(self._columns), axis=0)
+        self._columns = [{int(at): place for place, at in enumerate(nodes)} for _ in self._columns]
+        return [logits[:, 0].float(), logits[:, 1:]]
 
     def logits(self, trie: NumberTrie, followed: list[Integers], depth: int) -> torch.Tensor:
         """After nodes of a level, shape (prompts, most nodes, vocabulary)."""

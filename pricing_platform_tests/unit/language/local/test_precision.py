@@ -8,6 +8,7 @@ import pytest
 
 from pricing_platform.language.local import network, precision
 from pricing_platform.language.local.network import (
+    Batch,
     Network,
     default_precision,
     loaded_network,
@@ -160,3 +161,24 @@ def test_a_cache_holds_what_attention_reads(folders: dict[str, Path]) -> None:
         for cache in (prefix := found.prefix_cache([4, 5, 6]), found.expanded(prefix, 3)):
             for layer in cache.layers:
                 assert (layer.keys.dtype, layer.values.dtype) == (dtype, dtype)
+
+
+@pytest.mark.parametrize("prefix", [0, 2])
+def test_branches_in_one_pass_are_those_of_a_pass_of_their_own(
+    folders: dict[str, Path], prefix: int
+) -> None:
+    import torch
+
+    found = loaded_network(folders["single_digits"], "", "float32", "none", "cpu")
+    prompts = [[5, 6, 7, 8, 9], [5, 6, 12]]
+    branches = torch.tensor([20, 21, 22])
+    shared = found.prefix_cache(prompts[0][:prefix]) if prefix else None
+    batch = Batch.of(prompts, prefix, 0, "cpu")
+    with torch.inference_mode():
+        together = found.first_branch_logits(batch, branches, found.expanded(shared, 2))
+        for row, ids in enumerate(prompts):
+            alone = found.module(input_ids=torch.tensor([ids])).logits[0, -1]
+            assert torch.allclose(together[row, 0], alone, atol=1e-5)
+            for place, branch in enumerate(branches.tolist(), 1):
+                alone = found.module(input_ids=torch.tensor([[*ids, branch]])).logits[0, -1]
+                assert torch.allclose(together[row, place], alone, atol=1e-5)
