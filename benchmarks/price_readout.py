@@ -203,8 +203,8 @@ def _listings(folder: Path) -> list[str]:
             for line in lines:
                 with suppress(ValueError, LookupError, TypeError):  # some lines are broken
                     row = json.loads(line)
-                    texts.add("\n".join([row["title"], *row["features"]]))
-    ordered = sorted(text for text in texts if len(text) > _SHOT_CHARACTERS)
+                    texts.add("\n".join([row["title"], *row["features"], *row["description"]]))
+    ordered = sorted(text for text in texts if len(text) > _CHARACTERS)
     order = np.random.default_rng(1).permutation(len(ordered))
     return [ordered[at] for at in order[: ITEMS + SHOTS]]
 
