@@ -166,8 +166,7 @@ class TrieReader:
         import torch
 
         wanted = torch.from_numpy(level.wanted).to(logits.device)
-        scaled = logits[..., wanted].float() - _log_sums(logits)[..., None]
-        found = scaled.exp().cpu().numpy().astype(np.float64)
+        found = _probabilities(logits, wanted).cpu().numpy().astype(np.float64)
         ends = 1 - np.minimum(found[..., : level.longer].sum(axis=-1), 1)
         return ends, found[..., level.longer :]
 
@@ -296,13 +295,14 @@ def _interpolation(scale: Doubles, followed: Integers) -> Doubles:
     return shares
 
 
-def _log_sums(logits: torch.Tensor) -> torch.Tensor:
-    """The logarithm of the sum of all exponentials, float32; a part of the rows at a time."""
+def _probabilities(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Of some tokens, float32 of shape (prompts, nodes, tokens); a part of the rows at a time."""
     import torch
 
-    flat = logits.flatten(0, -2)
-    parts = torch.split(flat, max(1, _LOGITS_SUMMED // flat.shape[-1]))
-    return torch.cat([at.float().logsumexp(dim=-1) for at in parts]).view(logits.shape[:-1])
+    rows = max(1, _LOGITS_SUMMED // logits.shape[-1])
+    parts = torch.split(logits.flatten(0, -2), rows)
+    logs = [torch.log_softmax(at, dim=-1, dtype=torch.float32)[:, wanted] for at in parts]
+    return torch.cat(logs).exp().view(*logits.shape[:-1], len(wanted))
 
 
 class _Branches:
