@@ -41,19 +41,19 @@ class PriceHead:
     anchor: Anchor
     residuals: PriceHistogram
     network: torch.nn.Sequential
-    centre: float
 
     @classmethod
     def fresh(
-        cls, anchor: Anchor, residuals: Floats, hidden: int, *, centre: float, seed: int
+        cls, anchor: Anchor, residuals: Floats, states: torch.Tensor, anchored: Floats, *, seed: int
     ) -> Self:
         """A head that answers with the anchor's own residuals, whatever it reads.
 
         Args:
             anchor: gives the estimate that the histogram is laid around.
             residuals: of log prices from what the anchor says out of fold, shape (items,).
-            hidden: width of the states.
-            centre: mean log price, to which the anchor's estimate is related as an input.
+            states: of a sample of the items, as the network is to read them before any training:
+                by their mean and spread its inputs are scaled.
+            anchored: what the anchor says of the sample.
             seed: of the weights.
         """
         import torch
@@ -62,12 +62,16 @@ class PriceHead:
         prior = histogram.value_targets(residuals).mean(axis=0)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = _network(hidden, histogram.bins)
+            network = _network(states.shape[1] + 1, histogram.bins)
+        inputs = _beside(states, torch.from_numpy(anchored))
         with torch.no_grad():
+            scaling: Any = network[0]
+            scaling.running_mean.copy_(inputs.mean(dim=0))
+            scaling.running_var.copy_(inputs.var(dim=0))
             last: Any = network[-1]
             last.weight.zero_()
             last.bias.copy_(torch.from_numpy(np.log(prior + 1e-6)).float())
-        return cls(anchor, histogram, network, centre)
+        return cls(anchor, histogram, network)
 
     def log_quantile(
         self, anchored: Floats, probabilities: npt.NDArray[np.floating], level: float
@@ -87,10 +91,7 @@ class PriceHead:
 
     def inputs(self, states: torch.Tensor, anchored: torch.Tensor) -> torch.Tensor:
         """States of shape (items, 2 * hidden) beside the anchor's estimates, as the network's."""
-        import torch
-
-        related = (anchored.to(states) - self.centre)[:, None]
-        return torch.cat([states.float(), related.float()], dim=1)
+        return _beside(states, anchored)
 
     def save(self, folder: Path) -> None:
         """Writes the head into a folder of its own."""
@@ -111,7 +112,6 @@ class PriceHead:
             "residuals": asdict(self.residuals),
             "offset": self.anchor.offset,
             "penalty": self.anchor.penalty,
-            "centre": self.centre,
         }
         (folder / _SETTINGS).write_text(json.dumps(settings), encoding="utf-8")
 
@@ -127,17 +127,37 @@ class PriceHead:
         )
         histogram = PriceHistogram(**settings["residuals"])
         weights = load_file(folder / _HEAD)
-        network = _network((weights["0.weight"].shape[0] - 1) // 2, histogram.bins)
+        network = _network(weights["0.running_mean"].shape[0], histogram.bins)
         network.load_state_dict(weights)
-        return cls(anchor, histogram, network.eval(), settings["centre"])
+        return cls(anchor, histogram, network.eval())
 
 
-def _network(hidden: int, bins: int) -> torch.nn.Sequential:
+def _beside(states: torch.Tensor, anchored: torch.Tensor) -> torch.Tensor:
     import torch
 
-    width = 2 * hidden + 1
+    return torch.cat([states.float(), anchored.to(states.device).float()[:, None]], dim=1)
+
+
+def _network(width: int, bins: int) -> torch.nn.Sequential:
+    import torch
+
+    class Scaling(torch.nn.Module):
+        """Inputs scaled by a mean and a variance that are set once and never trained."""
+
+        running_mean: torch.Tensor
+        running_var: torch.Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("running_mean", torch.zeros(width))
+            self.register_buffer("running_var", torch.ones(width))
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            scaled: torch.Tensor = (inputs - self.running_mean) / (self.running_var + 1e-6).sqrt()
+            return scaled
+
     return torch.nn.Sequential(
-        torch.nn.LayerNorm(width),
+        Scaling(),
         torch.nn.Linear(width, _HIDDEN),
         torch.nn.GELU(),
         torch.nn.Dropout(_DROPOUT),

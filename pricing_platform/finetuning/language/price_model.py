@@ -33,6 +33,7 @@ from pricing_platform.finetuning.language.configuration import (
     AdapterTraining,
 )
 from pricing_platform.finetuning.language.frozen_states import (
+    FrozenStates,
     compute_frozen_states,
     padded_ids,
     pooled_depths,
@@ -65,8 +66,8 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 _BATCH_TOKENS = {"cpu": 2_048, "cuda": 65_536}
-_NUMBERS_WEIGHT = 10.0
-"""Numbers beside the states are few: so much the less the ridge shrinks their weights."""
+_SAMPLED = 256
+"""Examples that the scale of the states is measured on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,14 +251,18 @@ def fit_price_model(
     anchor, unseen = Anchor.fit(
         _features(pooled, train.numbers), log_prices, train.groups, seed=seed
     )
-    hidden = pooled.shape[2]
+    adapted = with_new_adapters(model, configuration, seed=seed)
+    sample = _sample(trained_rows, seed=seed)
     head = PriceHead.fresh(
-        anchor, log_prices - unseen, hidden, centre=float(log_prices.mean()), seed=seed
+        anchor,
+        log_prices - unseen,
+        _upper_states(adapted, first, train, trained_rows, states, sample),
+        unseen[trained_rows[sample]],
+        seed=seed,
     )
     head.network.to(_device())
     metrics["anchor_seconds"] = time.perf_counter() - clock
     clock = time.perf_counter()
-    adapted = with_new_adapters(model, configuration, seed=seed)
     chosen = train.take(trained_rows)
     found = train_adapters(
         adapted,
@@ -281,6 +286,37 @@ def fit_price_model(
     head.save(folder / HEAD_FOLDER)
     fitted = FittedPriceModel(base, folder / ADAPTER_FOLDER, head, configuration)
     return fitted, metrics | {"epochs": float(epochs)}
+
+
+def _sample(rows: Integers, *, seed: int) -> Integers:
+    """Places among the rows that the scale of states is measured on."""
+    return np.sort(np.random.default_rng(seed).permutation(len(rows))[:_SAMPLED])
+
+
+def _upper_states(
+    model: Any,
+    first: int,
+    train: PricedExamples,
+    trained_rows: Integers,
+    states: FrozenStates,
+    sample: Integers,
+) -> torch.Tensor:
+    """What a head reads of a sample before any training, shape (sample, 2 * hidden)."""
+    import torch
+
+    upper, found = upper_blocks(model, first), []
+    for start in range(0, len(sample), 32):
+        rows = sample[start : start + 32]
+        entering, mask = states.padded(rows, model.device)
+        spans = torch.tensor([(*at.span, at.start) for at in _at(train, trained_rows[rows])])
+        with torch.inference_mode(), mixed_precision(model.device):
+            last = upper(inputs_embeds=entering, attention_mask=mask, use_cache=False)
+        found.append(read_states(last.last_hidden_state, spans.to(model.device)).cpu())
+    return torch.cat(found)
+
+
+def _at(train: PricedExamples, rows: Integers) -> list[TokenExample]:
+    return [train.examples[at] for at in rows]
 
 
 def _features(pooled: Singles, numbers: Singles) -> Singles:

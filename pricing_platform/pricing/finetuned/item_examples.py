@@ -13,7 +13,7 @@ from pricing_platform.finetuning.language.token_examples import TokenExample
 from pricing_platform.language.local.prompt_tokens import PromptTokenizer
 from pricing_platform.language.prompts import Currency, data, whole_price
 
-MOST_TOKENS = 96
+MOST_TOKENS = 160
 """Of an item's text; what stands further behind decides little."""
 
 
