@@ -21,6 +21,7 @@ from pricing_platform.pricing.fitting import Fitting, as_predictions, fit_ensemb
 from pricing_platform.pricing.registry import (
     ENSEMBLE,
     ENSEMBLE_MEMBERS,
+    FINE_TUNED_LANGUAGE,
     LANGUAGE_TECHNIQUES,
 )
 from pricing_platform.pricing.technique import ESTIMATE_SCHEMA
@@ -30,6 +31,7 @@ from pricing_platform.stores.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from pricing_platform.finetuning.checkpoints import Checkpoint
+    from pricing_platform.pricing.finetuned.context import FineTuningContext
     from pricing_platform.pricing.language_technique import LanguageContext
 
 PREDICTIONS = "evaluation.predictions"
@@ -77,7 +79,7 @@ class PredictionMaker:
     """Refreshes partitions of the predictions.
 
     ``items`` loads all items, ``references`` the reference prices and ``language`` what techniques
-    with a language model need, when they are needed. ``told_version`` tells that of what such
+    with a language model need, when they are needed; ``fine_tuning`` what those need that adapt one. ``told_version`` tells that of what such
     techniques are told besides the items.
     """
 
@@ -86,6 +88,7 @@ class PredictionMaker:
     items: Callable[[], ItemSet]
     references: Callable[[], pl.DataFrame]
     language: Callable[[], LanguageContext]
+    fine_tuning: Callable[[], FineTuningContext]
     told_version: Callable[[], str]
     progress: Progress = silent
 
@@ -170,11 +173,25 @@ class PredictionMaker:
                 lambda: self._asked(technique, checkpoint),
                 self._inputs(*follows_from, self.told_version()),
             )
+        if technique in FINE_TUNED_LANGUAGE:
+            return (
+                lambda: {PREDICTIONS: self._fine_tuned(technique, checkpoint)},
+                self._inputs(*follows_from, self.told_version()),
+            )
         return (
             lambda: {
                 PREDICTIONS: predict(technique, checkpoint, self.items(), progress=self.progress)
             },
             self._inputs(*follows_from),
+        )
+
+    def _fine_tuned(self, technique: str, checkpoint: Checkpoint) -> pl.DataFrame:
+        return predict(
+            technique,
+            checkpoint,
+            self.items(),
+            fine_tuning=self.fine_tuning(),
+            progress=self.progress,
         )
 
     def _asked(self, technique: str, checkpoint: Checkpoint) -> Mapping[str, pl.DataFrame]:
