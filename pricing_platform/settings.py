@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from pricing_platform.errors import PlatformError
 
+SampleSize = Annotated[int, Field(ge=2)] | Literal["all"]
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -143,11 +144,16 @@ class Settings(BaseSettings):
     llm_usd_per_million_input: float = Field(0, ge=0, description="Price of tokens sent.")
     llm_usd_per_million_cached: float = Field(0, ge=0, description="Price of cached tokens sent.")
     llm_usd_per_million_output: float = Field(0, ge=0, description="Price of tokens written.")
+    language_test_items: SampleSize = Field(
+        150,
+        description="How many test items techniques with a language model are asked about, or all.",
+    )
+    language_validation_items: SampleSize = Field(100, description="The same of validation items.")
     measured_items: int = Field(
-        200, ge=2, description="How many validation items the context sweep is made on."
+        40, ge=2, description="How many validation items the context sweep is made on."
     )
     injected_items: int = Field(
-        20, ge=2, description="How many test items the injections are planted into."
+        6, ge=2, description="How many test items the injections are planted into."
     )
     seed: int = Field(42, ge=0, description="Of all that is random in fitting and resampling.")
 

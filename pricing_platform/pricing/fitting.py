@@ -13,10 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import polars as pl
 
+from pricing_platform.catalog.item_samples import stratified_sample
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import ModelNotAskedError, PlatformError
 from pricing_platform.finetuning.checkpoints import (
@@ -38,6 +39,7 @@ from pricing_platform.pricing.registry import (
     ENSEMBLE_MEMBERS,
     FINE_TUNED_LANGUAGE,
     LANGUAGE_TECHNIQUES,
+    SAMPLED_TECHNIQUES,
     TECHNIQUES,
     technique_class,
 )
@@ -291,6 +293,7 @@ def predict(
     answers: Mapping[str, pl.DataFrame] | None = None,
     language: LanguageContext | None = None,
     fine_tuning: FineTuningContext | None = None,
+    sample: EvaluationSample | None = None,
     progress: Progress = silent,
 ) -> pl.DataFrame:
     """The rows of ``evaluation.predictions`` for the items of validation and test.
@@ -302,10 +305,11 @@ def predict(
         answers: for the ensemble, each member's predictions, so that no member is asked twice.
         language: for a technique that asks a language model; its ledger gets the calls.
         fine_tuning: for a technique that fine-tuned one.
+        sample: how many items are asked about, of a technique that is asked for a sample.
         progress: is told how far the pricing is.
     """
     fitted = load(technique, checkpoint, language, fine_tuning)
-    evaluated = items.where(items.frame["split"].is_in(["validation", "test"]))
+    evaluated = evaluated_items(technique, items, sample)
     if isinstance(fitted, Ensemble) and answers is not None:
         estimates = _combined(fitted, items, answers)
     else:
@@ -317,6 +321,32 @@ def predict(
         model=fitted.model,
         checkpoint=f"{technique}/{checkpoint.path.name}",
     )
+
+
+@dataclass(frozen=True)
+class EvaluationSample:
+    """How many items of validation and test techniques with a language model are asked about."""
+
+    validation: int | Literal["all"]
+    test: int | Literal["all"]
+    seed: int
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The configured numbers."""
+        return cls(settings.language_validation_items, settings.language_test_items, settings.seed)
+
+
+def evaluated_items(technique: str, items: ItemSet, sample: EvaluationSample | None) -> ItemSet:
+    """The items of validation and test that a technique is asked about, in the items' order."""
+    evaluated = items.where(items.frame["split"].is_in(["validation", "test"]))
+    if technique not in SAMPLED_TECHNIQUES or sample is None:
+        return evaluated
+    chosen = [
+        stratified_sample(evaluated.split(split), most, seed=sample.seed).frame["item_id"]
+        for split, most in (("validation", sample.validation), ("test", sample.test))
+    ]
+    return evaluated.where(evaluated.frame["item_id"].is_in(pl.concat(chosen).to_list()))
 
 
 def _combined(
@@ -331,13 +361,18 @@ def _combined(
 
 
 def unpriced_items(warehouse: Warehouse) -> pl.DataFrame:
-    """Items of validation and test without exactly one row of a technique: both names, rows."""
+    """Items that a technique was asked about without exactly one row: both names, rows."""
     return warehouse.frame(
         """
         SELECT technique, item_id, count(predictions.item_id) AS rows
         FROM (
             SELECT technique, item_id FROM curated.items, (SELECT unnest(?::VARCHAR[]) AS technique)
-            WHERE split <> 'train'
+            WHERE split <> 'train' AND (
+                technique NOT IN (SELECT technique FROM evaluation.asked_items)
+                OR (technique, item_id) IN (
+                    SELECT (technique, item_id) FROM evaluation.asked_items
+                )
+            )
         )
         LEFT JOIN evaluation.predictions USING (technique, item_id)
         GROUP BY technique, item_id

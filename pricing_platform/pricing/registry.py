@@ -44,10 +44,11 @@ LANGUAGE_TECHNIQUES = (
 FINE_TUNED_LANGUAGE = ("language_finetuned", "rag_finetuned")
 """Those that fine-tune a language model on this machine."""
 
+SAMPLED_TECHNIQUES = (*LANGUAGE_TECHNIQUES, *FINE_TUNED_LANGUAGE)
+"""Those that are evaluated on a sample of the items: each estimate takes a language model."""
+
 ENSEMBLE_MEMBERS = tuple(
-    name
-    for name in TECHNIQUES
-    if name != ENSEMBLE and name not in (*LANGUAGE_TECHNIQUES, *FINE_TUNED_LANGUAGE)
+    name for name in TECHNIQUES if name != ENSEMBLE and name not in SAMPLED_TECHNIQUES
 )
 """Whom the ensemble asks: what prices every item, and costs nothing a call."""
 

@@ -28,6 +28,7 @@ PARAMETERS: dict[str, dict[str, object]] = {
     "leaderboard": {},
     "llm_calls": {},
     "llm_failures": {},
+    "order_of_techniques": {},
     "price_bands": {"technique": "stack"},
     "price_history": {"item_id": "item-0001"},
     "price_leaks": {},
