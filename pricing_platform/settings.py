@@ -91,7 +91,13 @@ class Settings(BaseSettings):
     fine_tuning_tokens: int = Field(
         3_200_000,
         ge=1,
-        description="How many tokens a fine-tuning reads at most, all epochs together; its time.",
+        description="How many tokens the encoder's fine-tuning reads at most, all epochs together.",
+    )
+    fine_tuning_seconds: float = Field(
+        240,
+        gt=0,
+        description="How long a language model may be fine-tuned for language_finetuned; for"
+        " rag_finetuned half as long.",
     )
     base_model: str | None = Field(
         None,

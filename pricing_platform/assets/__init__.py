@@ -27,6 +27,7 @@ from pricing_platform.assets.training import (
     base_model,
     classical_model,
     encoder_adapter,
+    language_adapter,
     language_techniques,
     learned_comparables_model,
 )
@@ -47,6 +48,7 @@ ASSETS: Sequence[dg.AssetsDefinition] = (
     learned_comparables_model,
     encoder_adapter,
     base_model,
+    language_adapter,
     language_techniques,
     predictions,
     technique_metrics,

@@ -17,7 +17,7 @@ from pricing_platform.language.pretrained.description import ModelDescription
 from pricing_platform.language.pretrained.made_folder import CONVERSION_VERSION
 from pricing_platform.language.pretrained.named_models import named_model
 from pricing_platform.pricing.fitting import FITTING_VERSION, fit
-from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES
+from pricing_platform.pricing.registry import FINE_TUNED_LANGUAGE, LANGUAGE_TECHNIQUES
 from pricing_platform.resources import (
     LoggedProgress,
     ModelsResource,
@@ -227,3 +227,40 @@ def language_techniques(
     taken = calls_taken(inputs.store, "fitting/")
     told = {"summary": f"not fitted: {', '.join(unfitted)}"} if unfitted else {}
     return _fitted_result(fitted, started, unfitted=unfitted, **taken, **told)
+
+
+@dg.asset(
+    deps=["items", "item_embeddings", "base_model"],
+    group_name="training",
+    kinds={"pytorch", "huggingface"},
+    owners=OWNERS,
+    code_version=FITTING_VERSION,
+    pool="training",
+)
+def language_adapter(
+    context: dg.AssetExecutionContext,
+    config: RefreshConfig,
+    warehouse: WarehouseResource,
+    postgres: PostgresResource,
+    models: ModelsResource,
+    progress: dg.ResourceParam[LoggedProgress],
+) -> dg.MaterializeResult[None]:
+    """One checkpoint a technique that fine-tunes a language model: its adapters and price head."""
+    started = time.perf_counter()
+    inputs = TechniqueInputs.current(context, warehouse, postgres, models)
+    fitted, unfitted = {}, {}
+    for technique in FINE_TUNED_LANGUAGE:
+        try:
+            fitted[technique] = fit(
+                technique,
+                inputs.fitting,
+                inputs.items,
+                fine_tuning=inputs.fine_tuning,
+                force=config.force,
+                progress=progress.of(context),
+            )
+        except ModelNotAskedError as error:
+            context.log.error(f"{technique} was not fitted: {error}")
+            unfitted[technique] = str(error)
+    told = {"summary": f"not fitted: {', '.join(unfitted)}"} if unfitted else {}
+    return _fitted_result(fitted, started, unfitted=unfitted, **told)

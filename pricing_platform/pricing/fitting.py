@@ -143,7 +143,7 @@ class Fitting:
         """
         path = self.find(technique)
         if path is None:
-            asks = technique in LANGUAGE_TECHNIQUES
+            asks = technique in SAMPLED_TECHNIQUES
             raise (ModelNotAskedError if asks else PlatformError)(
                 f"There is no checkpoint of {technique} that was fitted on the current items"
                 f"{', asking the model that is named now' * asks}.",

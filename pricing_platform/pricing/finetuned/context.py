@@ -10,8 +10,14 @@ from pathlib import Path
 
 import polars as pl
 
+from pricing_platform.errors import told_as_not_asked
+from pricing_platform.finetuning.language.speed import tokens_per_second
+from pricing_platform.language.local.folder import content_sha256
+from pricing_platform.language.pretrained import language_model_folder, language_model_name
 from pricing_platform.language.prompts import Currency
-from pricing_platform.stores.warehouse import fingerprint
+from pricing_platform.pricing.reference_data import price_history
+from pricing_platform.settings import Settings
+from pricing_platform.stores.warehouse import Warehouse, fingerprint
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,31 @@ class FineTuningContext:
     seconds: float
     price_history: pl.DataFrame
 
-    @property
-    def identity(self) -> str:
-        """Equal for two contexts that give the same checkpoint of the same items."""
-        return fingerprint(self.base.content_sha256, self.currency.code, self.seconds)
+
+def fine_tuning_identity(settings: Settings, currency: Currency) -> str:
+    """Equal where the same items give the same checkpoint; no weights are read for it.
+
+    Raises:
+        ModelNotAskedError: when the base model is not there.
+    """
+    with told_as_not_asked():
+        content = content_sha256(language_model_folder(settings))
+    return fingerprint(content, currency.code, settings.fine_tuning_seconds)
+
+
+def fine_tuning_context(
+    settings: Settings, currency: Currency, warehouse: Warehouse
+) -> FineTuningContext:
+    """That of the base model which the settings name, and of the prices in the warehouse.
+
+    Raises:
+        ModelNotAskedError: when the base model is not there.
+    """
+    with told_as_not_asked():
+        folder = language_model_folder(settings)
+        content = content_sha256(folder)
+        speed = tokens_per_second(folder, content, settings.cache_folder)
+    base = LanguageBase(
+        language_model_name(settings), folder, content, speed, settings.cache_folder
+    )
+    return FineTuningContext(base, currency, settings.fine_tuning_seconds, price_history(warehouse))
