@@ -1,22 +1,29 @@
 """Models' files: fetching them from the hub, hashing them, loading them without noise.
 
-Here belongs what every model on this machine needs before it computes, whatever it is for. Which
-model is wanted, and what a folder of it must hold, belongs to whoever computes with it.
+Here belongs what every model on this machine needs before it computes, whatever it is for, and
+remembering what was measured of it. Which model is wanted, and what a folder of it must hold,
+belongs to whoever computes with it.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import json
+import logging
+import os
 import platform
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from pydantic import JsonValue
 
 from pricing_platform.errors import PlatformError
 
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+_log = logging.getLogger(__name__)
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?@(?P<revision>[\w./-]+)")
 
 
@@ -83,6 +90,36 @@ def processor() -> tuple[str, frozenset[str]]:
     name = re.search(r"^model name\s*: (.*)$", text, re.M)
     flags = re.search(r"^(?:flags|Features)\s*: (.*)$", text, re.M)
     return name[1] if name else platform.machine(), frozenset(flags[1].split() if flags else ())
+
+
+def measured_once(
+    folder: Path | None, name: str, model: str, measure: Callable[[], dict[str, JsonValue]]
+) -> dict[str, JsonValue]:
+    """What was measured of a model with this processor and this version of torch.
+
+    Args:
+        folder: where it is remembered as JSON; None measures anew.
+        name: of what is measured; the file's name begins with it.
+        model: equal for models that measure alike.
+        measure: called where nothing is remembered yet.
+    """
+    import torch
+
+    if folder is None:
+        return measure()
+    follows_from = [model, processor()[0], os.cpu_count(), torch.__version__]
+    key = hashlib.sha256(json.dumps(follows_from).encode()).hexdigest()[:16]
+    path = folder / f"{name}-{key}.json"
+    if path.exists():
+        remembered: dict[str, JsonValue] = json.loads(path.read_text(encoding="utf-8"))
+        return remembered
+    measured = measure()
+    _log.info("Measured on this machine, %s of %s: %s", name, model, measured)
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_text(json.dumps(measured), encoding="utf-8")
+    temporary.replace(path)
+    return measured
 
 
 @contextmanager

@@ -126,13 +126,19 @@ def _swept(inputs: TechniqueInputs, progress: Progress) -> pl.DataFrame:
         fitted = load(Rag.name, inputs.fitting.require(Rag.name), language["comparables"])
         assert isinstance(fitted, Rag)  # noqa: S101
         fitted.make_ready()  # once, for all counts
+        shots = PromptMultiShot.name
+        chosen = load(shots, inputs.fitting.require(shots), language["shots"])
+        assert isinstance(chosen, PromptMultiShot)  # noqa: S101
         train = inputs.items().split("train")
 
         def technique_of(kind: ContextKind, count: int) -> Pricer:
             if kind == "comparables":
                 return fitted.with_options(replace(fitted.options, count=count))
             # Of the shots, the checkpoint keeps only those of the count that was chosen.
-            return PromptMultiShot.prepared(train, seed=seed, language=language[kind], count=count)
+            prepared = PromptMultiShot.prepared(
+                train, seed=seed, language=language[kind], count=count
+            )
+            return prepared.changed(form=chosen.form, sharpness=chosen.sharpness)
 
         swept = sweep_context(
             sweep_sample(inputs.items(), inputs.settings.measured_items, seed=seed),

@@ -5,8 +5,8 @@ Here belongs cutting a text. Which texts are shown, and how many, belongs to the
 
 from __future__ import annotations
 
-EXCERPT_CHARACTERS = 240
-"""A title and the first attributes: most of what a comparable says, at half of what it costs."""
+EXCERPT_CHARACTERS = 150
+"""A title and the first attributes: most of what a comparable says, in about 50 tokens."""
 
 
 def excerpt(text: str, characters: int = EXCERPT_CHARACTERS) -> str:

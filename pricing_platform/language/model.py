@@ -15,6 +15,8 @@ from pydantic import BaseModel, JsonValue
 from pricing_platform.language.price_distribution import PriceDistribution
 
 Role = Literal["system", "user", "assistant", "tool"]
+PromptForm = Literal["chat", "plain"]
+"""How a prompt is written: turns with instructions and tags, or a text that the model goes on."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,15 @@ class Prompt:
     """A conversation and how the model's answer begins.
 
     ``answer_prefix`` is put into the model's mouth where it can be (as ``Price: $``); ``item_id``
-    and ``step`` say in the ledger whom and what the call was for, and are not sent.
+    and ``step`` say in the ledger whom and what the call was for, and are not sent. No chat
+    template is put around a prompt whose ``form`` is plain.
     """
 
     messages: tuple[Message, ...]
     answer_prefix: str = ""
     item_id: str = ""
     step: str = "price"
+    form: PromptForm = "chat"
 
     def as_text(self) -> str:
         """The whole as a model reads it that has no chat template: the turns, a line each."""
@@ -173,6 +177,11 @@ class LanguageModel(Protocol):
     @property
     def context_window(self) -> int:
         """Tokens that prompt and answer may have together."""
+        ...
+
+    @property
+    def prompt_forms(self) -> tuple[PromptForm, ...]:
+        """The forms that it can read, that first which is taken where none was chosen."""
         ...
 
     @property

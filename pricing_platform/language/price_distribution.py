@@ -33,3 +33,14 @@ class PriceDistribution:
         before = cumulative[place] - mass
         share = (wanted - before) / mass if mass > 0 else 0.5
         return max(float(self.prices[place]) - 0.5 + float(np.clip(share, 0.0, 1.0)), 0.0)
+
+    def sharpened(self, sharpness: float) -> PriceDistribution:
+        """With every probability raised to a power: above 1, what is likely counts for more.
+
+        It is the temperature 1 / sharpness of Guo et al., "On calibration of modern neural
+        networks", 2017, over whole prices.
+        """
+        if sharpness == 1:
+            return self
+        scaled = self.probabilities.astype(np.float64) / self.probabilities.max()
+        return PriceDistribution(self.prices, (scaled**sharpness).astype(np.float32))

@@ -6,6 +6,10 @@ is left out where the window is full, belongs to the technique.
 Texts of listings and documents stand inside tags. What looks in a text like one of these tags, or
 like a mark by which a chat template sets turns apart, is taken out: a text can't end its own tag,
 and can't write a turn of its own. Whoever reads the prompt, it is the same.
+
+A prompt of the plain form has no tags and no instructions: products stand one below the other, each
+with the line of its price, and a blank line parts them. A text has no blank line and no line that
+begins as those of the prompt do, so that it can't be two products and can't name its own price.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from pydantic import BaseModel
 
 from pricing_platform.language.excerpts import EXCERPT_CHARACTERS
-from pricing_platform.language.model import Message, Prompt, Tool
+from pricing_platform.language.model import Message, Prompt, PromptForm, Tool
 
 FOLDER = Path(__file__).parent / "templates"
 _SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹"}
@@ -41,6 +45,10 @@ _FORGED = re.compile(
     re.IGNORECASE,
 )
 _TAKEN_OUT_AT_MOST = 20
+_LABEL = re.compile(
+    r"^(\W*(?:(?:final\W+)?price|action|attributes|comparable\W+products))\s*[:：=]",
+    re.IGNORECASE,
+)
 _BLANK_LINES = re.compile(r"\n\s*\n+")
 
 ATTRIBUTES_CUE = "Attributes:"
@@ -49,6 +57,8 @@ FINAL_PRICE_CUE = "Final price:"
 RANGE_LABEL = "Price range:"
 ACTION_LABEL = "Action:"
 ANSWER_ACTION = "answer"
+PRICE_LINE = "\nPrice:"
+BLANK_LINE = "\n\n"
 _ANSWER = "Price: "
 
 
@@ -59,6 +69,26 @@ class PricedText:
     text: str
     price: float
     age_days: int = 0
+
+
+@dataclass(frozen=True)
+class WorkedChain:
+    """A product with what the steps of a chain are to say of it, and its price."""
+
+    text: str
+    attributes: tuple[str, ...]
+    comparables: tuple[str, ...]
+    price: float
+
+
+@dataclass(frozen=True)
+class WorkedTools:
+    """A product with one call of a tool, the lines of its result, and its price."""
+
+    text: str
+    action: str
+    result: tuple[str, ...]
+    price: float
 
 
 @dataclass(frozen=True)
@@ -92,6 +122,12 @@ def data(text: object) -> str:
     return _BLANK_LINES.sub("\n", without_forged_marks(str(text))).strip()
 
 
+def plain_data(text: object) -> str:
+    """A text as it may stand in a plain prompt: as :func:`data`, and no line of it is a label's."""
+    lines = (line.strip() for line in without_forged_marks(str(text)).splitlines())
+    return "\n".join(_LABEL.sub(r"\1", line) for line in lines if line)
+
+
 def without_forged_marks(text: str) -> str:
     """The text without tags of the prompts and marks of chat templates; a space for each of them.
 
@@ -115,15 +151,24 @@ def _left_of(found: re.Match[str]) -> str:
     return f" {found['tag']}" if found["tag"] and not found["closed"] else " "
 
 
-def zero_shot(text: str, currency: Currency, *, item_id: str = "") -> Prompt:
-    """The instructions and the product."""
-    return multi_shot(text, [], currency, item_id=item_id)
+def zero_shot(
+    text: str, currency: Currency, *, item_id: str = "", form: PromptForm = "chat"
+) -> Prompt:
+    """The product, after instructions where there are turns."""
+    return multi_shot(text, [], currency, item_id=item_id, form=form)
 
 
 def multi_shot(
-    text: str, shots: Sequence[PricedText], currency: Currency, *, item_id: str = ""
+    text: str,
+    shots: Sequence[PricedText],
+    currency: Currency,
+    *,
+    item_id: str = "",
+    form: PromptForm = "chat",
 ) -> Prompt:
     """The instructions, other products with their prices as turns of their own, the product."""
+    if form == "plain":
+        return _plain(text, shots, [], currency, item_id)
     turns = [_instructions("price_instructions", currency)]
     for shot in shots:
         turns.append(Message("user", render("product", text=shot.text)))
@@ -139,8 +184,11 @@ def rag(
     currency: Currency,
     *,
     item_id: str = "",
+    form: PromptForm = "chat",
 ) -> Prompt:
     """The instructions, and in one turn comparables in the order given, facts, the product."""
+    if form == "plain":
+        return _plain(text, comparables, facts, currency, item_id)
     found = render(
         "rag", text=text, comparables=comparables, facts=facts, symbol=currency.answer_prefix
     )
@@ -148,50 +196,93 @@ def rag(
     return Prompt(turns, currency.answer_prefix, item_id)
 
 
-def chain_start(text: str, currency: Currency, *, item_id: str = "") -> Prompt:
-    """The first of three steps: the product's attributes are asked for."""
-    asked = Message("user", f"{render('product', text=text)}\n{ATTRIBUTES_CUE}")
-    turns = (_instructions("chain_instructions", currency), asked)
+def chain_start(
+    text: str,
+    currency: Currency,
+    *,
+    example: WorkedChain | None = None,
+    item_id: str = "",
+    form: PromptForm = "chat",
+) -> Prompt:
+    """The first of three steps: the product's attributes are asked for.
+
+    The example stands in a plain prompt in the place of instructions.
+    """
+    if form == "plain":
+        asked = render(
+            "plain_chain",
+            text=text,
+            example=example,
+            attributes_cue=ATTRIBUTES_CUE,
+            comparables_cue=COMPARABLES_CUE,
+            symbol=currency.answer_prefix,
+        )
+        return Prompt((Message("user", asked),), "", item_id, "attributes", form)
+    turns = (
+        _instructions("chain_instructions", currency),
+        Message("user", f"{render('product', text=text)}\n{ATTRIBUTES_CUE}"),
+    )
     return Prompt(turns, "", item_id, "attributes")
 
 
 def chain_comparables(before: Prompt, attributes: str) -> Prompt:
     """The second step, after the answer to the first: comparable products and a price range."""
-    said = (Message("assistant", data(attributes)), Message("user", COMPARABLES_CUE))
-    return Prompt(before.messages + said, "", before.item_id, "comparables")
+    said = (Message("assistant", _said(before, attributes)), Message("user", COMPARABLES_CUE))
+    return Prompt(before.messages + said, "", before.item_id, "comparables", before.form)
 
 
 def chain_price(before: Prompt, comparables: str, currency: Currency) -> Prompt:
     """The third step, after the answer to the second: the price."""
-    said = (Message("assistant", data(comparables)), Message("user", FINAL_PRICE_CUE))
-    return Prompt(before.messages + said, currency.answer_prefix, before.item_id, "price")
+    said = Message("assistant", _said(before, comparables))
+    return _asked_for_price(before, said, currency)
 
 
 def tools_start(
-    text: str, tools: Sequence[Tool], currency: Currency, *, item_id: str = ""
+    text: str,
+    tools: Sequence[Tool],
+    currency: Currency,
+    *,
+    example: WorkedTools | None = None,
+    item_id: str = "",
+    form: PromptForm = "chat",
 ) -> Prompt:
-    """The tools and the product; the answer is an action."""
+    """The tools and the product; the answer is an action.
+
+    The example stands in a plain prompt in the place of instructions.
+    """
+    if form == "plain":
+        asked = render(
+            "plain_tools",
+            text=text,
+            tools=tools,
+            example=example,
+            action_label=ACTION_LABEL,
+            answer_action=ANSWER_ACTION,
+            symbol=currency.answer_prefix,
+        )
+        return Prompt((Message("user", asked),), ACTION_LABEL, item_id, "action", form)
     instructions = _instructions("tools_instructions", currency, tools=tools)
-    asked = Message("user", render("product", text=text))
-    return Prompt((instructions, asked), ACTION_LABEL, item_id, "action")
+    turns = (instructions, Message("user", render("product", text=text)))
+    return Prompt(turns, ACTION_LABEL, item_id, "action")
 
 
 def tools_result(before: Prompt, action: str, lines: Sequence[str]) -> Prompt:
     """After an action and its result: the next action is asked for."""
+    if before.form == "plain":
+        result = "\n".join(plain_data(line) for line in lines)
+    else:
+        result = render("result", lines=lines)
     said = (
-        Message("assistant", f"{ACTION_LABEL} {data(action)}"),
-        Message("user", render("result", lines=lines)),
+        Message("assistant", f"{ACTION_LABEL} {_said(before, action)}"),
+        Message("user", result),
     )
-    return Prompt(before.messages + said, ACTION_LABEL, before.item_id, "action")
+    return Prompt(before.messages + said, ACTION_LABEL, before.item_id, "action", before.form)
 
 
 def tools_price(before: Prompt, currency: Currency) -> Prompt:
     """After the last action: the price."""
-    said = (
-        Message("assistant", f"{ACTION_LABEL} {ANSWER_ACTION}"),
-        Message("user", FINAL_PRICE_CUE),
-    )
-    return Prompt(before.messages + said, currency.answer_prefix, before.item_id, "price")
+    said = Message("assistant", f"{ACTION_LABEL} {ANSWER_ACTION}")
+    return _asked_for_price(before, said, currency)
 
 
 def answer(question: str, facts: Sequence[str], passages: Sequence[str]) -> Prompt:
@@ -230,6 +321,11 @@ def _examples() -> tuple[Prompt, ...]:
     tools = [Tool("find", "Finds products.", BaseModel)]
     chain, acting = chain_start(text, currency), tools_start(text, tools, currency)
     compared = chain_comparables(chain, text)
+    worked = WorkedChain(text, (text,), (text,), 3.0)
+    plain_chain = chain_start(text, currency, example=worked, form="plain")
+    plain_compared = chain_comparables(plain_chain, text)
+    used = WorkedTools(text, "find {}", (text,), 3.0)
+    plain_acting = tools_start(text, tools, currency, example=used, form="plain")
     return (
         zero_shot(text, currency),
         multi_shot(text, shots, currency),
@@ -241,8 +337,38 @@ def _examples() -> tuple[Prompt, ...]:
         acting,
         tools_result(acting, text, [text]),
         tools_price(acting, currency),
+        multi_shot(text, shots, currency, form="plain"),
+        rag(text, shots, [text], currency, form="plain"),
+        plain_chain,
+        chain_price(plain_compared, text, currency),
+        tools_price(tools_result(plain_acting, text, [text]), currency),
         answer(text, [text], [text]),
     )
+
+
+def _plain(
+    text: str,
+    examples: Sequence[PricedText],
+    facts: Sequence[str],
+    currency: Currency,
+    item_id: str,
+) -> Prompt:
+    found = render(
+        "plain", text=text, examples=examples, facts=facts, symbol=currency.answer_prefix
+    )
+    return Prompt((Message("user", found),), currency.answer_prefix, item_id, form="plain")
+
+
+def _said(before: Prompt, text: str) -> str:
+    """What a model said, as it may stand in the rest of its conversation."""
+    return plain_data(text) if before.form == "plain" else data(text)
+
+
+def _asked_for_price(before: Prompt, said: Message, currency: Currency) -> Prompt:
+    """The conversation with its last words, and in turns the question for the price."""
+    cue = (Message("user", FINAL_PRICE_CUE),) if before.form == "chat" else ()
+    turns = (*before.messages, said, *cue)
+    return Prompt(turns, currency.answer_prefix, before.item_id, "price", before.form)
 
 
 def _instructions(template: str, currency: Currency, **values: Any) -> Message:
@@ -257,5 +383,6 @@ def _template(name: str) -> Template:
         loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, keep_trailing_newline=True
     )
     environment.filters["data"] = data
+    environment.filters["plain"] = plain_data
     environment.filters["price"] = lambda prefix, price: f"{prefix}{whole_price(price)}"
     return environment.get_template(f"{name}.jinja")

@@ -36,6 +36,7 @@ from pricing_platform.language.model import (
     Outcome,
     PriceAnswer,
     Prompt,
+    PromptForm,
     ToolCall,
     Usage,
 )
@@ -484,6 +485,11 @@ class CachedLanguageModel:
         return self.inner.context_window
 
     @property
+    def prompt_forms(self) -> tuple[PromptForm, ...]:
+        """The inner model's."""
+        return self.inner.prompt_forms
+
+    @property
     def calls_tools(self) -> bool:
         """The inner model's."""
         return self.inner.calls_tools
@@ -550,7 +556,8 @@ def grouped(keys: Sequence[str]) -> dict[str, list[int]]:
 
 def prompt_json(prompt: Prompt) -> JsonValue:
     """All of a prompt that an answer follows from: neither the item nor the step."""
-    return [[asdict(message) for message in prompt.messages], prompt.answer_prefix]
+    form = [prompt.form] if prompt.form != "chat" else []
+    return [[asdict(message) for message in prompt.messages], prompt.answer_prefix, *form]
 
 
 def completion_json(request: CompletionRequest) -> JsonValue:

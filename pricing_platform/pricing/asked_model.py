@@ -106,6 +106,7 @@ def _local(settings: Settings) -> LocalLanguageModel:
         language_model_folder(settings),
         highest_price=math.ceil(settings.price_maximum),
         quantization=settings.quantization,
+        cache_folder=settings.cache_folder,
     )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from pydantic import JsonValue
 
+from pricing_platform.catalog.item_samples import stratified_sample
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import PlatformError
 from pricing_platform.evaluation.pricer import chosen_items, family_names
@@ -24,7 +25,7 @@ from pricing_platform.evaluation.resampling import FamilyResampling
 from pricing_platform.language import prompts
 from pricing_platform.language.calls import CallLedger
 from pricing_platform.language.context_fit import FittedPrompt, fit_context
-from pricing_platform.language.model import LanguageModel, PriceAnswer, Prompt
+from pricing_platform.language.model import LanguageModel, PriceAnswer, Prompt, PromptForm
 from pricing_platform.language.price_text import parse_price
 from pricing_platform.language.prompts import Currency
 from pricing_platform.pricing.estimates import SMALLEST_ESTIMATE, Floats, Stopwatch, from_log
@@ -43,13 +44,12 @@ Ask = Callable[[str, str], Prompt]
 """The prompt for a text and an item id."""
 
 Choice = TypeVar("Choice")
+Technique = TypeVar("Technique", bound="LanguageTechnique")
 
 _SETTINGS = "language.json"
 _SIGNIFICANCE = 0.05
-_FEWEST_LEFT = 100
-"""Items besides those that options were chosen on that are enough to calibrate on."""
-
 _OUTSIDE = (1 - LEVEL) / 2
+_SHARPNESS = (1.0, 1.5, 2.0, 3.0)
 
 
 @dataclass(frozen=True)
@@ -87,21 +87,27 @@ class _Reading:
 class LanguageTechnique(ABC):
     """A technique that asks a language model; the median of its distribution is the estimate.
 
+    Chosen on validation are the form of its prompts, where the model reads several, and how much
+    the distribution is sharpened before it is read: what a model gives is often broader than what
+    it knows, and then its median leans towards the middle of all numbers.
+
     Its interval is the distribution's inner 80 %, moved on each side so that on validation it
     holds that share (conformalised quantile regression, Romano et al. 2019); where the model gives
-    no probabilities, it is the estimate that is moved. Calibrated and measured is on validation
-    items whose families the options were not chosen on; where fewer than 100 such are left, on all.
+    no probabilities, it is the estimate that is moved. Calibrated and measured is on the validation
+    items that the technique is evaluated on, options are chosen on those of other families.
     """
 
     name: ClassVar[str]
     version: ClassVar[str]
-    calibration_items: ClassVar[int] = 300
+    calibration_items: ClassVar[int] = 100
     """Validation items that the interval is calibrated on at most: each of them costs calls."""
-    choosing_items: ClassVar[int] = 0
-    """Validation items that options are chosen on at most; 0 where there is nothing to choose."""
+    choosing_items: ClassVar[int] = 40
+    """Validation items that options are chosen on at most: each costs calls for each of them."""
 
     model_name: str
     base_weights: dict[str, str]
+    form: PromptForm = "chat"
+    sharpness: float = 1.0
     measured: Measured = field(default_factory=Measured)
     language: LanguageContext | None = field(default=None, repr=False)
 
@@ -124,9 +130,13 @@ class LanguageTechnique(ABC):
         """
         watch = Stopwatch()
         prepared = cls.prepared(train, seed=seed, language=language)
-        chosen, tried = prepared.chosen(validation, seed=seed, progress=progress)
+        sample = cls.choosing_sample(validation, seed=seed)
+        typical = float(np.median(train.prices()))
+        choosing = Choosing(sample, validation, typical, seed, progress)
+        formed, forms_tried = prepared.with_best_form(choosing)
+        chosen, tried = formed.chosen(choosing)
         found = chosen.calibrated(
-            validation, seed=seed, watch=watch, tried=tried, progress=progress
+            validation, seed=seed, watch=watch, tried=forms_tried | tried, progress=progress
         )
         language.ledger.require_answers()
         return found
@@ -148,8 +158,18 @@ class LanguageTechnique(ABC):
             language: what it is bound to.
             count: how many shots or comparables a prompt shows, where the technique has such.
         """
+        return cls(**cls.bound_fields(language))
+
+    @staticmethod
+    def bound_fields(language: LanguageContext) -> dict[str, Any]:
+        """What of a technique follows from the model that it is prepared for."""
         model = language.model
-        return cls(model_name=model.name, base_weights=model.base_weights, language=language)
+        return {
+            "model_name": model.name,
+            "base_weights": model.base_weights,
+            "form": model.prompt_forms[0],
+            "language": language,
+        }
 
     @abstractmethod
     def prompts(self, items: ItemSet) -> list[FittedPrompt]:
@@ -172,14 +192,21 @@ class LanguageTechnique(ABC):
     def make_ready(self) -> None:  # noqa: B027
         """Makes what is made once and kept for all items, such as an index."""
 
-    def chosen(
-        self,
-        validation: ItemSet,  # noqa: ARG002
-        *,
-        seed: int,  # noqa: ARG002
-        progress: Progress,  # noqa: ARG002
-    ) -> tuple[Self, dict[str, float]]:
-        """The best settings by validation MAE, and what each that was tried gave."""
+    def with_best_form(self, choosing: Choosing) -> tuple[Self, dict[str, float]]:
+        """With the form and the sharpness of the lowest MAE, and what each form gave.
+
+        Where the model reads but one form, nothing is asked for it.
+        """
+        forms = self.context.model.prompt_forms
+        if len(forms) == 1:
+            return self.changed(form=forms[0]), {}
+        candidates = [self.changed(form=form) for form in forms]
+        tried = [choosing.sharpened(candidate) for candidate in candidates]
+        best, _ = min(tried, key=lambda at: float(at[1].mean()))
+        return best, {f"tried_mae_{at.form}": float(errors.mean()) for at, errors in tried}
+
+    def chosen(self, choosing: Choosing) -> tuple[Self, dict[str, float]]:  # noqa: ARG002
+        """The best of the technique's own options, and what each that was tried gave."""
         return self, {}
 
     @property
@@ -223,14 +250,19 @@ class LanguageTechnique(ABC):
         interval = self.measured.interval
         return {
             **self.settings,
+            **self._read_as,
             "prompt_version": prompts.templates_version(),
             "interval": {"below": interval.below, "above": interval.above},
         }
 
+    @property
+    def _read_as(self) -> dict[str, Any]:
+        return {"form": self.form, "sharpness": self.sharpness}
+
     def save(self, folder: Path) -> None:
         """See :class:`Technique`."""
         kept = {"model": self.model, "base_weights": self.base_weights, "settings": self.settings}
-        write_json(folder / _SETTINGS, kept)
+        write_json(folder / _SETTINGS, kept | self._read_as)
         self.measured.write(folder)
         self.save_parts(folder)
 
@@ -241,6 +273,8 @@ class LanguageTechnique(ABC):
         return cls(
             model_name=kept["model"],
             base_weights=kept["base_weights"],
+            form=kept["form"],
+            sharpness=kept["sharpness"],
             measured=Measured.read(folder),
             **cls.load_parts(folder, kept["settings"]),
         )
@@ -256,10 +290,7 @@ class LanguageTechnique(ABC):
         watch = Stopwatch()
         calls = LanguageCalls(context.model, context.ledger, len(items), progress)
         answers, last = self._asked(items, calls)
-        readings = [
-            _read(answers[place], context.currency) if at.fits else _too_long(at, context.model)
-            for place, at in enumerate(last)
-        ]
+        readings = self._readings(answers, last, self.sharpness)
         estimate, low, high = _moved(readings, self.measured.interval)
         beside = 1000 * max(watch.seconds() - calls.seconds, 0) / max(len(items), 1)
         columns = {
@@ -279,6 +310,32 @@ class LanguageTechnique(ABC):
             .select(ESTIMATE_SCHEMA.names())
             .cast(ESTIMATE_SCHEMA)
         )
+
+    def errors_by_sharpness(
+        self, sample: ItemSet, otherwise: float, progress: Progress
+    ) -> dict[float, Floats]:
+        """Absolute errors for each sharpness; an item without a price is estimated as said."""
+        self.make_ready()
+        calls = LanguageCalls(self.context.model, self.context.ledger, len(sample), progress)
+        answers, last = self._asked(sample, calls)
+        found = {}
+        for sharpness in _SHARPNESS:
+            readings = self._readings(answers, last, sharpness)
+            estimates = np.array([at.estimate for at in readings], np.float64)
+            estimates = np.where(np.isfinite(estimates), estimates, otherwise)
+            found[sharpness] = np.abs(np.maximum(estimates, SMALLEST_ESTIMATE) - sample.prices())
+        return found
+
+    def _readings(
+        self, answers: dict[int, PriceAnswer], last: Sequence[FittedPrompt], sharpness: float
+    ) -> list[_Reading]:
+        context = self.context
+        return [
+            _read(answers[place], context.currency, sharpness)
+            if at.fits
+            else _too_long(at, context.model)
+            for place, at in enumerate(last)
+        ]
 
     def conversations(self, items: ItemSet) -> list[FittedPrompt]:
         """For each item the prompt that its price was read after, with all that was said before.
@@ -340,18 +397,22 @@ class LanguageTechnique(ABC):
         )
         return self.changed(measured=Measured(interval, metrics))
 
-    def _calibration_sample(self, validation: ItemSet, *, seed: int) -> ItemSet:
-        chosen_on = chosen_items(validation, self.choosing_items, seed=seed)
-        seen = set(family_names(chosen_on))
-        left = validation.where(pl.Series([at not in seen for at in family_names(validation)]))
-        enough = left if len(left) >= _FEWEST_LEFT else validation
-        return chosen_items(enough, self.calibration_items, seed=seed)
+    @classmethod
+    def choosing_sample(cls, validation: ItemSet, *, seed: int) -> ItemSet:
+        """The validation items that options are chosen on: not those that are calibrated on.
 
-    def errors_on(self, sample: ItemSet, otherwise: float, progress: Progress) -> Floats:
-        """Absolute errors, an item without a price being estimated as ``otherwise``."""
-        answered = self.changed(measured=Measured()).price(sample, progress=progress)
-        estimate = answered["estimate"].fill_null(otherwise).to_numpy()
-        return np.abs(estimate - sample.prices())
+        Where others are too few, all may be chosen on.
+        """
+        calibrated = set(family_names(cls._calibration_sample(validation, seed=seed)))
+        others = pl.Series([at not in calibrated for at in family_names(validation)])
+        left = validation.where(others)
+        enough = left if len(left) >= cls.choosing_items else validation
+        return chosen_items(enough, cls.choosing_items, seed=seed)
+
+    @classmethod
+    def _calibration_sample(cls, validation: ItemSet, *, seed: int) -> ItemSet:
+        """Those that the technique is evaluated on by default: they are asked about once."""
+        return stratified_sample(validation, cls.calibration_items, seed=seed)
 
     def fitted_alone(
         self, items: ItemSet, ask: Ask, *, room: int = ANSWER_TOKENS
@@ -364,6 +425,26 @@ class LanguageTechnique(ABC):
             [0] * len(items),
             answer_tokens=room,
         )
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """What options are chosen on: a sample where a model is asked, else all validation items.
+
+    ``otherwise`` is the estimate that an item without one is charged for.
+    """
+
+    sample: ItemSet
+    validation: ItemSet
+    otherwise: float
+    seed: int
+    progress: Progress
+
+    def sharpened(self, technique: Technique) -> tuple[Technique, Floats]:
+        """The technique at its best sharpness, and its absolute errors there."""
+        errors = technique.errors_by_sharpness(self.sample, self.otherwise, self.progress)
+        best = min(errors, key=lambda at: float(errors[at].mean()))
+        return technique.changed(sharpness=best), errors[best]
 
 
 def not_worse(errors: Mapping[Choice, Floats], sample: ItemSet, *, seed: int) -> list[Choice]:
@@ -383,11 +464,11 @@ def not_worse(errors: Mapping[Choice, Floats], sample: ItemSet, *, seed: int) ->
     ]
 
 
-def _read(answer: PriceAnswer, currency: Currency) -> _Reading:
+def _read(answer: PriceAnswer, currency: Currency, sharpness: float) -> _Reading:
     if answer.outcome != "answered":
         return _Reading(failure=f"{answer.outcome}: {answer.reason or 'no reason was given'}")
     if answer.distribution is not None:
-        quantile = answer.distribution.quantile
+        quantile = answer.distribution.sharpened(sharpness).quantile
         return _Reading(quantile(0.5), quantile(_OUTSIDE), quantile(1 - _OUTSIDE))
     found = parse_price(answer.text or "", currency)
     if found.price is None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
+import numpy as np
 from pydantic import (
     BaseModel,
     Field,
@@ -23,16 +24,20 @@ from pydantic import (
 )
 
 from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.evaluation.pricer import family_names
 from pricing_platform.language import prompts
 from pricing_platform.language.context_fit import FittedPrompt, fit_context
+from pricing_platform.language.excerpts import excerpt
 from pricing_platform.language.model import Completion, CompletionRequest, PriceAnswer, Prompt
 from pricing_platform.language.price_text import parse_price
-from pricing_platform.language.prompts import Currency
+from pricing_platform.language.prompts import Currency, WorkedChain
 from pricing_platform.pricing.language_calls import LanguageCalls
 from pricing_platform.pricing.language_technique import (
     ANSWER_TOKENS,
+    LanguageContext,
     LanguageTechnique,
 )
+from pricing_platform.pricing.references import PriceHistory, References, observed_at
 
 MOST_ATTRIBUTES = 12
 MOST_COMPARABLES = 3
@@ -42,8 +47,9 @@ _LONGEST_LINE = 160
 _TAG = "\n<"
 """Where a model starts on another product."""
 
-_ATTRIBUTES = CompletionRequest(max_tokens=60, stop=(prompts.COMPARABLES_CUE, _TAG))
-_COMPARABLES = CompletionRequest(max_tokens=90, stop=(prompts.FINAL_PRICE_CUE, _TAG))
+_WORKED_TEXT, _WORKED_TITLE, _WORKED_ATTRIBUTES = 240, 40, 3  # characters, and lines
+_ATTRIBUTES = CompletionRequest(max_tokens=40, stop=(prompts.COMPARABLES_CUE, _TAG))
+_COMPARABLES = CompletionRequest(max_tokens=48, stop=(prompts.FINAL_PRICE_CUE, _TAG))
 _PAIR = re.compile(r"^[\s*\-•]*(?P<name>[^:]+?)[\s*]*:\s*(?P<value>.+)$")
 _LISTED = re.compile(r"^[\s*\-•\d.)]*(?P<name>.+?)\s*[:–—-]\s*(?P<price>[^:]+)$")
 _ENDS = re.compile(r"\s*(?:\bto\b|\band\b|–|—|-)\s*")
@@ -141,8 +147,22 @@ class PromptChain(LanguageTechnique):
     """A language model that first names attributes and comparable products, then a price."""
 
     name: ClassVar[str] = "prompt_chain"
-    version: ClassVar[str] = "3"
-    calibration_items: ClassVar[int] = 200
+    version: ClassVar[str] = "4"
+
+    worked: References
+    """A training item and after it two that are like it, which a plain prompt shows worked out."""
+
+    @classmethod
+    def prepared(
+        cls,
+        train: ItemSet,
+        *,
+        seed: int,  # noqa: ARG003
+        language: LanguageContext,
+        count: int | None = None,  # noqa: ARG003
+    ) -> Self:
+        """See :class:`LanguageTechnique`."""
+        return cls(**cls.bound_fields(language), worked=_typical_items(train))
 
     @property
     def settings(self) -> dict[str, JsonValue]:
@@ -154,7 +174,23 @@ class PromptChain(LanguageTechnique):
 
     def prompts(self, items: ItemSet) -> list[FittedPrompt]:
         """See :class:`LanguageTechnique`; the first step's."""
-        asked = partial(_started, self.context.currency)
+        own, moments = self.worked.own(items), observed_at(items)
+        examples = {
+            item_id: self._example(int(moment)) if len(own[place]) == 0 else None
+            for place, (item_id, moment) in enumerate(
+                zip(items.frame["item_id"], moments, strict=True)
+            )
+        }
+
+        def asked(text: str, item_id: str) -> Prompt:
+            return prompts.chain_start(
+                text,
+                self.context.currency,
+                example=examples[item_id],
+                item_id=item_id,
+                form=self.form,
+            )
+
         return self.fitted_alone(items, asked, room=_ATTRIBUTES.max_tokens)
 
     def answers(
@@ -188,12 +224,41 @@ class PromptChain(LanguageTechnique):
         return calls.read_prices(final), {place: replace(at, shown=0) for place, at in last.items()}
 
     def save_parts(self, folder: Path) -> None:
-        """Nothing is shown, so nothing is kept."""
+        """Writes the item that is worked out, and those beside it."""
+        self.worked.save(folder)
 
     @classmethod
     def load_parts(cls, folder: Path, settings: dict[str, JsonValue]) -> dict[str, Any]:  # noqa: ARG003
         """See :class:`LanguageTechnique`."""
-        return {}
+        return {"worked": References.load(folder)}
+
+    @cached_property
+    def _history(self) -> PriceHistory:
+        return PriceHistory(self.worked, self.context.price_history)
+
+    def _example(self, moment: int) -> WorkedChain | None:
+        """The item worked out with the prices of a time; None where one was not known yet."""
+        prices, currency = self._history.at(moment).prices, self.context.currency
+        if self.form == "chat" or len(prices) < 2 or not np.isfinite(prices).all():
+            return None
+        others = [
+            ComparableProduct(name=excerpt(title, _WORKED_TITLE) or "a product", price=price)
+            for title, price in zip(self.worked.titles[1:], prices[1:], strict=True)
+        ]
+        answer = ComparablesAnswer(products=others, low=prices.min(), high=prices.max())
+        text = excerpt(self.worked.texts[0], _WORKED_TEXT)
+        attributes = [line for line in _lines(text) if _PAIR.match(line)][:_WORKED_ATTRIBUTES]
+        return WorkedChain(text, tuple(attributes), tuple(answer.lines(currency)), float(prices[0]))
+
+    def _requests(self) -> tuple[CompletionRequest, CompletionRequest]:
+        """For attributes and for comparables; in a plain prompt a blank line ends them too."""
+        if self.form == "chat":
+            return _ATTRIBUTES, _COMPARABLES
+        ended = (prompts.BLANK_LINE,)
+        return (
+            replace(_ATTRIBUTES, stop=_ATTRIBUTES.stop + ended),
+            replace(_COMPARABLES, stop=(*_COMPARABLES.stop, prompts.PRICE_LINE, *ended)),
+        )
 
     def _attributes(self, asked: dict[int, Prompt], calls: LanguageCalls) -> dict[int, list[str]]:
         """The lines of the first step's answers; none where an answer is of no use."""
@@ -206,7 +271,7 @@ class PromptChain(LanguageTechnique):
                 return "it has no line of the form `name: value`"
             return None
 
-        calls.complete(asked, _ATTRIBUTES, check=check)
+        calls.complete(asked, self._requests()[0], check=check)
         return lines
 
     def _comparables(
@@ -224,7 +289,7 @@ class PromptChain(LanguageTechnique):
             return None
 
         asked = {place: at.prompt for place, at in fitted.items() if at.fits}
-        calls.complete(asked, _COMPARABLES, check=check)
+        calls.complete(asked, self._requests()[1], check=check)
         return lines
 
     def _fitted(
@@ -240,8 +305,17 @@ class PromptChain(LanguageTechnique):
         return dict(zip(places, fitted, strict=True))
 
 
-def _started(currency: Currency, text: str, item_id: str) -> Prompt:
-    return prompts.chain_start(text, currency, item_id=item_id)
+def _typical_items(train: ItemSet) -> References:
+    """The item whose price is nearest to the median, and two of other families that are like it."""
+    if len(train) == 0:
+        return References.of(train)
+    prices = train.prices()
+    chosen = int(np.abs(prices - np.median(prices)).argmin())
+    families = np.array(family_names(train), dtype=object)
+    alike = train.embeddings.astype(np.float32) @ train.embeddings[chosen].astype(np.float32)
+    alike[families == families[chosen]] = -np.inf
+    nearest = [int(at) for at in np.argsort(-alike, kind="stable")[:2] if np.isfinite(alike[at])]
+    return References.of(train.take([chosen, *nearest]))
 
 
 def _shown(lines: list[str]) -> str:

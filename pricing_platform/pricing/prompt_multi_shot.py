@@ -16,15 +16,16 @@ import numpy as np
 from pydantic import JsonValue
 
 from pricing_platform.catalog.item_set import ItemSet
-from pricing_platform.evaluation.pricer import chosen_items
 from pricing_platform.language import prompts
 from pricing_platform.language.context_fit import FittedPrompt, fit_context
 from pricing_platform.language.excerpts import EXCERPT_CHARACTERS, excerpt
 from pricing_platform.language.model import PriceAnswer, Prompt
 from pricing_platform.language.prompts import PricedText
+from pricing_platform.pricing.estimates import Floats
 from pricing_platform.pricing.language_calls import LanguageCalls
 from pricing_platform.pricing.language_technique import (
     ANSWER_TOKENS,
+    Choosing,
     LanguageContext,
     LanguageTechnique,
     not_worse,
@@ -37,7 +38,6 @@ from pricing_platform.pricing.references import (
     texts_of,
 )
 from pricing_platform.pricing.text_model import families_of
-from pricing_platform.progress import Progress
 
 DEFAULT_COUNT = 6
 _COUNTS = (3, 6, 12)
@@ -51,13 +51,11 @@ class PromptMultiShot(LanguageTechnique):
     """
 
     name: ClassVar[str] = "prompt_multi_shot"
-    version: ClassVar[str] = "3"
-    choosing_items: ClassVar[int] = 150
+    version: ClassVar[str] = "4"
 
     shots: References
     by_count: dict[int, References]
     """The shots that may be chosen; kept only until they are."""
-    typical_price: float
 
     @classmethod
     def prepared(
@@ -68,36 +66,26 @@ class PromptMultiShot(LanguageTechnique):
         counts = {wanted, *(_COUNTS if count is None else ())}
         by_count = {at: choose_shots(train, at, seed=seed) for at in sorted(counts)}
         return cls(
-            model_name=language.model.name,
-            base_weights=language.model.base_weights,
-            language=language,
+            **cls.bound_fields(language),
             shots=by_count[wanted],
             by_count=by_count,
-            typical_price=float(np.median(train.prices())),
         )
 
-    def chosen(
-        self, validation: ItemSet, *, seed: int, progress: Progress
-    ) -> tuple[Self, dict[str, float]]:
+    def chosen(self, choosing: Choosing) -> tuple[Self, dict[str, float]]:
         """The fewest shots that are not significantly worse than the best, on a sample."""
-        sample = chosen_items(validation, self.choosing_items, seed=seed)
-        tried = {}
+        candidates: dict[int, Self] = {}
+        errors: dict[int, Floats] = {}
         for shots in self.by_count.values():
             candidate = replace(self, shots=shots, by_count={})
-            tried[len(shots)] = candidate.errors_on(sample, self.typical_price, progress)
-        best = min(not_worse(tried, sample, seed=seed))
-        found = {f"tried_mae_{count}_shots": float(at.mean()) for count, at in tried.items()}
-        shots = next(at for at in self.by_count.values() if len(at) == best)
-        return replace(self, shots=shots, by_count={}), found
+            candidates[len(shots)], errors[len(shots)] = choosing.sharpened(candidate)
+        best = min(not_worse(errors, choosing.sample, seed=choosing.seed))
+        found = {f"tried_mae_{count}_shots": float(at.mean()) for count, at in errors.items()}
+        return candidates[best], found
 
     @property
     def settings(self) -> dict[str, JsonValue]:
         """How many shots, and how long each is at most."""
-        return {
-            "shots": len(self.shots),
-            "characters": EXCERPT_CHARACTERS,
-            "typical_price": self.typical_price,
-        }
+        return {"shots": len(self.shots), "characters": EXCERPT_CHARACTERS}
 
     def prompts(self, items: ItemSet) -> list[FittedPrompt]:
         """See :class:`LanguageTechnique`; shots of an item's own family are not shown."""
@@ -111,7 +99,9 @@ class PromptMultiShot(LanguageTechnique):
 
         def asked(place: int, count: int) -> Prompt:
             kept = shown[place][:count]
-            return prompts.multi_shot(texts[place], kept, currency, item_id=ids[place])
+            return prompts.multi_shot(
+                texts[place], kept, currency, item_id=ids[place], form=self.form
+            )
 
         return fit_context(
             self.context.model, asked, [len(at) for at in shown], answer_tokens=ANSWER_TOKENS
@@ -146,13 +136,9 @@ class PromptMultiShot(LanguageTechnique):
         self.shots.save(folder)
 
     @classmethod
-    def load_parts(cls, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    def load_parts(cls, folder: Path, settings: dict[str, JsonValue]) -> dict[str, Any]:  # noqa: ARG003
         """See :class:`LanguageTechnique`."""
-        return {
-            "shots": References.load(folder),
-            "by_count": {},
-            "typical_price": settings["typical_price"],
-        }
+        return {"shots": References.load(folder), "by_count": {}}
 
 
 def choose_shots(train: ItemSet, count: int, *, seed: int) -> References:

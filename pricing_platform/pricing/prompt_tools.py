@@ -18,11 +18,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from pydantic import JsonValue
 
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.language import prompts
 from pricing_platform.language.context_fit import FittedPrompt, fit_context
+from pricing_platform.language.excerpts import excerpt
 from pricing_platform.language.model import (
     Completion,
     CompletionRequest,
@@ -31,6 +33,7 @@ from pricing_platform.language.model import (
     Prompt,
     ToolCall,
 )
+from pricing_platform.language.prompts import WorkedTools
 from pricing_platform.pricing.known_facts import KnownFacts
 from pricing_platform.pricing.language_calls import LanguageCalls
 from pricing_platform.pricing.language_technique import (
@@ -38,6 +41,7 @@ from pricing_platform.pricing.language_technique import (
     LanguageContext,
     LanguageTechnique,
 )
+from pricing_platform.pricing.neighbours import Integers
 from pricing_platform.pricing.pricing_tools import TOOLS, ItemView, PricingTools, ToolResult
 from pricing_platform.pricing.references import PriceHistory, References, observed_at, texts_of
 from pricing_platform.pricing.word_search import WordSearch
@@ -45,11 +49,16 @@ from pricing_platform.pricing.word_search import WordSearch
 STEP_LIMIT = 4
 """Rounds of tool calls for an item at most."""
 
+PLAIN_STEP_LIMIT = 2
+"""Of those with a plain prompt: a model that has to be shown how to call goes on and on with it."""
+
 _CALLS_AT_ONCE = 4
-_ACTION_TOKENS = 48
+_ACTION_TOKENS = 40
 _ACTION = re.compile(r"^\s*(?P<name>[a-z_]+)\s*(?P<arguments>\{.*)?$", re.DOTALL)
 _DONE = re.compile(rf"{prompts.ANSWER_ACTION}\b", re.IGNORECASE)
 _LONGEST_ARGUMENTS = 500
+_SEARCH = "find_comparables"
+_WORKED_QUERY, _WORKED_COUNT = 60, 3
 _CALL_TOKENS = 160
 _PLAIN = CompletionRequest(max_tokens=_ACTION_TOKENS, stop=("\n",))
 _NATIVE = CompletionRequest(max_tokens=_CALL_TOKENS, tools=TOOLS)
@@ -90,8 +99,7 @@ class PromptTools(LanguageTechnique):
     """A language model that may search the training items, ask for facts and calculate."""
 
     name: ClassVar[str] = "prompt_tools"
-    version: ClassVar[str] = "2"
-    calibration_items: ClassVar[int] = 200
+    version: ClassVar[str] = "3"
 
     references: References
 
@@ -106,31 +114,37 @@ class PromptTools(LanguageTechnique):
     ) -> Self:
         """See :class:`LanguageTechnique`."""
         return cls(
-            model_name=language.model.name,
-            base_weights=language.model.base_weights,
-            language=language,
+            **cls.bound_fields(language),
             references=References.of(train),
         )
 
     @property
     def settings(self) -> dict[str, JsonValue]:
         """How many rounds of calls there may be."""
-        return {"step_limit": STEP_LIMIT, "tools": [tool.name for tool in TOOLS]}
+        return {"step_limit": self._step_limit, "tools": [tool.name for tool in TOOLS]}
+
+    @property
+    def _step_limit(self) -> int:
+        return STEP_LIMIT if self.form == "chat" else PLAIN_STEP_LIMIT
 
     def prompts(self, items: ItemSet) -> list[FittedPrompt]:
         """See :class:`LanguageTechnique`; the first of the conversation.
 
         It fits where the question for the price, with no action before it, has room as well.
         """
+        own, moments = self.references.own(items), observed_at(items)
+        openings = {
+            item_id: self._opening(text, item_id, self._example(int(moments[at]), own[at]))
+            for at, (text, item_id) in enumerate(
+                zip(texts_of(items), items.frame["item_id"], strict=True)
+            )
+        }
         fitted = self.fitted_alone(
-            items,
-            lambda text, item_id: self._closing(self._opening(text, item_id)),
-            room=self._room,
+            items, lambda _, item_id: self._closing(openings[item_id]), room=self._room
         )
-        texts, ids = texts_of(items), items.frame["item_id"]
+        ids = items.frame["item_id"]
         return [
-            replace(at, prompt=self._opening(text, item_id))
-            for at, text, item_id in zip(fitted, texts, ids, strict=True)
+            replace(at, prompt=openings[item_id]) for at, item_id in zip(fitted, ids, strict=True)
         ]
 
     def answers(
@@ -142,7 +156,7 @@ class PromptTools(LanguageTechnique):
             place: self._started(at, ItemView(int(moments[place]), own[place]))
             for place, at in asked.items()
         }
-        for _ in range(STEP_LIMIT):
+        for _ in range(self._step_limit):
             going = {place: talk for place, talk in talks.items() if talk.open}
             self._one_round(going, calls)
         last = {
@@ -189,10 +203,49 @@ class PromptTools(LanguageTechnique):
         (offered,) = model.count_tokens([Prompt((Message("system", functions),))])
         return ANSWER_TOKENS + _CALL_TOKENS + offered
 
-    def _opening(self, text: str, item_id: str) -> Prompt:
+    def _example(self, moment: int, own: Integers) -> WorkedTools | None:
+        """A search and the price after it, as of a time, for a training item of a typical price.
+
+        None in turns, which have instructions, for an item of the same family, and where its price
+        was not known yet.
+        """
+        if self.form == "chat" or len(self.references) == 0:
+            return None
+        place = self._typical
+        price = self.tools.history.at(moment).prices[place]
+        if place in own or not np.isfinite(price):
+            return None
+        if moment not in self._searches:
+            query = excerpt(self.references.titles[place], _WORKED_QUERY)
+            arguments = json.dumps({"query": query, "count": _WORKED_COUNT}, ensure_ascii=False)
+            result = self.tools.call(_SEARCH, arguments, ItemView(moment, self._typical_family))
+            self._searches[moment] = f"{_SEARCH} {arguments}", result.lines
+        action, lines = self._searches[moment]
+        text = excerpt(self.references.texts[place])
+        return WorkedTools(text, action, tuple(lines), float(price))
+
+    @cached_property
+    def _typical(self) -> int:
+        """The place of the reference whose price is nearest to the median."""
+        prices = self.references.prices
+        return int(np.abs(prices - np.median(prices)).argmin())
+
+    @cached_property
+    def _typical_family(self) -> Integers:
+        families, place = self.references.families, self._typical
+        alike = [at for at, family in enumerate(families) if family == families[place]]
+        return np.array(alike if families[place] is not None else [place], np.int64)
+
+    @cached_property
+    def _searches(self) -> dict[int, tuple[str, list[str]]]:
+        return {}
+
+    def _opening(self, text: str, item_id: str, example: WorkedTools | None) -> Prompt:
         currency = self.context.currency
         if not self.context.model.calls_tools:
-            return prompts.tools_start(text, TOOLS, currency, item_id=item_id)
+            return prompts.tools_start(
+                text, TOOLS, currency, example=example, item_id=item_id, form=self.form
+            )
         asked = prompts.zero_shot(text, currency, item_id=item_id)
         return replace(asked, answer_prefix="", step="action")
 

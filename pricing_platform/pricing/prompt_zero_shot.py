@@ -15,7 +15,8 @@ from pydantic import JsonValue
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.language import prompts
 from pricing_platform.language.context_fit import FittedPrompt
-from pricing_platform.language.model import Prompt
+from pricing_platform.language.model import Prompt, PromptForm
+from pricing_platform.language.prompts import Currency
 from pricing_platform.pricing.language_technique import LanguageTechnique
 
 
@@ -24,16 +25,16 @@ class PromptZeroShot(LanguageTechnique):
     """A language model that is told what to do and shown the product."""
 
     name: ClassVar[str] = "prompt_zero_shot"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
 
     @property
     def settings(self) -> dict[str, JsonValue]:
-        """None: there is nothing to choose."""
+        """None but how it is asked and read."""
         return {}
 
     def prompts(self, items: ItemSet) -> list[FittedPrompt]:
         """See :class:`LanguageTechnique`."""
-        return self.fitted_alone(items, partial(_asked, self.context.currency))
+        return self.fitted_alone(items, partial(_asked, self.context.currency, self.form))
 
     def save_parts(self, folder: Path) -> None:
         """Nothing is shown, so nothing is kept."""
@@ -44,5 +45,5 @@ class PromptZeroShot(LanguageTechnique):
         return {}
 
 
-def _asked(currency: prompts.Currency, text: str, item_id: str) -> Prompt:
-    return prompts.zero_shot(text, currency, item_id=item_id)
+def _asked(currency: Currency, form: PromptForm, text: str, item_id: str) -> Prompt:
+    return prompts.zero_shot(text, currency, item_id=item_id, form=form)

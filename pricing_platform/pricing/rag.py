@@ -7,7 +7,6 @@ prompt looks like belongs to ``language.prompts``, what is known of the referenc
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +17,6 @@ import numpy.typing as npt
 from pydantic import JsonValue
 
 from pricing_platform.catalog.item_set import ItemSet
-from pricing_platform.evaluation.pricer import chosen_items
 from pricing_platform.language import prompts
 from pricing_platform.language.context_fit import FittedPrompt, fit_context
 from pricing_platform.language.excerpts import EXCERPT_CHARACTERS, excerpt
@@ -29,6 +27,7 @@ from pricing_platform.pricing.features import rounded
 from pricing_platform.pricing.known_facts import KnownFacts
 from pricing_platform.pricing.language_technique import (
     ANSWER_TOKENS,
+    Choosing,
     LanguageContext,
     LanguageTechnique,
 )
@@ -42,10 +41,9 @@ from pricing_platform.pricing.references import (
 from pricing_platform.pricing.stored import read_arrays, write_arrays
 from pricing_platform.pricing.text_model import families_of
 from pricing_platform.pricing.word_search import WordSearch, best
-from pricing_platform.progress import Progress
 
-_COUNTS = (3, 5, 8, 12)
-_WORD_WEIGHTS = (0.3, 0.0)
+_COUNTS = (3, 5, 8)
+_WORD_WEIGHTS = (0.0, 0.3, 0.6)
 _FACTS = 3
 _RANK_CONSTANT = 60
 """Of reciprocal rank fusion, as Cormack et al. (2009) set it."""
@@ -63,14 +61,6 @@ class RagOptions:
     count: int = 5
     word_weight: float = 0.3
     nearest_last: bool = True
-
-
-_STAGES: tuple[Callable[[RagOptions], list[RagOptions]], ...] = (
-    lambda at: [replace(at, word_weight=weight) for weight in _WORD_WEIGHTS],
-    lambda at: [replace(at, count=count) for count in _COUNTS],
-    lambda at: [replace(at, nearest_last=last) for last in (True, False)],
-)
-"""What is tried, stage by stage, around the best that was found before."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +88,7 @@ class Rag(LanguageTechnique):
     """
 
     name: ClassVar[str] = "rag"
-    version: ClassVar[str] = "4"
-    choosing_items: ClassVar[int] = 150
+    version: ClassVar[str] = "5"
 
     references: References
     embeddings: npt.NDArray[np.float16]
@@ -116,34 +105,53 @@ class Rag(LanguageTechnique):
     ) -> Self:
         """See :class:`LanguageTechnique`; ``count`` comparables, or the default number of them."""
         return cls(
-            model_name=language.model.name,
-            base_weights=language.model.base_weights,
-            language=language,
+            **cls.bound_fields(language),
             references=References.of(train),
             embeddings=train.embeddings.astype(np.float16),
             options=RagOptions() if count is None else RagOptions(count=count),
         )
 
-    def chosen(
-        self, validation: ItemSet, *, seed: int, progress: Progress
-    ) -> tuple[Self, dict[str, float]]:
-        """One option after the other, on a sample of the validation items: each time the best.
+    def with_best_form(self, choosing: Choosing) -> tuple[Self, dict[str, float]]:
+        """See :class:`LanguageTechnique`; before it, what the word search counts is chosen.
+
+        That is what finds the most telling comparables: those whose median price is nearest. No
+        model is asked for it.
+        """
+        self._words  # noqa: B018  # made here once, for all that are tried
+        weights = {
+            weight: self.with_options(replace(self.options, word_weight=weight))
+            for weight in _WORD_WEIGHTS
+        }
+        found = {
+            weight: float(technique.comparables_errors(choosing).mean())
+            for weight, technique in weights.items()
+        }
+        best = min(found, key=lambda at: found[at])
+        formed, tried = super(Rag, weights[best]).with_best_form(choosing)
+        return formed, tried | {f"median_mae_{at:g}_words": mae for at, mae in found.items()}
+
+    def comparables_errors(self, choosing: Choosing) -> Floats:
+        """Absolute errors of the median price of the comparables, on all validation items."""
+        prices = [[at.price for at in found] for found in self.comparables(choosing.validation)]
+        medians = [float(np.median(at)) if at else choosing.otherwise for at in prices]
+        errors: Floats = np.abs(np.array(medians) - choosing.validation.prices())
+        return errors
+
+    def chosen(self, choosing: Choosing) -> tuple[Self, dict[str, float]]:
+        """The number of comparables with the lowest MAE.
 
         What fewer comparables would save and cost is what the context sweep tells.
         """
-        sample = chosen_items(validation, self.choosing_items, seed=seed)
-        typical = float(np.median(self.references.prices))
-        tried: dict[RagOptions, Floats] = {}
-        found = self.options
-        self._words  # noqa: B018  # made here once, for all that are tried
-        for variants in _STAGES:
-            for options in variants(found):
-                if options not in tried:
-                    candidate = self.with_options(options)
-                    tried[options] = candidate.errors_on(sample, typical, progress)
-            found = min(tried, key=lambda at: (float(tried[at].mean()), at.count))
-        metrics = {f"tried_mae_{_named(at)}": float(error.mean()) for at, error in tried.items()}
-        return self.with_options(found), metrics
+        tried = [
+            choosing.sharpened(self.with_options(replace(self.options, count=count)))
+            for count in _COUNTS
+        ]
+        best, _ = min(tried, key=lambda at: float(at[1].mean()))
+        metrics = {
+            f"tried_mae_{at.options.count}_comparables": float(errors.mean())
+            for at, errors in tried
+        }
+        return best, metrics
 
     def with_options(self, options: RagOptions) -> Self:
         """The same references, shown in another way."""
@@ -177,7 +185,9 @@ class Rag(LanguageTechnique):
             if self.options.nearest_last:
                 shown.reverse()
             told = facts[place][: max(count - len(found[place]), 0)]
-            return prompts.rag(texts[place], shown, told, currency, item_id=ids[place])
+            return prompts.rag(
+                texts[place], shown, told, currency, item_id=ids[place], form=self.form
+            )
 
         pieces = [len(at) + len(told) for at, told in zip(found, facts, strict=True)]
         fitted = fit_context(self.context.model, asked, pieces, answer_tokens=ANSWER_TOKENS)
@@ -275,8 +285,3 @@ def _fused(by_vector: Integers, by_words: Integers, word_weight: float) -> list[
         for rank, place in enumerate(ranking.tolist(), 1):
             scores[place] = scores.get(place, 0.0) + weight / (_RANK_CONSTANT + rank)
     return sorted(scores, key=lambda place: (-scores[place], place))
-
-
-def _named(options: RagOptions) -> str:
-    order = "nearest_last" if options.nearest_last else "nearest_first"
-    return f"{options.count}_comparables_{options.word_weight:g}_words_{order}"

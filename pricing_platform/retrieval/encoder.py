@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-import logging
 import math
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -27,12 +25,12 @@ from pricing_platform.model_files import (
     BF16_FLAGS,
     file_sha256,
     hub_folder,
+    measured_once,
     processor,
     quiet_transformers,
 )
 from pricing_platform.progress import Progress, silent
 from pricing_platform.settings import Settings
-from pricing_platform.stores.warehouse import fingerprint
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -44,7 +42,6 @@ _HUB_FILES = ["*.json", "*.txt", "model.safetensors", "tokenizer.model"]
 _LENGTH_LIMIT = 256
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}  # what stays in a CPU's cache, and what fills a GPU
 _REQUIRED_COSINE = 0.999
-_log = logging.getLogger(__name__)
 
 Vectors = npt.NDArray[np.float32]
 
@@ -213,21 +210,14 @@ class Encoder:
 
     def _bfloat16_pays(self, module: Any) -> bool:
         """Whether bfloat16 is faster here and exact enough; measured once on each machine."""
-        import torch
-
         if not BF16_FLAGS & processor()[1]:
             return False
-        key = fingerprint(self.identity, processor()[0], os.cpu_count(), torch.__version__)[:16]
-        path = None if self._cache_folder is None else self._cache_folder / f"bfloat16-{key}.json"
-        if path is not None and path.exists():
-            return bool(_read_json(path)["pays"])
-        measured = _measure_bfloat16(module, self.tokenizer)
-        _log.info("Encoding in bfloat16 on this CPU: %s", measured)
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(f".{os.getpid()}")
-            temporary.write_text(json.dumps(measured))
-            temporary.replace(path)
+        measured = measured_once(
+            self._cache_folder,
+            "bfloat16",
+            self.identity,
+            lambda: _measure_bfloat16(module, self.tokenizer),
+        )
         return bool(measured["pays"])
 
 

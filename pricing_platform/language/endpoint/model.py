@@ -21,7 +21,13 @@ from pricing_platform.language.endpoint.requests import (
 )
 from pricing_platform.language.endpoint.sending import Sending, Unanswered
 from pricing_platform.language.endpoint.tokens import TokenCounter
-from pricing_platform.language.model import Completion, CompletionRequest, PriceAnswer, Prompt
+from pricing_platform.language.model import (
+    Completion,
+    CompletionRequest,
+    PriceAnswer,
+    Prompt,
+    PromptForm,
+)
 from pricing_platform.language.prompts import Currency
 from pricing_platform.language.response_cache import (
     KEPT_OF_BATCHES,
@@ -100,6 +106,11 @@ class EndpointLanguageModel:
     def context_window(self) -> int:
         """As configured."""
         return self.configuration.context_window
+
+    @property
+    def prompt_forms(self) -> tuple[PromptForm, ...]:
+        """Turns alone: the server writes them as its model knows them."""
+        return ("chat",)
 
     @property
     def calls_tools(self) -> bool:

@@ -54,7 +54,7 @@ def generate(
     start = torch.tensor([list(prefix)] * len(prompts), dtype=torch.long, device=network.device)
     ids = torch.cat([start.reshape(len(prompts), -1), batch.input_ids], dim=1)
     ends = end_ids(network, tokenizer)
-    with torch.inference_mode():
+    with torch.inference_mode(), network.arithmetic():
         written = network.module.generate(
             ids,
             attention_mask=batch.mask,

@@ -24,12 +24,12 @@ from pricing_platform.language.local.generation import generate
 from pricing_platform.language.local.network import (
     Batch,
     Network,
-    Precision,
     default_device,
-    default_precision,
     loaded_network,
+    network_precision,
 )
 from pricing_platform.language.local.number_tokens import NumberTokens
+from pricing_platform.language.local.precision import Precision
 from pricing_platform.language.local.price_readout import PriceProbabilities, TrieReader
 from pricing_platform.language.local.prompt_tokens import PromptTokenizer
 from pricing_platform.language.local.quantization import Quantization
@@ -39,16 +39,22 @@ from pricing_platform.language.model import (
     CompletionRequest,
     PriceAnswer,
     Prompt,
+    PromptForm,
     Usage,
 )
 from pricing_platform.language.price_distribution import PriceDistribution
 
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}  # what stays in a CPU's cache, and what fills a GPU
 _BATCH_ITEMS = 64
+_CACHED_TOKENS = {"cpu": 32_768, "cuda": 1_048_576}  # of all prompts of a batch together
 _WRITTEN_TOGETHER = 8
 _LOADING = threading.Lock()
+READOUT_VERSION = 2
+"""To be raised when prices are read off the same probabilities in another way."""
 LEAST_SHARE = 0.01
 """Of a model's probability, on whole numbers, below which it gives no price."""
+_TOKENS_A_NODE = 6
+_FEWEST_FOLLOWED, _MOST_FOLLOWED = 16, 32
 _SHARED_AT_LEAST = 8  # tokens; a shorter beginning is not worth a cache of its own
 
 
@@ -56,8 +62,8 @@ def answering_identity(
     content: str,
     *,
     highest_price: int,
+    precision: Precision,
     quantization: Quantization = "none",
-    precision: Precision | None = None,
     least_share: float = LEAST_SHARE,
 ) -> str:
     """What a model's answers follow from: its files, how it computes, how prices are read off it.
@@ -65,12 +71,12 @@ def answering_identity(
     Args:
         content: the files' sha256.
         highest_price: this and all others as :meth:`LocalLanguageModel.open` takes them.
-        quantization: how the weights are held.
         precision: what it computes in.
+        quantization: how the weights are held.
         least_share: of its probability on whole numbers.
     """
-    precision = precision or default_precision(default_device())
-    return f"{content}:{precision}:{quantization}:{highest_price}:{least_share:g}"
+    read = f"{highest_price}:{least_share:g}:{READOUT_VERSION}"
+    return f"{content}:{precision}:{quantization}:{read}"
 
 
 @dataclass(frozen=True)
@@ -86,19 +92,22 @@ class _Prefix:
 class LocalLanguageModel:
     """A model on this machine; its weights are read when it is first asked.
 
-    Prices are read as a distribution over 0 to ``highest_price``. What all prompts of a call begin
-    with is computed once, and counted as cached tokens.
+    Prices are read as a distribution over 0 to ``highest_price``, of which only what is likely is
+    followed token by token, unless ``follows_all_numbers``. What all prompts of a call begin with
+    is computed once, and counted as cached tokens.
     """
 
     name: str
     folder: Path
     highest_price: int
     quantization: Quantization
-    precision: Precision
+    asked_precision: Precision | None
     device: str
     batch_tokens: int
+    cache_folder: Path | None = None
     shares_prefix: bool = True
     least_share: float = LEAST_SHARE
+    follows_all_numbers: bool = False
     _number_tokens: dict[str, NumberTokens] = field(default_factory=dict)
 
     @classmethod
@@ -114,6 +123,7 @@ class LocalLanguageModel:
         batch_tokens: int | None = None,
         shares_prefix: bool = True,
         least_share: float = LEAST_SHARE,
+        cache_folder: Path | None = None,
     ) -> LocalLanguageModel:
         """Of a folder in the layout of ``transformers``, see ``language.pretrained``.
 
@@ -123,11 +133,12 @@ class LocalLanguageModel:
             highest_price: the last whole number that a price is looked for among.
             quantization: how the weights are held.
             device: as torch names it; the GPU by default where there is one.
-            precision: what it computes in; bfloat16 by default where the processor can.
+            precision: what it computes in; by default the fastest, measured at its first use.
             batch_tokens: tokens that are computed together, padding included.
             shares_prefix: whether what prompts begin with alike is computed once.
             least_share: of its probability that the model has to put on whole numbers up to the
                 highest price; below, the answer is that it refused.
+            cache_folder: where that measurement is remembered.
 
         Raises:
             PlatformError: when something in the folder is missing.
@@ -135,7 +146,6 @@ class LocalLanguageModel:
         folders.check_folder(folder)
         device = device or default_device()
         tokens = batch_tokens or _BATCH_TOKENS[device.split(":")[0]]
-        precision = precision or default_precision(device)
         return cls(
             name,
             folder,
@@ -144,9 +154,24 @@ class LocalLanguageModel:
             precision,
             device,
             tokens,
+            cache_folder,
             shares_prefix,
             least_share,
         )
+
+    @functools.cached_property
+    def precision(self) -> Precision:
+        """What it computes in."""
+        if self.asked_precision is not None:
+            return self.asked_precision
+        with _LOADING:
+            return network_precision(
+                self.folder,
+                self._content_sha256,
+                self.quantization,
+                self.device,
+                self.cache_folder,
+            )
 
     @functools.cached_property
     def identity(self) -> str:
@@ -168,6 +193,11 @@ class LocalLanguageModel:
     def context_window(self) -> int:
         """Tokens that prompt and answer may have together."""
         return folders.context_window(self.folder)
+
+    @property
+    def prompt_forms(self) -> tuple[PromptForm, ...]:
+        """Both: which of them a model does better with is found by trying."""
+        return ("plain", "chat")
 
     @property
     def calls_tools(self) -> bool:
@@ -266,8 +296,9 @@ class LocalLanguageModel:
         with torch.inference_mode():
             batch = Batch.of(prompts, len(prefix.ids), self._tokenizer.pad_id, self.device)
             cache = network.expanded(prefix.cache, len(prompts))
-            logits = network.last_logits(batch, cache)
-            return self._trie_reader(numbers).probabilities(logits, batch, cache)
+            reader = self._trie_reader(numbers)
+            followed = None if self.follows_all_numbers else list(map(_followed, prompts))
+            return reader.probabilities(batch, cache, followed=followed)
 
     def _trie_reader(self, numbers: NumberTokens) -> TrieReader:
         if numbers not in self._readers:
@@ -318,8 +349,9 @@ class LocalLanguageModel:
         """
         lengths = np.array([len(tokens[i]) - len(prefix.ids) + written for i in rows])
         batch_tokens = self.batch_tokens * (_WRITTEN_TOGETHER if written else 1)
+        cached = _CACHED_TOKENS[self.device.split(":")[0]] // (len(prefix.ids) + int(lengths.max()))
         batches = length_sorted_batches(
-            lengths, batch_tokens=batch_tokens, batch_items=_BATCH_ITEMS
+            lengths, batch_tokens=batch_tokens, batch_items=max(1, min(_BATCH_ITEMS, cached))
         )
         for chosen in batches:
             yield [rows[int(at)] for at in chosen]
@@ -342,10 +374,16 @@ class LocalLanguageModel:
 
     @property
     def _network(self) -> Network:
+        precision = self.precision
         with _LOADING, told_as_not_asked():
             return loaded_network(
-                self.folder, self._content_sha256, self.precision, self.quantization, self.device
+                self.folder, self._content_sha256, precision, self.quantization, self.device
             )
+
+
+def _followed(prompt: Sequence[int]) -> int:
+    """Nodes of each level of the number tree: after a long prompt, more are worth their while."""
+    return min(max(len(prompt) // _TOKENS_A_NODE, _FEWEST_FOLLOWED), _MOST_FOLLOWED)
 
 
 def _usage(

@@ -105,6 +105,16 @@ class NumberTrie:
         return self._first_children[nodes][places] + within, places
 
     @functools.cached_property
+    def smallest_numbers(self) -> Integers:
+        """Of each node the smallest number that it is or that goes on from it."""
+        most = int(self.numbers.max())
+        found = np.where(self.numbers >= 0, self.numbers, most)
+        for depth in range(len(self.levels) - 2, 0, -1):
+            level = self.level(depth)
+            np.minimum.at(found, self.parents[level], found[level])
+        return found
+
+    @functools.cached_property
     def _child_counts(self) -> Integers:
         return np.bincount(self.parents[self.parents >= 0], minlength=len(self.parents))
 

@@ -37,7 +37,7 @@ class PromptTokenizer:
         )
 
     def prompt_text(self, prompt: Prompt) -> str:
-        """The prompt as one text, in the chat template's form where there is one.
+        """The prompt as one text: in the chat template's form where there is one and it is asked.
 
         What reads like a token of the tokenizer's own, as a mark between turns, is taken out of
         messages: it would be one. Those that the prompts write themselves stay.
@@ -45,7 +45,7 @@ class PromptTokenizer:
         messages = [
             Message(at.role, self._special_text.sub(" ", at.content)) for at in prompt.messages
         ]
-        if not self._tokenizer.chat_template:
+        if prompt.form == "plain" or not self._tokenizer.chat_template:
             return Prompt(tuple(messages), prompt.answer_prefix).as_text()
         return self._chat_text(messages) + prompt.answer_prefix
 

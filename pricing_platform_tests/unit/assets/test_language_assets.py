@@ -15,6 +15,7 @@ from pricing_platform.assets.language_evaluation import _measured_or_kept, _swep
 from pricing_platform.assets.training import _another_model
 from pricing_platform.errors import ModelNotAskedError, PlatformError
 from pricing_platform.language.model import PriceAnswer, Prompt
+from pricing_platform.pricing import rag
 from pricing_platform.pricing.fitting import fit, load
 from pricing_platform.pricing.rag import Rag, RagOptions
 from pricing_platform.progress import silent
@@ -31,12 +32,16 @@ def first_shown(prompt: Prompt) -> PriceAnswer:
     return PriceAnswer(USAGE, text=f"{shown[0]}")
 
 
-def test_the_sweep_shows_what_the_fitted_rag_shows(tmp_path: Path) -> None:
-    model = ScriptedModel(first_shown, context_window=400)
+def test_the_sweep_shows_what_the_fitted_techniques_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rag, "_WORD_WEIGHTS", (0.6,))
+    model = ScriptedModel(first_shown, context_window=400, prompt_forms=("chat", "plain"))
     inputs = given_inputs(tmp_path, model, measured_items=5)
-    with inputs.kept_calls("fitting/rag") as language:
-        checkpoint, _ = fit("rag", inputs.fitting, inputs.items, language=language)
-        fitted = load("rag", checkpoint, language())
+    for name in ("prompt_multi_shot", "rag"):
+        with inputs.kept_calls(f"fitting/{name}") as language:
+            checkpoint, _ = fit(name, inputs.fitting, inputs.items, language=language)
+            fitted = load(name, checkpoint, language())
     assert isinstance(fitted, Rag)
     assert fitted.options != RagOptions(count=fitted.options.count)  # or nothing is tested
     model.priced.clear()

@@ -9,6 +9,7 @@ from pricing_platform.language.model import (
     CompletionRequest,
     PriceAnswer,
     Prompt,
+    PromptForm,
     Usage,
 )
 
@@ -35,11 +36,13 @@ class ScriptedModel:
         *,
         context_window: int = 4096,
         calls_tools: bool = False,
+        prompt_forms: tuple[PromptForm, ...] = ("chat",),
     ) -> None:
         self._price = price
         self._complete = complete
         self._context_window = context_window
         self._calls_tools = calls_tools
+        self.prompt_forms = prompt_forms
         self.priced: list[Prompt] = []
         self.completed: list[Prompt] = []
         self.requests: list[CompletionRequest] = []

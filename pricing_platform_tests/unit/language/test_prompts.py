@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pricing_platform.language.base_model import tokenizer
 
 from pricing_platform.language import prompts
-from pricing_platform.language.base_model import tokenizer
 from pricing_platform.language.model import Message, Prompt
 from pricing_platform.language.prompts import Currency
 
@@ -112,6 +112,32 @@ def all_prompts(text: str) -> Iterator[Prompt]:
     yield prompts.chain_price(prompts.chain_comparables(chain, text), text, USD)
     yield prompts.tools_result(acting, text, [text])
     yield prompts.answer(text, [text], [text])
+
+
+def test_plain_products_stand_one_below_the_other() -> None:
+    shots = [prompts.PricedText("desk\nBrand: A", 12.4), prompts.PricedText("lamp", 3)]
+    found = prompts.rag("chair", shots, ["A: 2 years"], USD, form="plain")
+    assert found.as_text() == (
+        "- A: 2 years\n\ndesk\nBrand: A\nPrice: $12\n\nlamp\nPrice: $3\n\nchair\nPrice: $"
+    )
+    alone = prompts.zero_shot("chair", USD, form="plain")
+    assert (alone.as_text(), alone.form) == ("chair\nPrice: $", "plain")
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("lamp\n\n\nPrice: $5", "lamp\nPrice $5"),
+        ("a\r\rFINAL price : 3", "a\nFINAL price 3"),
+        ("a\u2028* Price：3", "a\n* Price3"),
+        ("a\x0bAction: answer\nAttributes:\ncomparable products: x", None),
+        ("Brand: A\nUnit price range: low", "Brand: A\nUnit price range: low"),
+        ("a <product>b</product> <|user|>", "a  b"),
+    ],
+)
+def test_what_is_left_of_a_text_in_a_plain_prompt(text: str, left: str | None) -> None:
+    expected = "a\nAction answer\nAttributes\ncomparable products x" if left is None else left
+    assert prompts.plain_data(text) == expected
 
 
 def test_the_version_is_the_same_each_time() -> None:

@@ -25,6 +25,7 @@ from pricing_platform.language.model import (
     Outcome,
     PriceAnswer,
     Prompt,
+    PromptForm,
     ToolCall,
     Usage,
 )
@@ -199,6 +200,7 @@ class CountingModel:
     identity = "counting-1"
     base_weights: dict[str, str] = {}  # noqa: RUF012
     context_window = 100
+    prompt_forms: tuple[PromptForm, ...] = ("plain", "chat")
     calls_tools = False
 
     def __init__(self, outcome: Outcome = "answered") -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pricing_platform.pricing.base_model import BaseModelFitting
 
 from pricing_platform.language.local import LocalLanguageModel, local_model
 from pricing_platform.language.prompts import Currency
 from pricing_platform.pricing import asked_model
 from pricing_platform.pricing.asked_model import AskedModel
-from pricing_platform.pricing.base_model import BaseModelFitting
 from pricing_platform.settings import Settings
 from pricing_platform_tests.unit.language.base_model.made_items import TINY
 from pricing_platform_tests.unit.language.local.model_folders import build
@@ -31,25 +33,30 @@ def asked(request: pytest.FixtureRequest, named: str, tmp_path: Path) -> AskedMo
     return AskedModel(settings, fitting)
 
 
-@pytest.mark.parametrize(
-    ("module", "name", "values"),
-    [
-        (local_model, "default_precision", [lambda _: "float32", lambda _: "bfloat16"]),
-        (asked_model, "READING_VERSION", [1, 2]),
-    ],
-)
-def test_the_identity_follows_how_the_model_computes_and_how_it_is_read(
-    asked: AskedModel,
-    monkeypatch: pytest.MonkeyPatch,
-    module: object,
-    name: str,
-    values: list[object],
+def test_the_identity_follows_how_the_model_computes(
+    asked: AskedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = set()
-    for value in values:
-        monkeypatch.setattr(module, name, value)
+    for precision in ("float32", "mixed"):
+        chosen: Any = partial(_chosen, precision)
+        monkeypatch.setattr(local_model, "network_precision", chosen)
+        monkeypatch.setattr(asked_model, "default_precision", chosen)
         seen.add(asked.identity)
-    assert len(seen) == len(values)
+    assert len(seen) == 2
+
+
+def _chosen(precision: str, *_: object) -> str:
+    return precision
+
+
+def test_the_identity_follows_how_prices_are_read(
+    asked: AskedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = set()
+    for version in (1, 2):
+        monkeypatch.setattr(asked_model, "READING_VERSION", version)
+        seen.add(asked.identity)
+    assert len(seen) == 2
 
 
 def test_the_identity_follows_the_highest_price(asked: AskedModel) -> None:
@@ -69,4 +76,5 @@ def test_the_identity_of_the_own_model_follows_its_training(tmp_path: Path) -> N
 def test_what_the_identity_says_is_what_the_opened_model_says(named: str) -> None:
     model = LocalLanguageModel.open("tiny", Path(named), highest_price=500)
     content = next(iter(model.base_weights.values()))
-    assert local_model.answering_identity(content, highest_price=500) == model.identity
+    told = local_model.answering_identity(content, highest_price=500, precision=model.precision)
+    assert told == model.identity

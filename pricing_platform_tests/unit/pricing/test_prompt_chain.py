@@ -48,7 +48,7 @@ def test_each_step_reads_what_the_ones_before_wrote(train: ItemSet, test_items: 
         prompts.FINAL_PRICE_CUE,
     ]
     assert talk.answer_prefix == "Price: $"
-    assert [request.max_tokens for request in model.requests] == [60, 90]
+    assert [request.max_tokens for request in model.requests] == [40, 48]
     assert prompts.COMPARABLES_CUE in model.requests[0].stop
     assert prompts.FINAL_PRICE_CUE in model.requests[1].stop
     rows = technique.context.ledger.frame()

@@ -186,15 +186,15 @@ def test_a_result_is_cut_to_what_has_room(train: ItemSet, test_items: ItemSet) -
     roomy, _ = writing(search, "answer")
     tools_of(train, roomy).price(item)
     (whole,) = roomy.count_tokens(roomy.priced)
-    for window in range(whole + 60, whole + 36, -4):
+    for window in range(whole + 52, whole + 28, -4):
         script = iter([search] * STEP_LIMIT)
         model = ScriptedModel(
             complete=lambda *_, script=script: Completion(USAGE, next(script)),  # type: ignore[misc]
             context_window=window,
         )
         answers = tools_of(train, model).price(item)
-        assert max(model.count_tokens(model.priced)) <= window - 64
-        assert max(model.count_tokens(model.completed)) <= window - 64
+        assert max(model.count_tokens(model.priced)) <= window - 56
+        assert max(model.count_tokens(model.completed)) <= window - 56
         shown = model.priced[0].as_text().count(": $") - model.priced[0].as_text().count("Price: $")
         assert answers["context_items"].to_list() == [shown]
         assert answers["context_cut"][0] > 0

@@ -11,9 +11,11 @@ import polars as pl
 import pytest
 
 from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.pricing.language_technique import Choosing
 from pricing_platform.pricing.pricing_tools import ItemView
 from pricing_platform.pricing.prompt_tools import PromptTools
 from pricing_platform.pricing.rag import Rag, RagOptions
+from pricing_platform.progress import silent
 from pricing_platform_tests.unit.language.scripted_model import ScriptedModel
 from pricing_platform_tests.unit.pricing.language_parts import NOON, bound_to, first, observed
 
@@ -156,21 +158,36 @@ def test_shows_none_where_none_is_wanted(old_train: ItemSet, test_items: ItemSet
 
 
 def test_chooses_the_options_with_the_least_error(old_train: ItemSet, validation: ItemSet) -> None:
-    """A model that repeats the price before the product makes the nearest one last the best."""
+    """A model that repeats the first price does best where that is of a close comparable."""
     from pricing_platform.language.model import PriceAnswer, Prompt
     from pricing_platform_tests.unit.language.scripted_model import USAGE
 
-    def last_price(prompt: Prompt) -> PriceAnswer:
-        return PriceAnswer(USAGE, text=prompt.as_text().split("Price: $")[-2].split("\n")[0])
+    def first_price(prompt: Prompt) -> PriceAnswer:
+        return PriceAnswer(USAGE, text=prompt.as_text().split("Price: $")[1].split("\n")[0])
 
-    language = bound_to(ScriptedModel(last_price))
+    language = bound_to(ScriptedModel(first_price))
     fitted = Rag.fit(old_train, observed(validation), seed=1, language=language)
-    assert fitted.options.nearest_last
     tried = {name: value for name, value in fitted.metrics.items() if name.startswith("tried")}
-    assert len(tried) == 6
+    assert list(tried) == [f"tried_mae_{count}_comparables" for count in (3, 5, 8)]
     assert fitted.metrics["validation_mae"] == pytest.approx(min(tried.values()), rel=0.02)
-    assert fitted.options.count == 3, "more comparables do not change what it says"
+    assert tried[f"tried_mae_{fitted.options.count}_comparables"] == min(tried.values())
     assert max(tried.values()) > 1.1 * min(tried.values())
+
+
+def test_what_words_count_is_chosen_without_asking_a_model(
+    old_train: ItemSet, validation: ItemSet
+) -> None:
+    """Embeddings that say nothing leave the choice to the words."""
+    random = np.random.default_rng(1)
+    blind = ItemSet(old_train.frame, random.normal(size=old_train.embeddings.shape))
+    for train in (old_train, blind):
+        model = ScriptedModel(prompt_forms=("chat",))
+        technique = Rag.prepared(train, seed=1, language=bound_to(model))
+        choosing = Choosing(validation, validation, 1.0, 1, silent)
+        found, tried = technique.with_best_form(choosing)
+        assert not model.priced
+        assert tried[f"median_mae_{found.options.word_weight:g}_words"] == min(tried.values())
+    assert found.options.word_weight > 0
 
 
 def test_the_tools_see_neither_the_own_family_nor_a_later_price(

@@ -215,11 +215,12 @@ def test_nothing_asked_is_nothing_answered(folders: dict[str, Path]) -> None:
     assert list(model.complete([], CompletionRequest(max_tokens=1))) == []
 
 
-def test_bfloat16_reads_about_the_same(folders: dict[str, Path]) -> None:
+@pytest.mark.parametrize("precision", ["bfloat16", "mixed"])
+def test_less_precision_reads_about_the_same(folders: dict[str, Path], precision: str) -> None:
     asked = [zero_shot(text) for text in TEXTS]
     for name in ("whole_numbers", "single_digits"):
         exact = distributions(opened(folders[name]), asked)
-        rough = distributions(opened(folders[name], precision="bfloat16"), asked)
+        rough = distributions(opened(folders[name], precision=precision), asked)
         assert 0 < np.abs(exact - rough).sum(axis=1).max() < 0.2
 
 

@@ -12,6 +12,7 @@ from pricing_platform.language.local.number_tokens import NumberTokens
 from pricing_platform.language.local.price_readout import (
     PriceProbabilities,
     TrieReader,
+    _sample,
     single_token_probabilities,
 )
 from pricing_platform.language.model import Prompt
@@ -43,12 +44,17 @@ def brute_force(model: LocalLanguageModel, prompt: Prompt) -> np.ndarray[Any, An
         probabilities = logits.softmax(-1)
         each = probabilities[:, :-1].gather(2, ids[:, len(start) :, None])[..., 0]
         ends = 1 - probabilities[:, -1, goes_on].sum(-1)
-        found[chosen] = (each.prod(-1) * ends).numpy()
+        is_open = torch.tensor([10 * n < HIGHEST for n in chosen])
+        found[chosen] = (each.prod(-1) * torch.where(is_open, ends, 1.0)).numpy()
+    closed = {tokens for n, tokens in enumerate(numbers.sequences) if 10 * n >= HIGHEST}
+    for n, tokens in enumerate(numbers.sequences):
+        if any(tokens[:end] in closed for end in range(1, len(tokens))):
+            found[n] = 0.0
     return found
 
 
 def trie_reading(
-    model: LocalLanguageModel, asked: list[Prompt], pruned_share: float
+    model: LocalLanguageModel, asked: list[Prompt], followed: int | None
 ) -> PriceProbabilities:
     import torch
 
@@ -56,12 +62,12 @@ def trie_reading(
     tokens = model._tokenizer.encode(texts)
     numbers = model._numbers_after(asked[0], texts[0], tokens[0])
     network = model._network
+    most = None if followed is None else [followed] * len(asked)
     with torch.inference_mode():
         batch = Batch.of([numbers.start(ids) for ids in tokens], 0, 0, "cpu")
         cache = network.expanded(None, len(asked))
-        logits = network.last_logits(batch, cache)
         reader = TrieReader(network, numbers, model._number_goes_on)
-        return reader.probabilities(logits, batch, cache, pruned_share=pruned_share)
+        return reader.probabilities(batch, cache, followed=most)
 
 
 @pytest.fixture
@@ -71,22 +77,75 @@ def model(folder: Path) -> LocalLanguageModel:
 
 def test_the_trie_gives_every_number_what_scoring_it_alone_does(model: LocalLanguageModel) -> None:
     asked = [zero_shot(text) for text in TEXTS[:3]]
-    found = trie_reading(model, asked, 0.0)
-    assert found.pruned.max() == 0
+    found = trie_reading(model, asked, None)
+    assert found.interpolated.max() < 1e-9
     assert found.numbers.sum(axis=1).max() <= 1 + 1e-6
     for prompt, numbers in zip(asked, found.numbers, strict=True):
         np.testing.assert_allclose(numbers, brute_force(model, prompt), rtol=2e-4, atol=1e-9)
 
 
-def test_pruning_moves_no_more_than_it_says(model: LocalLanguageModel) -> None:
+@pytest.mark.parametrize("followed", [1, 4, 16])
+def test_interpolating_moves_no_more_than_it_says(model: LocalLanguageModel, followed: int) -> None:
     asked = [zero_shot(text) for text in TEXTS]
-    exact, pruned = trie_reading(model, asked, 0.0), trie_reading(model, asked, 0.1)
-    moved = np.abs(exact.numbers - pruned.numbers).sum(axis=1)
-    assert pruned.pruned.min() > 0
-    assert (moved <= pruned.pruned + 1e-6).all()
-    beginnings = trie_reading(model, asked, 1.0).pruned
-    levels = model._numbers_after(asked[0], "", []).longest
-    assert (pruned.pruned <= 0.1 * levels * beginnings + 1e-6).all()
+    exact, found = trie_reading(model, asked, None), trie_reading(model, asked, followed)
+    moved = np.abs(exact.numbers - found.numbers).sum(axis=1)
+    assert (moved <= 2 * found.interpolated + 1e-6).all()
+    assert (found.numbers >= 0).all()
+    assert found.numbers.sum(axis=1).max() <= 1 + 1e-6
+
+
+def test_the_more_is_followed_the_less_is_interpolated(folders: dict[str, Path]) -> None:
+    model = opened(folders["single_digits"])
+    asked = [zero_shot(text) for text in TEXTS]
+    exact = trie_reading(model, asked, None).numbers
+    readings = [trie_reading(model, asked, followed) for followed in (1, 4, 16, 64)]
+    shares = [at.interpolated.mean() for at in readings]
+    errors = [np.abs(at.numbers - exact).sum(axis=1).mean() for at in readings]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] > 0
+    assert errors == sorted(errors, reverse=True)
+    assert errors[0] > 2 * errors[-1]
+
+
+def test_a_sample_holds_every_node_that_has_more_than_its_step() -> None:
+    random = np.random.default_rng(1)
+    for most in (1, 3, 8, 30):
+        mass = random.random(90) ** 6
+        found = _sample(mass, most)
+        assert len(found) <= most
+        assert (np.diff(found) > 0).all()
+        large = np.flatnonzero(mass >= mass.sum() / most)
+        assert set(large) <= set(found)
+    assert _sample(np.array([0.0, 1.0, 0.5]), 5).tolist() == [1, 2]
+    assert _sample(np.zeros(3), 2).tolist() == [0]
+    assert _sample(np.zeros(3), None).tolist() == [0, 1, 2]
+
+
+def test_what_is_alike_at_all_nodes_is_read_exactly_off_a_few(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that after any digit does the same: nothing is lost by what is not followed."""
+    import torch
+
+    model = opened(folders["single_digits"])
+    network = type(model._network)
+    always = torch.zeros(model._network.vocabulary_size)
+    always[torch.from_numpy(model._number_goes_on)] = torch.linspace(
+        4.0, 5.0, int(model._number_goes_on.sum())
+    )
+    followed: list[int] = []
+
+    def alike(self: Any, ids: Any, *_: Any) -> Any:
+        followed.append(ids.shape[1])
+        return always.expand(*ids.shape, -1)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(network, "branch_logits", alike)
+        patched.setattr(network, "first_branch_logits", lambda *_: always.expand(1, 1 + 10, -1))
+        exact, sampled = (trie_reading(model, [zero_shot()], most) for most in (None, 3))
+    assert min(followed) == 3 < max(followed)
+    assert sampled.interpolated.max() > 0.1 * exact.numbers.sum()
+    np.testing.assert_allclose(sampled.numbers, exact.numbers, rtol=1e-4, atol=1e-9)
 
 
 def test_a_branch_that_sees_its_neighbour_would_be_noticed(
@@ -95,7 +154,7 @@ def test_a_branch_that_sees_its_neighbour_would_be_noticed(
     import torch
 
     model = opened(folders["single_digits"])
-    exact = trie_reading(model, [zero_shot()], 0.0).numbers
+    exact = trie_reading(model, [zero_shot()], None).numbers
     network = type(model._network)
     honest = network.branch_logits
 
@@ -103,7 +162,7 @@ def test_a_branch_that_sees_its_neighbour_would_be_noticed(
         return honest(self, ids, positions, torch.ones_like(seen), cache)
 
     monkeypatch.setattr(network, "branch_logits", seeing_all)
-    mistaken = trie_reading(model, [zero_shot()], 0.0).numbers
+    mistaken = trie_reading(model, [zero_shot()], None).numbers
     assert not np.allclose(mistaken, exact, rtol=1e-2, atol=1e-9)
 
 
