@@ -1,6 +1,6 @@
 """Reading prices off a language model, against letting it write them and against no shared prefix.
 
-The model has the size of the one that the platform trains and random weights, which take as long;
+The model is a small one with random weights, which take as long as any;
 its tokenizer is trained on generated listings, with 0 to 1000 as tokens.
 """
 
@@ -137,7 +137,6 @@ def _random_model(folder: Path) -> Path:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=_trained_tokenizer(), **_SPECIAL)
     torch.manual_seed(0)
     config = LlamaConfig(
-        single_token_prices=True,
         vocab_size=3000,
         hidden_size=192,
         intermediate_size=512,

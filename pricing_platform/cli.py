@@ -378,13 +378,12 @@ def _written(settings: Settings, server: Postgres, found: FoundAnswer) -> Writte
         return None
     from pricing_platform.facts.written_answers import WrittenAnswer, write_answer
     from pricing_platform.language.prompts import Currency
-    from pricing_platform.pricing.asked_model import named_model
+    from pricing_platform.pricing.asked_model import open_language_model
 
     if settings.llm_mode == "batch":
         return WrittenAnswer(None, "PRICING_LLM_MODE is batch, which answers no question at once")
     try:
-        model = named_model(settings, Currency("USD"))  # a sentence has no price to read
-        assert model is not None  # noqa: S101
+        model = open_language_model(settings, Currency("USD"))  # a sentence has no price to read
         return write_answer(model, server, found)
     except PlatformError as error:  # what was found stands, whatever the model's state
         return WrittenAnswer(None, error.problem)

@@ -94,16 +94,11 @@ class Settings(BaseSettings):
     )
     base_model: str | None = Field(
         None,
-        description="The language model on this machine: a local folder, or a hub id as"
-        " name@revision; without it the one that the platform trains itself.",
-    )
-    base_model_tokens: int = Field(
-        2_000_000,
-        ge=1,
-        description="How many tokens the platform's own language model is trained on; its time.",
+        description="The language model on this machine: a folder, a .gguf file, the folder of a"
+        " PEFT adapter, or a hub id as name@revision; without it SmolLM2-135M-Instruct.",
     )
     quantization: Literal["none", "8bit", "4bit"] = Field(
-        "none", description="How the weights of PRICING_BASE_MODEL are held."
+        "none", description="How the weights of the language model on this machine are held."
     )
     llm_base_url: SecretStr | None = Field(
         None, description="An OpenAI-compatible endpoint that the prompts go to, as in .../v1."

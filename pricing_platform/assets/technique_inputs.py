@@ -53,8 +53,7 @@ class TechniqueInputs:
         """Those of the items that now stand in the stores."""
         store, settings = warehouse.open(), models.settings()
         encoder = models.cached_encoder().identity
-        with postgres.open() as server:
-            asked = current_asked_model(store, server, encoder, settings)
+        asked = current_asked_model(store, settings)
         fitting = Fitting.current(store, encoder, lambda: asked.identity, settings)
         return cls(store, settings, asked, fitting, postgres, context.log.info)
 

@@ -113,7 +113,7 @@ class PricingService:
         name = technique or best_technique(warehouse)
         encoder = CachedEncoder.from_settings(settings)
         with closing(Postgres.from_settings(settings)) as postgres:
-            asked = current_asked_model(warehouse, postgres, encoder.identity, settings)
+            asked = current_asked_model(warehouse, settings)
             fitting = Fitting.current(warehouse, encoder.identity, lambda: asked.identity, settings)
             checkpoint = fitting.require(name)
             language = None

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pricing_platform.errors import told_as_not_asked
 from pricing_platform.finetuning.text_batches import length_sorted_batches
 from pricing_platform.language.local import folder as folders
 from pricing_platform.language.local.generation import generate
@@ -29,11 +30,7 @@ from pricing_platform.language.local.network import (
     loaded_network,
 )
 from pricing_platform.language.local.number_tokens import NumberTokens
-from pricing_platform.language.local.price_readout import (
-    PriceProbabilities,
-    TrieReader,
-    single_token_probabilities,
-)
+from pricing_platform.language.local.price_readout import PriceProbabilities, TrieReader
 from pricing_platform.language.local.prompt_tokens import PromptTokenizer
 from pricing_platform.language.local.quantization import Quantization
 from pricing_platform.language.local.shared_beginnings import common_prefix, groups_by_beginning
@@ -66,7 +63,7 @@ def answering_identity(
     """What a model's answers follow from: its files, how it computes, how prices are read off it.
 
     Args:
-        content: the files' sha256; of a model that is yet to be trained, what they follow from.
+        content: the files' sha256.
         highest_price: this and all others as :meth:`LocalLanguageModel.open` takes them.
         quantization: how the weights are held.
         precision: what it computes in.
@@ -118,7 +115,7 @@ class LocalLanguageModel:
         shares_prefix: bool = True,
         least_share: float = LEAST_SHARE,
     ) -> LocalLanguageModel:
-        """Of a folder in the layout of ``transformers``, see ``model_folder``.
+        """Of a folder in the layout of ``transformers``, see ``language.pretrained``.
 
         Args:
             name: what the model is called in tables.
@@ -266,19 +263,11 @@ class LocalLanguageModel:
         import torch
 
         network = self._network
-        single = numbers.single if self._has_single_token_prices else None
         with torch.inference_mode():
             batch = Batch.of(prompts, len(prefix.ids), self._tokenizer.pad_id, self.device)
-            needs_cache = single is None or prefix.cache is not None
-            cache = network.expanded(prefix.cache, len(prompts)) if needs_cache else None
+            cache = network.expanded(prefix.cache, len(prompts))
             logits = network.last_logits(batch, cache)
-            if single is not None:
-                return single_token_probabilities(logits, single)
             return self._trie_reader(numbers).probabilities(logits, batch, cache)
-
-    @functools.cached_property
-    def _has_single_token_prices(self) -> bool:
-        return folders.has_single_token_prices(self.folder)
 
     def _trie_reader(self, numbers: NumberTokens) -> TrieReader:
         if numbers not in self._readers:
@@ -298,7 +287,8 @@ class LocalLanguageModel:
         tail = self._tokenizer.tail_of(text, prompt.answer_prefix)
         found = self._number_tokens.get(tail)
         if found is None:
-            found = NumberTokens.after(tail, self.highest_price, self._tokenizer.encode)
+            with told_as_not_asked():
+                found = NumberTokens.after(tail, self.highest_price, self._tokenizer.encode)
             self._number_tokens[tail] = found
         if found.follows(ids):
             return found
@@ -352,7 +342,7 @@ class LocalLanguageModel:
 
     @property
     def _network(self) -> Network:
-        with _LOADING:
+        with _LOADING, told_as_not_asked():
             return loaded_network(
                 self.folder, self._content_sha256, self.precision, self.quantization, self.device
             )
