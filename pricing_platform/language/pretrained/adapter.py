@@ -90,7 +90,7 @@ class Adapter:
                     f"The adapter in {self.folder} can't be merged into {self.base}: {error}",
                     f"Name the base that it was trained on in its {_CONFIG}.",
                 ) from error
-        merged.save_pretrained(folder)
+            merged.save_pretrained(folder)
         has_tokenizer = (self.folder / "tokenizer.json").is_file()
         for pattern in _TOKENIZER:
             for path in (self.folder if has_tokenizer else base).glob(pattern):

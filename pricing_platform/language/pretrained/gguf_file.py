@@ -6,6 +6,8 @@ Here belongs the conversion. Where the file comes from and where the folder goes
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +84,8 @@ def convert_gguf(path: Path, folder: Path, *, name: str) -> None:
     header = read_header(path)
     require_memory(name, 2 * header.float32_bytes)
     module, tokenizer = _read(path, header)
-    _save(module, folder)
+    with quiet_transformers():
+        _save(module, folder)
     tokenizer.save_pretrained(folder)
     write_card(folder, name=name, licence=header.licence, source=path.name)
 
@@ -93,7 +96,7 @@ def _read(path: Path, header: GgufHeader) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source = {"gguf_file": path.name, "local_files_only": True, "trust_remote_code": False}
-    with quiet_transformers():
+    with quiet_transformers(), _without_bar():
         try:
             tokenizer = AutoTokenizer.from_pretrained(path.parent, **source)
             module = AutoModelForCausalLM.from_pretrained(
@@ -109,6 +112,19 @@ def _read(path: Path, header: GgufHeader) -> tuple[Any, Any]:
     if header.pre_tokenizer in _SINGLE_DIGITS:
         _cut_digits(tokenizer)
     return module, tokenizer
+
+
+@contextmanager
+def _without_bar() -> Iterator[None]:
+    """Without the bar that transformers draws here whatever it is told of progress bars."""
+    from transformers import modeling_gguf_pytorch_utils as reading
+
+    drawn = reading.tqdm
+    reading.tqdm = lambda tensors, **_: tensors
+    try:
+        yield
+    finally:
+        reading.tqdm = drawn
 
 
 def _save(module: Any, folder: Path) -> None:

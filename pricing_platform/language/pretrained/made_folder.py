@@ -67,7 +67,7 @@ class MadeFolder:
             return False
         models = self.place.parent
         make_folder(models)
-        with FileLock(models / ".lock"):
+        with FileLock(models / f".{self.place.name}.lock"):  # an adapter's base is made within
             if self.is_made:
                 return False
             partial = models / f".partial-{self.place.name}"
