@@ -56,7 +56,7 @@ def compare_price_readout(folder: Path, model_folder: Path | None = None) -> Ite
     yield _against_the_full_tree(model, asked)
     yield _against_generate(model, model_folder, asked, batch=1, aim=3)
     yield _against_generate(model, model_folder, asked, batch=32, aim=3)
-    yield _against_no_prefix(model, model_folder, _asked(texts, ITEMS, shots=SHOTS))
+    yield _against_no_prefix(model, model_folder, _asked(texts, ITEMS // 3, shots=SHOTS))
 
 
 def _against_a_forward_pass(model: LocalLanguageModel, asked: Sequence[Prompt]) -> Comparison:
@@ -110,10 +110,10 @@ def _against_generate(
     model: LocalLanguageModel, folder: Path, asked: Sequence[Prompt], *, batch: int, aim: float
 ) -> Comparison:
     """The peer writes the same answer, as ``Price: $42`` and a line break, by its defaults."""
-    asked = asked[: ITEMS // 3] if batch == 1 else asked
+    asked = asked[:8] if batch == 1 else asked[:32]
     texts = [Prompt(at.messages).as_text() for at in asked]
     peer = partial(_generate, *_transformers(folder), texts, batch)
-    ours_seconds, peer_seconds = in_turn(lambda: list(model.read_prices(asked)), peer, rounds=3)
+    ours_seconds, peer_seconds = in_turn(lambda: list(model.read_prices(asked)), peer, rounds=2)
     ratio = peer_seconds / ours_seconds
     one_by_one = "one by one" if batch == 1 else f"{batch} at once"
     return Comparison(
@@ -203,8 +203,8 @@ def _listings(folder: Path) -> list[str]:
             for line in lines:
                 with suppress(ValueError, LookupError, TypeError):  # some lines are broken
                     row = json.loads(line)
-                    texts.add("\n".join([row["title"], *row["features"]]))
-    ordered = sorted(text for text in texts if len(text) > _SHOT_CHARACTERS)
+                    texts.add("\n".join([row["title"], *row["features"], *row["description"]]))
+    ordered = sorted(text for text in texts if len(text) > _CHARACTERS)
     order = np.random.default_rng(1).permutation(len(ordered))
     return [ordered[at] for at in order[: ITEMS + SHOTS]]
 

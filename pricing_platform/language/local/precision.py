@@ -21,8 +21,8 @@ SMALL_MODEL = 10_000_000
 """Parameters below which a model computes in float32: too fast for the choice to matter."""
 
 _FASTER = 1.1  # less than this is noise, and the choice must not change with it
-_ROWS, _TOKENS = 8, 64
-_ROUNDS = 3
+_ROWS, _TOKENS = 16, 96
+_ROUNDS = 2
 
 Forward = Callable[[Any], Any]
 """One pass over token ids of shape (rows, tokens)."""
@@ -50,7 +50,7 @@ def fastest_precision(
 def measure_precisions(
     load: Callable[[Precision], tuple[Any, Forward]],
 ) -> dict[str, JsonValue]:
-    """Tokens a second in each precision, the best of three, and the precision that is chosen."""
+    """Tokens a second in each precision, the better of two, and the precision that is chosen."""
     module, forward = load("float32")
     if module.num_parameters() < SMALL_MODEL:
         return {"chosen": "float32", "parameters": module.num_parameters()}
