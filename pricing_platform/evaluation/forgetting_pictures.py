@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FORGETTING_PICTURES_VERSION = "1"
 
-_GREY = "#595959"
+_GREY, _PURPLE = "#595959", "#7A0F8B"
 _MARKERS = "os^DvPX"
 _MEASURES = {
     "accuracy_lost": "probe accuracy lost (% of the base's)",
@@ -83,9 +83,9 @@ def forgetting_against_error(
             _line(axes, part, measure, number)
         for row in order.filter("is_promoted").iter_rows(named=True):
             place = (row[measure], row["price_mae"])
-            axes.plot(*place, "o", markersize=14, fillstyle="none", color="#222222")
+            axes.plot(*place, "o", markersize=14, fillstyle="none", color=_PURPLE)
             axes.annotate(
-                "promoted", place, (0, 11), textcoords="offset points", ha="center", color="#222222"
+                "promoted", place, (0, -19), textcoords="offset points", ha="center", color=_PURPLE
             )
         axes.set_xlabel(_MEASURES[measure])
         axes.set_ylabel(f"mean absolute error of prices ({currency})")

@@ -18,5 +18,5 @@ SEMI JOIN (
     FROM evaluation.forgetting WHERE share_trained >= 1
 ) AS ended
     USING (technique, mitigation, adapter_scale, step)
-GROUP BY ALL
-ORDER BY technique, mitigation <> 'none', mitigation, scale, kind;
+GROUP BY technique, mitigation, adapter_scale, kind
+ORDER BY technique, mitigation <> 'none', mitigation, adapter_scale, kind;

@@ -52,7 +52,7 @@ def texts_with_prices(texts: Sequence[str], items: pl.DataFrame) -> pl.DataFrame
     candidates = (
         items.select("item_id", "title", price)
         .drop_nulls()
-        .with_columns(exact=pl.col("price").round(2), rounded=pl.col("price").round(0))
+        .with_columns(exact=pl.col("price").round(2), rounded=(pl.col("price") + 0.5).floor())
         .filter(pl.col("exact").is_in(numbers) | pl.col("rounded").is_in(numbers))
     )
     rows = []

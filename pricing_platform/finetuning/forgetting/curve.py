@@ -24,7 +24,7 @@ FORGETTING_TABLES = ("evaluation.forgetting", "evaluation.probe_answers")
 
 Floats = npt.NDArray[np.float64]
 
-_KEY = {
+_KEY: dict[str, type[pl.DataType]] = {
     "technique": pl.String,
     "mitigation": pl.String,
     "adapter_scale": pl.Float64,
@@ -32,7 +32,7 @@ _KEY = {
 }
 
 
-def _with_interval(*names: str) -> dict[str, type[pl.Float64]]:
+def _with_interval(*names: str) -> dict[str, type[pl.DataType]]:
     ends = ("", "_low", "_high")
     return {f"{name}{end}": pl.Float64 for name in names for end in ends}
 
