@@ -10,6 +10,8 @@ SELECT
     adapter_scale AS scale,
     round(100 * share_trained) AS percent_trained,
     round(100 * probe_accuracy, 1) AS percent_correct,
+    round(100 * base_probe_accuracy, 1) AS base_percent_correct,
+    round(100 * chance_accuracy, 1) AS chance_percent_correct,
     round(100 * accuracy_lost, 1) AS accuracy_lost,
     round(100 * accuracy_lost_low, 1) AS accuracy_lost_low,
     round(100 * accuracy_lost_high, 1) AS accuracy_lost_high,

@@ -37,36 +37,35 @@ def _with_interval(*names: str) -> dict[str, type[pl.DataType]]:
     return {f"{name}{end}": pl.Float64 for name in names for end in ends}
 
 
-FORGETTING_SCHEMA = pl.Schema(
-    {
-        **_KEY,
-        "share_trained": pl.Float64,
-        "questions": pl.Int64,
-        **_with_interval("probe_accuracy"),
-        "base_probe_accuracy": pl.Float64,
-        **_with_interval("accuracy_lost"),
-        "text_tokens": pl.Int64,
-        **_with_interval("perplexity"),
-        "base_perplexity": pl.Float64,
-        **_with_interval("perplexity_gained", "kl_divergence"),
-        "price_items": pl.Int64,
-        **_with_interval("price_mae", "price_mae_change"),
-        "is_within_limit": pl.Boolean,
-        "is_promoted": pl.Boolean,
-        "training_seconds": pl.Float64,
-        "measuring_seconds": pl.Float64,
-    }
-)
-PROBE_ANSWERS_SCHEMA = pl.Schema(
-    {
-        **_KEY,
-        "place": pl.Int64,
-        "kind": pl.String,
-        "question": pl.String,
-        "base_is_correct": pl.Boolean,
-        "is_correct": pl.Boolean,
-    }
-)
+_FORGETTING_COLUMNS: dict[str, type[pl.DataType]] = {
+    **_KEY,
+    "share_trained": pl.Float64,
+    "questions": pl.Int64,
+    **_with_interval("probe_accuracy"),
+    "base_probe_accuracy": pl.Float64,
+    "chance_accuracy": pl.Float64,
+    **_with_interval("accuracy_lost"),
+    "text_tokens": pl.Int64,
+    **_with_interval("perplexity"),
+    "base_perplexity": pl.Float64,
+    **_with_interval("perplexity_gained", "kl_divergence"),
+    "price_items": pl.Int64,
+    **_with_interval("price_mae", "price_mae_change"),
+    "is_within_limit": pl.Boolean,
+    "is_promoted": pl.Boolean,
+    "training_seconds": pl.Float64,
+    "measuring_seconds": pl.Float64,
+}
+_ANSWER_COLUMNS: dict[str, type[pl.DataType]] = {
+    **_KEY,
+    "place": pl.Int64,
+    "kind": pl.String,
+    "question": pl.String,
+    "base_is_correct": pl.Boolean,
+    "is_correct": pl.Boolean,
+}
+FORGETTING_SCHEMA = pl.Schema(_FORGETTING_COLUMNS)
+PROBE_ANSWERS_SCHEMA = pl.Schema(_ANSWER_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -182,6 +181,7 @@ def _forgotten(
         "questions": len(probes),
         **_ends("probe_accuracy", forgetting.probe_accuracy),
         "base_probe_accuracy": base.probe_accuracy,
+        "chance_accuracy": sum(probe.chance for probe in probes) / len(probes),
         **_ends("accuracy_lost", forgetting.accuracy_lost),
         "text_tokens": int(point.measure.tokens.sum()),
         **_ends("perplexity", forgetting.perplexity),

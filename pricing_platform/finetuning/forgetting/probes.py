@@ -74,6 +74,11 @@ class Probe(BaseModel):
             )
         return self
 
+    @property
+    def chance(self) -> float:
+        """How often a guess is right."""
+        return self.choices.count(self.choices[self.answer]) / len(self.choices)
+
     def is_right(self, choice: int) -> bool:
         """Whether the choice at this place reads as the right one."""
         return self.choices[choice] == self.choices[self.answer]

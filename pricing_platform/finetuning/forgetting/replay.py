@@ -38,7 +38,7 @@ OPENINGS = (
 
 _LIKELIEST = 3
 _TOP_P = 0.95
-_BATCH_TEXTS = 48
+_BATCH_TEXTS = 128
 _FEWEST_NEW = 8
 
 Example = TypeVar("Example")

@@ -9,6 +9,7 @@ CREATE OR REPLACE TABLE evaluation.forgetting (
     probe_accuracy_low DOUBLE,
     probe_accuracy_high DOUBLE,
     base_probe_accuracy DOUBLE,
+    chance_accuracy DOUBLE,
     accuracy_lost DOUBLE,
     accuracy_lost_low DOUBLE,
     accuracy_lost_high DOUBLE,
@@ -47,6 +48,7 @@ COMMENT ON COLUMN evaluation.forgetting.probe_accuracy IS 'Share of the probes t
 COMMENT ON COLUMN evaluation.forgetting.probe_accuracy_low IS 'Lower end of its 95 % bootstrap interval, by question.';
 COMMENT ON COLUMN evaluation.forgetting.probe_accuracy_high IS 'Upper end of that interval.';
 COMMENT ON COLUMN evaluation.forgetting.base_probe_accuracy IS 'The share of the base model.';
+COMMENT ON COLUMN evaluation.forgetting.chance_accuracy IS 'The share that guessing would reach; probes on which the base model is not well above it tell little.';
 COMMENT ON COLUMN evaluation.forgetting.accuracy_lost IS 'Share of the accuracy of the base model that is gone; below 0 where the model gained.';
 COMMENT ON COLUMN evaluation.forgetting.accuracy_lost_low IS 'Lower end of its 95 % bootstrap interval, paired by question.';
 COMMENT ON COLUMN evaluation.forgetting.accuracy_lost_high IS 'Upper end of that interval.';

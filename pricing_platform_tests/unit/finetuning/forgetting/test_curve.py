@@ -51,6 +51,7 @@ def test_each_point_is_a_row_with_its_base_and_its_differences() -> None:
     assert found.height == len(POINTS)
     trained = row(found, "none", 1.0)
     assert trained["base_probe_accuracy"] == pytest.approx(0.6)
+    assert trained["chance_accuracy"] == pytest.approx(0.5)
     assert trained["probe_accuracy"] == pytest.approx(0.5)
     assert trained["accuracy_lost"] == pytest.approx(1 / 6)
     assert trained["base_perplexity"] == pytest.approx(20)

@@ -70,6 +70,7 @@ def test_a_kind_may_be_left_out_and_a_choice_may_stand_twice(tmp_path: Path) -> 
 
     assert probe == Probe(question="Which?", choices=("a", "b", "a"), answer=2, kind="general")
     assert [probe.is_right(at) for at in range(3)] == [True, False, True]
+    assert probe.chance == 2 / 3
 
 
 def test_files_may_be_gzipped_and_begin_with_a_mark(tmp_path: Path) -> None:
