@@ -238,7 +238,7 @@ class GeneralTests:
         for rows in length_sorted_batches(lengths, batch_tokens=_BATCH_TOKENS, batch_items=64):
             chunks = [self.chunks[row] for row in rows]
             batch = Batch.of(chunks, 0, self.pad_id, network.device)
-            logits = network.all_logits(batch)
+            logits = _all_logits(network, batch)
             for at, row in enumerate(rows):
                 predicted = torch.tensor(chunks[at][self._first :], device=logits.device)
                 after = logits[at, -len(predicted) - 1 : -1]
@@ -266,6 +266,19 @@ def _evaluating(network: Network) -> Iterator[None]:
             yield
     finally:
         network.module.train(was_training)
+
+
+def _all_logits(network: Network, batch: Batch) -> torch.Tensor:
+    """Logits after every token, float32 of shape (prompts, width, vocabulary)."""
+    import torch
+
+    width = batch.input_ids.shape[1]
+    # What fills up a row sees itself, since nothing is to see nothing.
+    before = torch.ones((width, width), dtype=torch.bool, device=network.device).tril()
+    own = torch.eye(width, dtype=torch.bool, device=network.device)
+    seen = (before & batch.mask.bool()[:, None]) | own
+    cache = network.expanded(None, len(batch.input_ids))
+    return network.branch_logits(batch.input_ids, batch.positions, seen, cache).float()
 
 
 def _scores(network: Network, asked: Sequence[_Choices], pad_id: int) -> list[Floats]:
@@ -298,7 +311,7 @@ def _scores(network: Network, asked: Sequence[_Choices], pad_id: int) -> list[Fl
                 start = stop
         device = network.device
         logits = network.branch_logits(ids.to(device), positions.to(device), seen.to(device), cache)
-        following = logits.log_softmax(-1)
+        following = logits.float().log_softmax(-1)
     return [
         _per_byte(choices, first[row], None if following is None else following[row])
         for row, choices in enumerate(asked)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from pricing_platform.language.local.generation import end_ids
 from pricing_platform.language.local.network import Batch, Network
 from pricing_platform.language.local.prompt_tokens import PromptTokenizer
 from pricing_platform.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import torch
 
 REPLAY_VERSION = "1"
 """Raise it when the same model would write other texts."""
@@ -38,6 +41,7 @@ OPENINGS = (
 
 _LIKELIEST = 3
 _TOP_P = 0.95
+_SAMPLED_AMONG = 1024  # the likeliest; to sort a whole vocabulary takes longer than to compute
 _BATCH_TEXTS = 128
 _FEWEST_NEW = 8
 
@@ -55,10 +59,10 @@ def write_replay(
 ) -> list[tuple[int, ...]]:
     """Token ids of texts that the base model wrote, each from its beginning to its end.
 
-    The same model, seed and number of threads give the same texts; the random state of ``torch`` is
-    left as it was. All tokens but the tokenizer's leading ones are there to be learnt. A text ends
-    where the model ends it, with its end token, or at the limit; texts that end at once are left
-    out, so there may be fewer than asked for.
+    The same model, seed and number of threads give the same texts, whatever the random state of
+    ``torch``, which is left as it was. All tokens but the tokenizer's leading ones are there to be
+    learnt. A text ends where the model ends it, with its end token, or at the limit; texts that
+    end at once are left out, so there may be fewer than asked for.
 
     Args:
         network: the base model.
@@ -72,23 +76,20 @@ def write_replay(
 
     openings = [OPENINGS[at % len(OPENINGS)] for at in range(texts)]
     ids = tokenizer.encode(openings)
-    lengths = [len(found) for found in ids]
+    lengths = np.array([len(found) for found in ids])
     ends = end_ids(network, tokenizer)
-    written: dict[int, tuple[int, ...]] = {}
-    devices = [torch.device(network.device)] if network.device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=devices), torch.inference_mode():
-        torch.manual_seed(seed)
+    generator = torch.Generator(device=network.device).manual_seed(seed)
+    written: dict[int, list[int]] = {}
+    with torch.inference_mode():
         for rows in length_sorted_batches(
-            np.array(lengths), batch_tokens=_BATCH_TEXTS * max_tokens, batch_items=_BATCH_TEXTS
+            lengths, batch_tokens=_BATCH_TEXTS * max_tokens, batch_items=_BATCH_TEXTS
         ):
-            asked = [ids[row] for row in rows]
-            found = _continued(network, tokenizer, asked, _LIKELIEST, ends, sampled=False)
-            more = max_tokens - max(map(len, found))
-            if more > 0:
-                found = _continued(network, tokenizer, found, more, ends, sampled=True)
-            written |= dict(zip((int(row) for row in rows), map(tuple, found), strict=True))
+            prompts = [ids[row] for row in rows]
+            new_tokens = max_tokens - max(map(len, prompts))
+            found = _continued(network, prompts, new_tokens, ends, tokenizer.pad_id, generator)
+            written |= {int(row): new for row, new in zip(rows, found, strict=True)}
             progress("writing replay texts", len(written), texts)
-    return [written[at] for at in range(texts) if len(written[at]) >= lengths[at] + _FEWEST_NEW]
+    return [(*ids[at], *written[at]) for at in range(texts) if len(written[at]) >= _FEWEST_NEW]
 
 
 def mixed(
@@ -117,35 +118,37 @@ def mixed(
 
 def _continued(
     network: Network,
-    tokenizer: PromptTokenizer,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[list[int]],
     new_tokens: int,
     ends: Sequence[int],
-    *,
-    sampled: bool,
+    pad_id: int,
+    generator: torch.Generator,
 ) -> list[list[int]]:
-    """The prompts with what follows them, the end token included; what has ended stays."""
-    from transformers import GenerationConfig
+    """What follows each prompt, the token that ends it included."""
+    import torch
 
-    open_rows = [at for at, ids in enumerate(prompts) if ids[-1] not in ends]
-    found = [list(ids) for ids in prompts]
-    if not open_rows:
-        return found
-    batch = Batch.of([prompts[at] for at in open_rows], 0, tokenizer.pad_id, network.device)
-    options: dict[str, Any] = {"do_sample": False}
-    if sampled:
-        options = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": _TOP_P}
-    written = network.module.generate(
-        batch.input_ids,
-        attention_mask=batch.mask,
-        generation_config=GenerationConfig(
-            max_new_tokens=new_tokens,
-            eos_token_id=list(ends) or None,
-            pad_token_id=tokenizer.pad_id,
-            **options,
-        ),
-    )[:, batch.input_ids.shape[1] :].tolist()
-    for at, new in zip(open_rows, written, strict=True):
-        last = next((place for place, token in enumerate(new) if token in ends), len(new) - 1)
-        found[at] += new[: last + 1]
+    batch = Batch.of(prompts, 0, pad_id, network.device)
+    cache = network.expanded(None, len(prompts))
+    found: list[list[int]] = [[] for _ in prompts]
+    for step in range(new_tokens):
+        logits = network.last_logits(batch, cache)
+        chosen = logits.argmax(-1) if step < _LIKELIEST else _sampled(logits, generator)
+        for new, token in zip(found, chosen.tolist(), strict=True):
+            if not new or new[-1] not in ends:
+                new.append(token)
+        if all(new[-1] in ends for new in found):
+            break
+        seen = torch.cat([batch.mask, torch.ones_like(batch.mask[:, :1])], dim=1)
+        batch = Batch(chosen[:, None], batch.lengths[:, None], seen, batch.lengths + 1)
     return found
+
+
+def _sampled(logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """A token a row, of those that make up 95 % of the probability, shape (rows,)."""
+    import torch
+
+    values, tokens = logits.topk(min(_SAMPLED_AMONG, logits.shape[-1]), dim=-1)
+    shares = (values - logits.logsumexp(-1, keepdim=True)).exp()
+    likelier = shares.cumsum(-1) - shares
+    place = torch.multinomial(shares * (likelier < _TOP_P), 1, generator=generator)
+    return tokens.gather(-1, place)[:, 0]

@@ -104,19 +104,6 @@ class Network:
         ).logits
         return logits[:, -1].float()
 
-    def all_logits(self, batch: Batch) -> torch.Tensor:
-        """Logits after every token of the prompts, float32 of shape (prompts, width, vocabulary).
-
-        Takes 4 bytes times the vocabulary for each token, so few tokens belong into a batch.
-        """
-        logits: torch.Tensor = self.module(
-            input_ids=batch.input_ids,
-            attention_mask=batch.mask,
-            position_ids=batch.positions,
-            use_cache=False,
-        ).logits
-        return logits.float()
-
     def branch_logits(
         self, ids: torch.Tensor, positions: torch.Tensor, seen: torch.Tensor, cache: Any
     ) -> torch.Tensor:

@@ -59,17 +59,27 @@ def test_replay_is_the_models_own_and_the_same_again(base_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("family", model_folders.FAMILIES)
-def test_replay_ends_where_the_model_ends_it(tmp_path: Path, family: str) -> None:
+def test_replay_is_what_the_model_finds_likely(tmp_path: Path, family: str) -> None:
+    import torch
+
     network = trained_models.load(model_folders.build(family, tmp_path))
     tokenizer = PromptTokenizer(tmp_path)
-    leading = tokenizer.leading_ids
+    openings = tokenizer.encode(OPENINGS[:12])
 
     texts = write_replay(network, tokenizer, texts=12, seed=1, max_tokens=48)
 
+    assert len(texts) > 6
     for ids in texts:
-        assert list(ids[: len(leading)]) == leading
-        inside = ids[len(leading) : -1]
-        assert tokenizer.eos_id is None or tokenizer.eos_id not in inside
+        (start,) = {len(at) for at in openings if list(ids[: len(at)]) == at}
+        with torch.inference_mode():
+            shares = network.module(input_ids=torch.tensor([ids])).logits[0].float().softmax(-1)
+        for at in range(start, len(ids)):
+            before, token = shares[at - 1], ids[at]
+            if at < start + 3:
+                assert before[token] >= before.max() - 1e-5
+            assert before[before > before[token] + 1e-5].sum() < 0.951
+        assert tokenizer.eos_id is None or tokenizer.eos_id not in ids[start:-1]
+        assert ids[-1] == tokenizer.eos_id or len(ids) > 48 - max(map(len, openings))
 
 
 def test_a_share_is_mixed_in_and_nothing_of_the_task_is_lost() -> None:
