@@ -107,6 +107,12 @@ class Settings(BaseSettings):
     quantization: Literal["none", "8bit", "4bit"] = Field(
         "none", description="How the weights of the language model on this machine are held."
     )
+    forgetting_limit: float = Field(
+        0.05,
+        ge=0,
+        description="The share of its probe accuracy that a fine-tuned language model may lose,"
+        " and by which its perplexity on general text may grow, to be promoted.",
+    )
     llm_base_url: SecretStr | None = Field(
         None, description="An OpenAI-compatible endpoint that the prompts go to, as in .../v1."
     )

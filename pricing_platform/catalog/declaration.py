@@ -20,7 +20,7 @@ DATA_VARIABLE = "${PRICING_DATA}"
 LISTS = ("source", "documents", "http")
 """Sections of which there may be many, each written with double brackets."""
 
-TABLES = ("facts", "retrieval")
+TABLES = ("facts", "forgetting", "retrieval")
 """Sections of which there is one."""
 
 EXAMPLE = "See examples/real_data/sources.toml for one that works."

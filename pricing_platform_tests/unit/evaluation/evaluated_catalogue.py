@@ -27,6 +27,7 @@ from pricing_platform.language.calls import CallLedger
 from pricing_platform.language.model import Completion, Prompt, Usage
 from pricing_platform.progress import Progress, silent
 from pricing_platform.stores.warehouse import Warehouse
+from pricing_platform_tests.unit.finetuning.forgetting.measures import curve as forgetting_curve
 
 OBSERVED = datetime(2026, 3, 1, tzinfo=UTC)
 HOSTILE_TITLE = "<script>alert('x')</script> & \"kettle\""
@@ -244,6 +245,8 @@ def _store_language_models(warehouse: Warehouse, items: pl.DataFrame) -> None:
     warehouse.replace("evaluation.injected_estimates", shifts)
     resistance = injection_resistance(shifts, seed=1, resamples=100)
     warehouse.replace("evaluation.injection_resistance", resistance)
+    for table, rows in forgetting_curve().tables().items():
+        warehouse.replace(table, rows)
 
 
 def _store_curation(warehouse: Warehouse, items: pl.DataFrame) -> None:

@@ -22,6 +22,8 @@ PARAMETERS: dict[str, dict[str, object]] = {
     "differences": {"technique": "stack"},
     "failures": {},
     "families": {"rows": 5},
+    "forgetting": {},
+    "forgotten_kinds": {},
     "freshness_impact": {},
     "injected_estimates": {"technique": "stack", "rows": 5},
     "injection_resistance": {},
