@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pricing_platform.errors import PlatformError
 
 DATA_VARIABLE = "${PRICING_DATA}"
-LISTS = ("source", "documents", "http")
+LISTS = ("source", "documents", "http", "style")
 """Sections of which there may be many, each written with double brackets."""
 
 TABLES = ("facts", "forgetting", "retrieval")
