@@ -159,6 +159,12 @@ class Settings(BaseSettings):
     measured_items: int = Field(
         40, ge=2, description="How many validation items the context sweep is made on."
     )
+    style_seconds: float = Field(
+        45.0, gt=0, description="How long the training of a style may take, on this machine."
+    )
+    style_replies: int = Field(
+        20, ge=2, description="To how many held-out messages a style's variants reply."
+    )
     injected_items: int = Field(
         6, ge=2, description="How many test items the injections are planted into."
     )

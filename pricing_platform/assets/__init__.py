@@ -23,6 +23,7 @@ from pricing_platform.assets.facts import fact_freshness, fact_observations, fac
 from pricing_platform.assets.ingestion import knowledge_documents
 from pricing_platform.assets.language_evaluation import context_sweep, injection_resistance
 from pricing_platform.assets.predictions import predictions
+from pricing_platform.assets.style import style, style_adapter
 from pricing_platform.assets.training import (
     base_model,
     classical_model,
@@ -50,11 +51,13 @@ ASSETS: Sequence[dg.AssetsDefinition] = (
     base_model,
     language_adapter,
     language_techniques,
+    style_adapter,
     predictions,
     technique_metrics,
     technique_comparison,
     context_sweep,
     injection_resistance,
+    style,
     retrieval_quality,
     freshness_impact,
     evaluation_report,

@@ -73,7 +73,7 @@ def write_house_style(folder: Path) -> Path:
 
 
 def house_style_pairs(count: int = PAIRS) -> list[dict[str, Any]]:
-    """So many pairs: ``conversation``, ``message``, ``reply`` and the ``facts`` it was written from.
+    """So many pairs: ``conversation``, ``message``, ``reply`` and the ``facts`` it was made of.
 
     No two replies are the same, and no two messages.
     """

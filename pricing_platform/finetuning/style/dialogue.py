@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pricing_platform.finetuning.language.token_examples import TokenExample
 from pricing_platform.finetuning.style.pairs import StylePair
@@ -29,23 +30,27 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _TELLS = re.compile(r"\d")
 
 
-def reply_prompt(
-    message: str,
-    facts: Sequence[str] = (),
-    *,
-    told: str = "",
-    shown: Sequence[StylePair] = (),
-) -> Prompt:
+@dataclass(frozen=True)
+class StyleHints:
+    """What a prompt tells and shows of a style; nothing where the model has learnt it."""
+
+    told: str = ""
+    shown: tuple[StylePair, ...] = ()
+
+
+NO_HINTS = StyleHints()
+
+
+def reply_prompt(message: str, facts: Sequence[str] = (), hints: StyleHints = NO_HINTS) -> Prompt:
     """A message that is to be replied to.
 
     Args:
         message: the customer's.
         facts: what is known of it.
-        told: a description of the style.
-        shown: examples of it, as turns of their own.
+        hints: a description of the style, and examples as turns of their own.
     """
-    turns = [Message("system", f"{_ROLE} {data(told)}".strip())]
-    for pair in shown:
+    turns = [Message("system", f"{_ROLE} {data(hints.told)}".strip())]
+    for pair in hints.shown:
         turns.append(Message("user", _asked(pair.message, pair.facts)))
         turns.append(Message("assistant", data(pair.reply)))
     turns.append(Message("user", _asked(message, facts)))

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from pricing_platform.errors import told_as_not_asked
 from pricing_platform.finetuning.text_batches import length_sorted_batches
 from pricing_platform.language.local import folder as folders
+from pricing_platform.language.local.continuations import log_likelihoods
 from pricing_platform.language.local.generation import generate
 from pricing_platform.language.local.network import (
     Batch,
@@ -48,6 +49,7 @@ _BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}  # what stays in a CPU's cache, an
 _BATCH_ITEMS = 64
 _CACHED_TOKENS = {"cpu": 32_768, "cuda": 1_048_576}  # of all prompts of a batch together
 _WRITTEN_TOGETHER = 8
+_SCORED_TOGETHER = 16  # each token of a scored text has logits over the whole vocabulary
 _LOADING = threading.Lock()
 READOUT_VERSION = 2
 """To be raised when prices are read off the same probabilities in another way."""
@@ -255,6 +257,37 @@ class LocalLanguageModel:
             for i, found in zip(rows, texts, strict=True):
                 usage = _usage(tokens[i], found.tokens, prefix, seconds, len(rows), len(fitting))
                 yield i, Completion(usage, found.text)
+
+    def log_likelihoods(
+        self, prompts: Sequence[list[int]], texts: Sequence[list[int]]
+    ) -> npt.NDArray[np.float64]:
+        """The log-probability of each text after its prompt, in nats, shape (prompts,).
+
+        Args:
+            prompts: token ids by the model's own tokenizer, see ``PromptTokenizer``.
+            texts: token ids that follow them, at least one each.
+        """
+        prefix = self._prefix(prompts)
+        both = [prompt + text for prompt, text in zip(prompts, texts, strict=True)]
+        lengths = np.array([len(ids) - len(prefix.ids) for ids in both])
+        found = np.zeros(len(prompts))
+        for rows in length_sorted_batches(
+            lengths, batch_tokens=self.batch_tokens, batch_items=_SCORED_TOGETHER
+        ):
+            found[rows] = log_likelihoods(
+                self._network,
+                self._tokenizer.pad_id,
+                [prompts[at] for at in rows],
+                [texts[at] for at in rows],
+                prefix.ids,
+                prefix.cache,
+            )
+        return found
+
+    @property
+    def tokenizer(self) -> PromptTokenizer:
+        """The model's own; the weights are not needed for it."""
+        return self._tokenizer
 
     def _group_prices(
         self, numbers: NumberTokens, group: Sequence[int], tokens: Sequence[list[int]]
