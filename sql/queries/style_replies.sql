@@ -1,5 +1,5 @@
--- The same messages, answered by the base model, told the style, shown examples of it, fine-tuned on
--- it, and as the house answered: ten held-out messages of each style, all replies beside each other.
+-- How do the replies read beside each other? Ten held-out messages of each style, answered by the
+-- base model, told the style, shown examples of it, fine-tuned on it, and as the house answered.
 -- DuckDB; no parameters.
 SELECT
     style,

@@ -7,7 +7,6 @@ amount of money stands in them. Here belongs what is drawn; the wording is in th
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 import tomllib
@@ -26,7 +25,7 @@ from pricing_platform.catalog.bundled.vocabulary import categories
 from pricing_platform.catalog.bundled.wording import expand
 
 PAIRS = 600
-STYLE_FILE = "house_style.jsonl.gz"
+STYLE_FILE = "house.jsonl"
 _SEED = 42
 _TERSE, _LOUD = 0.15, 0.08
 _FAREWELLS = {"first": 0.85, "later": 0.5}
@@ -63,12 +62,11 @@ class _Topic(BaseModel):
 
 
 def write_house_style(folder: Path) -> Path:
-    """Writes the pairs as gzipped JSON Lines into the folder; equal bytes at every call."""
+    """Writes the pairs as JSON Lines into the folder; equal bytes at every call."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / STYLE_FILE
-    with path.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
-        for pair in house_style_pairs():
-            file.write((json.dumps(pair, ensure_ascii=False) + "\n").encode())
+    lines = [json.dumps(pair, ensure_ascii=False) + "\n" for pair in house_style_pairs()]
+    path.write_text("".join(lines), encoding="utf-8", newline="\n")
     return path
 
 

@@ -9,7 +9,7 @@ import glob
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -169,10 +169,11 @@ def _conversation(row: dict[str, Any], columns: StyleColumns, where: str) -> str
 
 
 def _facts(row: dict[str, Any], columns: StyleColumns, where: str) -> tuple[str, ...]:
-    value = row.get(columns.facts or "facts", [] if columns.facts is None else None)
-    values: Sequence[object] = [value] if isinstance(value, str) else value or []
-    if value is None or not all(isinstance(at, str) for at in values):
-        raise PlatformError(
-            f"{where}: {columns.facts or 'facts'!r} is neither a text nor a list of texts.", _SHAPE
-        )
-    return tuple(" ".join(str(at).split()) for at in values)
+    column = columns.facts or "facts"
+    if columns.facts is None and column not in row:
+        return ()
+    value = row.get(column)
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, list) or not all(isinstance(at, str) for at in values):
+        raise PlatformError(f"{where}: {column!r} is neither a text nor a list of texts.", _SHAPE)
+    return tuple(" ".join(at.split()) for at in values)

@@ -39,6 +39,8 @@ PARAMETERS: dict[str, dict[str, object]] = {
     "retrieval_quality": {},
     "sources": {},
     "splits": {},
+    "style": {},
+    "style_replies": {},
     "worst_misses": {"technique": "stack", "rows": 3},
 }
 DUCKDB_FILES = sorted(
