@@ -117,7 +117,7 @@ def style(
             measure_style(
                 fitting.pairs,
                 fitting.base.opened(),
-                open_style(checkpoint, fitting.base, settings.cache_folder),
+                open_style(checkpoint, fitting.base),
                 guards,
                 sampling,
                 seed=settings.seed,

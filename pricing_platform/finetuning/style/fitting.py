@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from filelock import FileLock
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.finetuning.checkpoints import (
@@ -47,6 +46,10 @@ from pricing_platform.finetuning.style.pairs import StylePairs
 from pricing_platform.language.local.folder import content_sha256
 from pricing_platform.language.local.local_model import LocalLanguageModel
 from pricing_platform.language.local.prompt_tokens import PromptTokenizer
+from pricing_platform.language.local.weights import weight_sizes
+from pricing_platform.language.pretrained import language_model_folder, language_model_name
+from pricing_platform.language.pretrained.made_folder import MadeFolder
+from pricing_platform.model_files import quiet_transformers
 from pricing_platform.progress import Progress, silent
 from pricing_platform.settings import Settings
 from pricing_platform.stores.warehouse import fingerprint, make_folder
@@ -62,11 +65,15 @@ _BESIDE_WEIGHTS = ("tokenizer*", "special_tokens_map.json", "*.jinja", "generati
 
 @dataclass(frozen=True)
 class StyleBase:
-    """The language model that learns: its name, its folder, and the sha256 over its content."""
+    """The language model that learns: its name, its folder, and the sha256 over its content.
+
+    ``cache_folder`` holds what may be deleted at any time: measurements, merged models.
+    """
 
     name: str
     folder: Path
     content_sha256: str
+    cache_folder: Path
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -75,17 +82,13 @@ class StyleBase:
         Raises:
             PlatformError: when it is not there.
         """
-        from pricing_platform.language.pretrained import (
-            language_model_folder,
-            language_model_name,
-        )
-
         folder = language_model_folder(settings)
-        return cls(language_model_name(settings), folder, content_sha256(folder))
+        name, sha256 = language_model_name(settings), content_sha256(folder)
+        return cls(name, folder, sha256, settings.cache_folder)
 
     def opened(self) -> LocalLanguageModel:
         """The model as it is, without a style."""
-        return LocalLanguageModel.open(self.name, self.folder)
+        return LocalLanguageModel.open(self.name, self.folder, cache_folder=self.cache_folder)
 
 
 class StyleDescription(BaseModel):
@@ -112,21 +115,14 @@ class StyleFitting:
     seconds: float
     seed: int
     checkpoints: Path
-    cache_folder: Path
     adapters: AdapterConfiguration = field(default_factory=AdapterConfiguration)
     training: AdapterTraining = field(default_factory=lambda: AdapterTraining(batch_items=8))
 
     @classmethod
     def current(cls, pairs: StylePairs, base: StyleBase, settings: Settings) -> Self:
         """That of the settings."""
-        return cls(
-            pairs,
-            base,
-            settings.style_seconds,
-            settings.seed,
-            settings.checkpoints_folder,
-            settings.cache_folder,
-        )
+        seconds, seed = settings.style_seconds, settings.seed
+        return cls(pairs, base, seconds, seed, settings.checkpoints_folder)
 
     @property
     def checkpoint_name(self) -> str:
@@ -221,13 +217,12 @@ def fit_style(
     return open_checkpoint(path), False
 
 
-def open_style(checkpoint: Checkpoint, base: StyleBase, cache_folder: Path) -> LocalLanguageModel:
-    """The base model with the style's adapters added to its weights.
+def open_style(checkpoint: Checkpoint, base: StyleBase) -> LocalLanguageModel:
+    """The base model with the style's adapters added to its weights; it computes as the base does.
 
     Args:
         checkpoint: of the style, verified.
         base: the model that it was trained on.
-        cache_folder: the merged model is kept there.
 
     Raises:
         PlatformError: when it was trained on another model.
@@ -239,8 +234,9 @@ def open_style(checkpoint: Checkpoint, base: StyleBase, cache_folder: Path) -> L
             " whose content is another.",
             "Run `pricing-platform run` to train it again, or name the model of before.",
         )
-    folder = _merged_folder(checkpoint, base, cache_folder / "models")
-    return LocalLanguageModel.open(f"{base.name} + style {told.name}", folder)
+    name = f"{base.name} + style {told.name}"
+    folder = _merged_folder(checkpoint, base)
+    return LocalLanguageModel.open(name, folder, precision=base.opened().precision)
 
 
 def latest_style(settings: Settings, name: str, base: StyleBase) -> LocalLanguageModel:
@@ -255,7 +251,7 @@ def latest_style(settings: Settings, name: str, base: StyleBase) -> LocalLanguag
             f"The style {name} has not been trained yet.",
             "Materialize style_adapter: `pricing-platform run` does.",
         )
-    return open_style(open_checkpoint(found[0].path), base, settings.cache_folder)
+    return open_style(open_checkpoint(found[0].path), base)
 
 
 def read_description(checkpoint: Checkpoint) -> StyleDescription:
@@ -269,15 +265,13 @@ def _planned(fitting: StyleFitting, examples: list[TokenExample]) -> TrainingPla
         len(examples),
         float(lengths_of(examples).mean()),
         seconds=fitting.seconds,
-        tokens_per_second=tokens_per_second(base.folder, base.content_sha256, fitting.cache_folder),
+        tokens_per_second=tokens_per_second(base.folder, base.content_sha256, base.cache_folder),
         adapted_share=fitting.adapters.adapted_share,
     )
 
 
 def _kept_plan(path: Path, plan: Callable[[], TrainingPlan]) -> TrainingPlan:
     """The plan that a killed training began with, so that going on ends in the same weights."""
-    from pydantic import TypeAdapter, ValidationError
-
     adapter: Any = TypeAdapter(TrainingPlan)
     try:
         kept: TrainingPlan = adapter.validate_json(path.read_bytes())
@@ -290,23 +284,19 @@ def _kept_plan(path: Path, plan: Callable[[], TrainingPlan]) -> TrainingPlan:
         return made
 
 
-def _merged_folder(checkpoint: Checkpoint, base: StyleBase, models: Path) -> Path:
-    """A folder that ``transformers`` loads, written beside its place and renamed."""
-    name = fingerprint(base.content_sha256, sorted(checkpoint.manifest.files.items()))[:16]
-    place = models / name
-    if place.is_dir():
-        return place
-    make_folder(models)
-    with FileLock(models / f".{name}.lock"):
-        if place.is_dir():
-            return place
-        partial = models / f".partial-{name}"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
+def _merged_folder(checkpoint: Checkpoint, base: StyleBase) -> Path:
+    """A folder that ``transformers`` loads, made once."""
+
+    def write(folder: Path) -> None:
         adapted = with_adapters_of(load_base(base.folder), checkpoint.path / ADAPTER_FOLDER)
-        merged(adapted).save_pretrained(partial, safe_serialization=True)
+        merged(adapted).save_pretrained(folder, safe_serialization=True)
         for pattern in _BESIDE_WEIGHTS:
             for path in base.folder.glob(pattern):
-                shutil.copy(path, partial / path.name)
-        partial.rename(place)
+                shutil.copy(path, folder / path.name)
+
+    made_of = fingerprint(base.content_sha256, sorted(checkpoint.manifest.files.items()))
+    place = base.cache_folder / "models" / made_of[:16]
+    making = MadeFolder(place, made_of, lambda: weight_sizes(base.folder).float32_bytes, write)
+    with quiet_transformers():
+        making.made()
     return place

@@ -31,18 +31,17 @@ def made_style(count: int = 120) -> StylePairs:
     return StylePairs("made", tuple(pairs))
 
 
-def style_base(folder: Path) -> StyleBase:
-    return StyleBase("tiny", folder, content_sha256(folder))
+def style_base(folder: Path, cache_folder: Path) -> StyleBase:
+    return StyleBase("tiny", folder, content_sha256(folder), cache_folder)
 
 
 def style_fitting(base: Path, folder: Path, *, pairs: StylePairs | None = None) -> StyleFitting:
     return StyleFitting(
         pairs or made_style(),
-        style_base(base),
+        style_base(base, folder / "cache"),
         seconds=4.0,
         seed=3,
         checkpoints=folder / "checkpoints",
-        cache_folder=folder / "cache",
         adapters=ADAPTERS,
         training=TRAINING,
     )

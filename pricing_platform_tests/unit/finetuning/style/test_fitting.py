@@ -47,7 +47,7 @@ def test_it_is_trained_once_and_learns_the_tone(fitted_style: FittedStyle) -> No
     again, reused = fit_style(fitting)
     assert reused
     assert again.path == fitted_style.checkpoint.path
-    base, styled = fitting.base.opened(), open_style(again, fitting.base, fitting.cache_folder)
+    base, styled = fitting.base.opened(), open_style(again, fitting.base)
     assert losses(styled, fitted_style) < 0.6 * losses(base, fitted_style)
     assert fitted_style.checkpoint.manifest.metrics["steps"] > 5
 
@@ -71,7 +71,7 @@ def test_plain_peft_computes_what_the_opened_style_does(fitted_style: FittedStyl
     fitting = fitted_style.fitting
     base = AutoModelForCausalLM.from_pretrained(fitting.base.folder, dtype=torch.float32)
     plain = PeftModel.from_pretrained(base, str(fitted_style.checkpoint.path / "adapter")).eval()
-    styled = open_style(fitted_style.checkpoint, fitting.base, fitting.cache_folder)
+    styled = open_style(fitted_style.checkpoint, fitting.base)
     merged = AutoModelForCausalLM.from_pretrained(styled.folder, dtype=torch.float32).eval()
     ids = torch.arange(5, 45)[None]
     with torch.inference_mode():
@@ -119,9 +119,9 @@ def test_other_pairs_another_model_or_budget_are_another_training(
 def test_a_style_of_another_base_model_is_refused(
     fitted_style: FittedStyle, tmp_path: Path
 ) -> None:
-    other = style_base(write_tiny_base(tmp_path / "other", family="single_digits"))
+    other = style_base(write_tiny_base(tmp_path / "other", family="single_digits"), tmp_path)
     with pytest.raises(PlatformError, match="was trained on tiny; the base model is now"):
-        open_style(fitted_style.checkpoint, other, tmp_path)
+        open_style(fitted_style.checkpoint, other)
 
 
 def test_the_newest_checkpoint_answers_and_none_is_told(

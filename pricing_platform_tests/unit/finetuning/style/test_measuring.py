@@ -40,7 +40,7 @@ def measured(fitted_style: FittedStyle) -> StyleMeasurement:
     return measure_style(
         fitting.pairs,
         fitting.base.opened(),
-        open_style(fitted_style.checkpoint, fitting.base, fitting.cache_folder),
+        open_style(fitted_style.checkpoint, fitting.base),
         QUESTIONS,
         SAMPLING,
         seed=1,
@@ -138,7 +138,7 @@ def test_a_measurement_is_the_same_again(
     measured: StyleMeasurement, fitted_style: FittedStyle
 ) -> None:
     fitting = fitted_style.fitting
-    styled = open_style(fitted_style.checkpoint, fitting.base, fitting.cache_folder)
+    styled = open_style(fitted_style.checkpoint, fitting.base)
     again = measure_style(fitting.pairs, fitting.base.opened(), styled, QUESTIONS, SAMPLING, seed=1)
     assert again.metrics.drop("model").equals(measured.metrics.drop("model"))
     assert again.replies.equals(measured.replies)
