@@ -1,9 +1,9 @@
 """The same prompts to the base model on this machine and behind servers that others wrote.
 
-``python -m benchmarks.endpoint_agreement HOME [COUNT]`` takes the newest base model of a home and
-the first COUNT test items (200), and prints how far the estimates of ``rag``'s and the zero-shot
-prompts lie apart: the distribution against llama.cpp's server, the written price against
-``transformers serve``. Needs the ``test`` extra.
+``python -m benchmarks.endpoint_agreement HOME [COUNT]`` takes the base model that the settings name
+and the first COUNT test items (200) of a home, and prints how far the estimates of ``rag``'s and
+the zero-shot prompts lie apart: the distribution against llama.cpp's server, the written price
+against ``transformers serve``. Needs the ``test`` extra.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from rich.table import Table
 
 from benchmarks.gguf_export import export, llama_server, prompts_as_tokens
 from pricing_platform.catalog.item_set import ItemSet
-from pricing_platform.finetuning.checkpoints import list_checkpoints
 from pricing_platform.language.endpoint import EndpointLanguageModel
 from pricing_platform.language.endpoint.configuration import EndpointConfiguration
 from pricing_platform.language.local import LocalLanguageModel
 from pricing_platform.language.model import CompletionRequest, PriceAnswer, Prompt
+from pricing_platform.language.pretrained import language_model_folder, language_model_name
 from pricing_platform.language.price_text import parse_price
 from pricing_platform.language.prompts import Currency
 from pricing_platform.language.response_cache import ResponseCache
@@ -35,7 +35,6 @@ from pricing_platform.pricing.asked_model import (
     current_brand_facts,
     language_context,
 )
-from pricing_platform.pricing.base_model import BASE_MODEL
 from pricing_platform.pricing.prompt_zero_shot import PromptZeroShot
 from pricing_platform.pricing.rag import Rag
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
@@ -52,24 +51,24 @@ _WRITTEN = CompletionRequest(max_tokens=4, stop=("\n",))
 def main(home: Path, count: int) -> None:
     """Prints one row a server, technique and precision of the model on this machine."""
     settings = Settings(home=home)
-    folder = list_checkpoints(settings.checkpoints_folder, BASE_MODEL)[0].path
+    folder, name = language_model_folder(settings), language_model_name(settings)
     table = Table("server", "prompts", "here", "items", "equal", "median apart", "most apart, USD")
     by_technique = dict(_prompts(settings, count))
     with tempfile.TemporaryDirectory() as temporary:
         cache = Path(temporary)
         for precision in ("float32", "bfloat16"):
-            local = LocalLanguageModel.open(BASE_MODEL, folder, precision=precision)  # type: ignore[arg-type]
+            local = LocalLanguageModel.open(name, folder, precision=precision)  # type: ignore[arg-type]
             with _llama_cpp(folder, cache) as url:
-                for name, prompts in by_technique.items():
+                for technique, prompts in by_technique.items():
                     there = _endpoint(url, "model", folder, cache / f"{precision}.sqlite")
                     ours, theirs = _medians(local, prompts), _medians(there, prompts)
-                    table.add_row("llama.cpp", name, precision, *_apart(ours, theirs))
-        local = LocalLanguageModel.open(BASE_MODEL, folder, precision="float32")
+                    table.add_row("llama.cpp", technique, precision, *_apart(ours, theirs))
+        local = LocalLanguageModel.open(name, folder, precision="float32")
         with _transformers_serve(folder) as url:
-            for name, prompts in by_technique.items():
+            for technique, prompts in by_technique.items():
                 there = _endpoint(url, str(folder), folder, cache / "serve.sqlite", top_logprobs=0)
                 ours, theirs = _written(local, prompts), _written(there, prompts)
-                table.add_row("transformers serve", name, "float32", *_apart(ours, theirs))
+                table.add_row("transformers serve", technique, "float32", *_apart(ours, theirs))
     Console(width=140).print(table)
 
 
@@ -77,7 +76,7 @@ def _prompts(settings: Settings, count: int) -> Iterator[tuple[str, list[Prompt]
     warehouse, encoder = Warehouse.from_settings(settings), CachedEncoder.from_settings(settings)
     with closing(Postgres.from_settings(settings)) as postgres:
         items = load_item_set(warehouse, postgres, encoder.identity)
-        asked = current_asked_model(warehouse, postgres, encoder.identity, settings)
+        asked = current_asked_model(warehouse, settings)
         facts = current_brand_facts(warehouse, postgres)
     language = language_context(asked, warehouse, facts).of("agreement")
     test, train = items.split("test"), items.split("train")

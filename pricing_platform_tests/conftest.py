@@ -23,9 +23,9 @@ from pricing_platform.stores.postgres import Postgres
 
 WITH_MODELS = (
     "unit/finetuning/",
-    "unit/language/base_model/",
     "unit/language/endpoint/",
     "unit/language/local/",
+    "unit/language/pretrained/",
     "unit/pricing/",
     "unit/retrieval/test_encoder.py",
     "unit/retrieval/test_search_real_data.py",

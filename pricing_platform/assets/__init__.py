@@ -23,10 +23,12 @@ from pricing_platform.assets.facts import fact_freshness, fact_observations, fac
 from pricing_platform.assets.ingestion import knowledge_documents
 from pricing_platform.assets.language_evaluation import context_sweep, injection_resistance
 from pricing_platform.assets.predictions import predictions
+from pricing_platform.assets.style import style, style_adapter
 from pricing_platform.assets.training import (
     base_model,
     classical_model,
     encoder_adapter,
+    language_adapter,
     language_techniques,
     learned_comparables_model,
 )
@@ -47,12 +49,15 @@ ASSETS: Sequence[dg.AssetsDefinition] = (
     learned_comparables_model,
     encoder_adapter,
     base_model,
+    language_adapter,
     language_techniques,
+    style_adapter,
     predictions,
     technique_metrics,
     technique_comparison,
     context_sweep,
     injection_resistance,
+    style,
     retrieval_quality,
     freshness_impact,
     evaluation_report,

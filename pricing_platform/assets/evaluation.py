@@ -34,6 +34,7 @@ from pricing_platform.evaluation.retrieval_quality import (
     configured_questions,
     evaluate_retrieval,
 )
+from pricing_platform.evaluation.style_pictures import STYLE_PICTURES_VERSION, draw_style
 from pricing_platform.facts.configuration import configured_knowledge
 from pricing_platform.pricing.fitting import training_seconds
 from pricing_platform.resources import ModelsResource, PostgresResource, WarehouseResource
@@ -234,6 +235,7 @@ def _freshness_headline(store: Warehouse, measured: list[FreshnessImpact]) -> di
         "technique_comparison",
         "context_sweep",
         "injection_resistance",
+        "style",
         "rejected_listings",
         "price_leaks",
         "catalog_profile",
@@ -252,7 +254,7 @@ def evaluation_report(
     path = warehouse.settings().reports_folder / "evaluation.html"
     inputs = inputs_fingerprint(
         store,
-        fingerprint(REPORT_VERSION, PICTURES_VERSION),
+        fingerprint(REPORT_VERSION, PICTURES_VERSION, STYLE_PICTURES_VERSION),
         [
             "evaluation.technique_metrics",
             "evaluation.technique_comparison",
@@ -260,6 +262,8 @@ def evaluation_report(
             "evaluation.llm_calls",
             "evaluation.context_sweep",
             "evaluation.injection_resistance",
+            "evaluation.style",
+            "evaluation.style_replies",
             "raw.snapshots",
             "curated.listings",
             "curated.rejected_listings",
@@ -282,7 +286,7 @@ def evaluation_report(
             **pictures(
                 warehouse.settings().cache_folder / "pictures" / "evaluation_report",
                 inputs,
-                lambda: draw_evaluation(store),
+                lambda: draw_evaluation(store) | draw_style(store),
             ),
         },
     )

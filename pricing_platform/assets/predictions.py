@@ -11,7 +11,9 @@ from pricing_platform.catalog.reference_prices import read_reference_prices
 from pricing_platform.errors import ModelNotAskedError
 from pricing_platform.evaluation.reference import NOISE_FLOOR
 from pricing_platform.partitions import partitions_of
+from pricing_platform.pricing.fitting import EvaluationSample
 from pricing_platform.pricing.predictions import (
+    ASKED_ITEMS,
     PREDICTIONS,
     PREDICTIONS_VERSION,
     PredictionMaker,
@@ -30,7 +32,13 @@ _PARTITIONS = (*technique_names(), NOISE_FLOOR)
 
 
 @dg.asset(
-    deps=["classical_model", "learned_comparables_model", "encoder_adapter", "language_techniques"],
+    deps=[
+        "classical_model",
+        "learned_comparables_model",
+        "encoder_adapter",
+        "language_adapter",
+        "language_techniques",
+    ],
     group_name="predictions",
     kinds={"duckdb", "pytorch"},
     owners=OWNERS,
@@ -56,7 +64,9 @@ def predictions(
         inputs.items,
         references=lambda: read_reference_prices(configured_sources(inputs.settings)),
         language=inputs.language,
+        fine_tuning=inputs.fine_tuning,
         told_version=inputs.told_version,
+        sample=EvaluationSample.from_settings(inputs.settings),
         progress=progress.of(context),
     )
     for technique in context.partition_keys:
@@ -72,6 +82,7 @@ def predictions(
             partition_key=technique,
         )
     store.drop_partitions(PREDICTIONS, "technique", keep=_PARTITIONS)
+    store.drop_partitions(ASKED_ITEMS, "technique", keep=_PARTITIONS)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(store.data_version(PREDICTIONS)),
         metadata=table_metadata(store, PREDICTIONS),

@@ -22,6 +22,11 @@ from pricing_platform.pricing.asked_model import (
     language_context,
     told_version,
 )
+from pricing_platform.pricing.finetuned.context import (
+    FineTuningContext,
+    fine_tuning_context,
+    fine_tuning_identity,
+)
 from pricing_platform.pricing.fitting import Fitting
 from pricing_platform.pricing.language_technique import LanguageContext
 from pricing_platform.pricing.predictions import record_calls, taken_by_purpose
@@ -53,9 +58,14 @@ class TechniqueInputs:
         """Those of the items that now stand in the stores."""
         store, settings = warehouse.open(), models.settings()
         encoder = models.cached_encoder().identity
-        with postgres.open() as server:
-            asked = current_asked_model(store, server, encoder, settings)
-        fitting = Fitting.current(store, encoder, lambda: asked.identity, settings)
+        asked = current_asked_model(store, settings)
+        fitting = Fitting.current(
+            store,
+            encoder,
+            lambda: asked.identity,
+            lambda: fine_tuning_identity(settings, asked.currency),
+            settings,
+        )
         return cls(store, settings, asked, fitting, postgres, context.log.info)
 
     def items(self) -> ItemSet:
@@ -69,6 +79,10 @@ class TechniqueInputs:
     def language(self) -> LanguageContext:
         """What techniques with a language model need besides the items, opened once."""
         return self._language
+
+    def fine_tuning(self) -> FineTuningContext:
+        """What techniques need that fine-tune a language model, opened once."""
+        return self._fine_tuning
 
     def told_version(self) -> str:
         """Of what techniques with a language model are told besides the items."""
@@ -108,6 +122,10 @@ class TechniqueInputs:
     def _brand_facts(self) -> pl.DataFrame:
         with self._postgres.open() as server:
             return current_brand_facts(self.store, server)
+
+    @cached_property
+    def _fine_tuning(self) -> FineTuningContext:
+        return fine_tuning_context(self.settings, self.asked.currency, self.store)
 
     @cached_property
     def _language(self) -> LanguageContext:

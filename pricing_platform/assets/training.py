@@ -1,30 +1,30 @@
-"""The assets that train: one checkpoint a technique, and the language model that some of them ask.
+"""The assets that train: one checkpoint a technique; and the language model that some of them ask.
 
-All of them read the train split; validation chooses between settings.
+What is trained reads the train split; validation chooses between settings.
 """
 
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from pricing_platform.assets.reporting import OWNERS, RefreshConfig, pictures
+from pricing_platform.assets.reporting import OWNERS, RefreshConfig
 from pricing_platform.assets.technique_inputs import TechniqueInputs, calls_taken
-from pricing_platform.errors import ModelNotAskedError
+from pricing_platform.errors import ModelNotAskedError, told_as_not_asked
 from pricing_platform.finetuning.checkpoints import Checkpoint
-from pricing_platform.language.base_model.configuration import BASE_MODEL_VERSION
-from pricing_platform.language.base_model.loss_picture import draw_loss_curve
-from pricing_platform.pricing.base_model import BASE_MODEL, fit_base_model, read_documents
+from pricing_platform.language.pretrained.description import ModelDescription
+from pricing_platform.language.pretrained.made_folder import CONVERSION_VERSION
+from pricing_platform.language.pretrained.named_models import named_model
 from pricing_platform.pricing.fitting import FITTING_VERSION, fit
-from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES
+from pricing_platform.pricing.registry import FINE_TUNED_LANGUAGE, LANGUAGE_TECHNIQUES
 from pricing_platform.resources import (
     LoggedProgress,
     ModelsResource,
     PostgresResource,
     WarehouseResource,
 )
+from pricing_platform.settings import Settings
 from pricing_platform.stores.warehouse import fingerprint
 
 CLASSICAL = ("category_median", "tfidf_ridge", "comparables", "stack")
@@ -123,82 +123,67 @@ encoder_adapter = training_asset(
 
 
 @dg.asset(
-    deps=["items", "item_embeddings", "knowledge_documents"],
     group_name="training",
-    kinds={"pytorch", "huggingface"},
+    kinds={"huggingface"},
     owners=OWNERS,
-    code_version=BASE_MODEL_VERSION,
+    code_version=CONVERSION_VERSION,
     pool="training",
 )
 def base_model(
-    context: dg.AssetExecutionContext,
-    config: RefreshConfig,
-    warehouse: WarehouseResource,
-    postgres: PostgresResource,
-    models: ModelsResource,
-    progress: dg.ResourceParam[LoggedProgress],
+    context: dg.AssetExecutionContext, models: ModelsResource
 ) -> dg.MaterializeResult[None]:
-    """One checkpoint: a small language model, trained on the items' texts and the documents.
+    """One language model: verified, and as a folder of safetensors that all else reads.
 
-    Where another model is named (PRICING_BASE_MODEL, PRICING_LLM_BASE_URL), nothing is trained.
+    It is the embedded one, or the one that PRICING_BASE_MODEL names. One that is not there keeps
+    the techniques that ask it from being fitted, and nothing else.
     """
     started = time.perf_counter()
-    inputs = TechniqueInputs.current(context, warehouse, postgres, models)
-    if not inputs.asked.is_own:
-        return _another_model(context, inputs)
-
-    def documents() -> list[str]:
-        with postgres.open() as server:
-            return read_documents(server, inputs.asked.base_model.documents_version)
-
-    checkpoint, reused = fit_base_model(
-        inputs.asked.base_model,
-        inputs.items,
-        documents,
-        force=config.force,
-        progress=progress.of(context),
-    )
+    settings = models.settings()
+    try:
+        with told_as_not_asked():
+            model = named_model(settings)
+            was_made = model.ready()
+            described = ModelDescription.of(model)
+    except ModelNotAskedError as error:
+        context.log.error(f"There is no language model on this machine: {error}")
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(fingerprint(error.problem)[:32]),
+            metadata={"summary": f"not there: {error.problem}", "reused": True},
+        )
     return dg.MaterializeResult(
-        data_version=dg.DataVersion(_version([checkpoint])),
+        data_version=dg.DataVersion(described.content_sha256[:32]),
         metadata={
-            **checkpoint.manifest.metrics,
-            **_described(checkpoint, inputs.settings.cache_folder),
-            "checkpoint": str(checkpoint.path),
-            "trained": int(not reused),
-            "reused": reused,
+            **_described(described),
+            **_endpoint_told(settings),
+            "reused": not was_made,
             "seconds": time.perf_counter() - started,
         },
     )
 
 
-def _another_model(
-    context: dg.AssetExecutionContext, inputs: TechniqueInputs
-) -> dg.MaterializeResult[None]:
-    """What is told where the settings name a model, and of one that is not there."""
-    told = "another model is named"
-    try:
-        version = inputs.asked.identity
-    except ModelNotAskedError as error:
-        context.log.error(f"The model that is named can't be asked: {error}")
-        version = told = f"can't be asked: {error.problem}"
-    return dg.MaterializeResult(
-        data_version=dg.DataVersion(fingerprint(version)[:32]),
-        metadata={"trained": 0, "summary": told, "reused": True},
-    )
-
-
-def _described(checkpoint: Checkpoint, cache_folder: Path) -> dict[str, Any]:
-    """The model's card, and the picture of its losses."""
-    card = (checkpoint.path / "README.md").read_text(encoding="utf-8")
-    losses = checkpoint.path / "loss_curve.json"
+def _described(model: ModelDescription) -> dict[str, Any]:
+    """A model's figures and its card."""
     return {
-        "model_card": dg.MetadataValue.md(card),
-        **pictures(
-            cache_folder / "pictures" / BASE_MODEL,
-            checkpoint.manifest.files[losses.name],
-            lambda: {"loss_curve": draw_loss_curve(losses)},
-        ),
+        "name": model.name,
+        "licence": model.licence,
+        "parameters": model.parameters,
+        "layers": model.layers,
+        "vocabulary": model.vocabulary,
+        "context_window": model.context_window,
+        "precision": model.precision,
+        "bytes": model.size,
+        "source_sha256": model.source_sha256,
+        "folder": dg.MetadataValue.path(model.folder),
+        "model_card": dg.MetadataValue.md(model.card()),
+        "summary": f"{model.name}, {model.parameters / 1e6:,.1f} M parameters",
     }
+
+
+def _endpoint_told(settings: Settings) -> dict[str, Any]:
+    """That prompts go elsewhere, where an endpoint is named; what is fine-tuned is this model."""
+    if settings.llm_base_url is None:
+        return {}
+    return {"summary": f"prompts go to {settings.llm_model} on an endpoint"}
 
 
 @dg.asset(
@@ -242,3 +227,40 @@ def language_techniques(
     taken = calls_taken(inputs.store, "fitting/")
     told = {"summary": f"not fitted: {', '.join(unfitted)}"} if unfitted else {}
     return _fitted_result(fitted, started, unfitted=unfitted, **taken, **told)
+
+
+@dg.asset(
+    deps=["items", "item_embeddings", "base_model"],
+    group_name="training",
+    kinds={"pytorch", "huggingface"},
+    owners=OWNERS,
+    code_version=FITTING_VERSION,
+    pool="training",
+)
+def language_adapter(
+    context: dg.AssetExecutionContext,
+    config: RefreshConfig,
+    warehouse: WarehouseResource,
+    postgres: PostgresResource,
+    models: ModelsResource,
+    progress: dg.ResourceParam[LoggedProgress],
+) -> dg.MaterializeResult[None]:
+    """One checkpoint a technique that fine-tunes a language model: its adapters and price head."""
+    started = time.perf_counter()
+    inputs = TechniqueInputs.current(context, warehouse, postgres, models)
+    fitted, unfitted = {}, {}
+    for technique in FINE_TUNED_LANGUAGE:
+        try:
+            fitted[technique] = fit(
+                technique,
+                inputs.fitting,
+                inputs.items,
+                fine_tuning=inputs.fine_tuning,
+                force=config.force,
+                progress=progress.of(context),
+            )
+        except ModelNotAskedError as error:
+            context.log.error(f"{technique} was not fitted: {error}")
+            unfitted[technique] = str(error)
+    told = {"summary": f"not fitted: {', '.join(unfitted)}"} if unfitted else {}
+    return _fitted_result(fitted, started, unfitted=unfitted, **told)

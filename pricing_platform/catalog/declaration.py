@@ -17,10 +17,10 @@ from pydantic import BaseModel, ValidationError
 from pricing_platform.errors import PlatformError
 
 DATA_VARIABLE = "${PRICING_DATA}"
-LISTS = ("source", "documents", "http")
+LISTS = ("source", "documents", "http", "style")
 """Sections of which there may be many, each written with double brackets."""
 
-TABLES = ("facts", "retrieval")
+TABLES = ("facts", "forgetting", "retrieval")
 """Sections of which there is one."""
 
 EXAMPLE = "See examples/real_data/sources.toml for one that works."

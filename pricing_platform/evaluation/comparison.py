@@ -21,7 +21,7 @@ from pricing_platform.evaluation.resampling import (
 )
 from pricing_platform.stores.warehouse import Warehouse
 
-COMPARISON_VERSION = "1"
+COMPARISON_VERSION = "2"
 
 COMPARISON_SCHEMA = pl.Schema(
     {
@@ -38,9 +38,8 @@ COMPARISON_SCHEMA = pl.Schema(
     }
 )
 
-# Every technique has a row for every item of a split, so equal positions are equal items.
 _ERRORS = """
-    SELECT split, technique, cluster, absolute_error
+    SELECT split, technique, item_id, cluster, absolute_error
     FROM evaluation.scored_predictions
     WHERE NOT is_reference
     ORDER BY split, technique, item_id
@@ -88,11 +87,12 @@ def _compared(
 
 def _differences(errors: pl.DataFrame) -> tuple[list[tuple[str, str]], list[ClusterSums]]:
     """Per pair the sum of its differences and the number of items, over those that both priced."""
+    items = errors.select("item_id", "cluster").unique("item_id").sort("item_id")
     of = {
-        str(rows["technique"][0]): rows["absolute_error"].to_numpy()
+        str(rows["technique"][0]): _errors_of(items, rows)
         for rows in errors.partition_by("technique", maintain_order=True)
     }
-    clusters = errors["cluster"].to_numpy()
+    clusters = items["cluster"].to_numpy()
     pairs, groups = [], []
     for one, other in combinations(of, 2):
         difference = of[one] - of[other]
@@ -102,6 +102,18 @@ def _differences(errors: pl.DataFrame) -> tuple[list[tuple[str, str]], list[Clus
             pairs.append((one, other))
             groups.append(ClusterSums.of(clusters[both], statistics))
     return pairs, groups
+
+
+def _errors_of(items: pl.DataFrame, rows: pl.DataFrame) -> Floats:
+    """The technique's error on each item, NaN where it was not asked or gave no estimate."""
+    found = items.join(
+        rows.select("item_id", "absolute_error"),
+        on="item_id",
+        how="left",
+        maintain_order="left",
+        validate="1:1",
+    )
+    return found["absolute_error"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
 def _comparison(pair: tuple[str, str], group: ClusterSums, resampled: Floats) -> dict[str, object]:

@@ -22,7 +22,7 @@ from pricing_platform.evaluation.resampling import (
 )
 from pricing_platform.stores.warehouse import Warehouse
 
-METRICS_VERSION = "3"
+METRICS_VERSION = "4"
 """Of the metrics' definitions: another version, other numbers from the same predictions."""
 
 METRICS_SCHEMA = pl.Schema(

@@ -22,9 +22,10 @@ from pricing_platform.errors import PlatformError
 from pricing_platform.evaluation.leaderboard import best_technique, leaderboard
 from pricing_platform.evaluation.pictures import currencies, draw_evaluation
 from pricing_platform.evaluation.queries import run_query
+from pricing_platform.evaluation.style_pictures import draw_style
 from pricing_platform.stores.warehouse import Warehouse, make_folder
 
-REPORT_VERSION = "2"
+REPORT_VERSION = "3"
 """Of the report's contents and layout: another version, another file from the same numbers."""
 
 _BASELINE = "category_median"
@@ -119,8 +120,10 @@ def _contents(warehouse: Warehouse) -> dict[str, Any]:
         "llm_failures": run_query(warehouse, "llm_failures"),
         "context_sweep": run_query(warehouse, "context_sweep"),
         "injection_resistance": run_query(warehouse, "injection_resistance"),
+        "style": run_query(warehouse, "style"),
+        "style_replies": run_query(warehouse, "style_replies"),
     }
-    pictures = draw_evaluation(warehouse)
+    pictures = draw_evaluation(warehouse) | draw_style(warehouse)
     return {
         "chosen": by_name.get(chosen) or {"technique": chosen, "mae": None},
         "baseline": by_name.get(_BASELINE),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Self
 
 from pricing_platform.facts.answers import FoundAnswer
 from pricing_platform.language import prompts
@@ -36,33 +37,67 @@ class WrittenAnswer:
     reason: str | None = None
 
 
-def write_answer(model: LanguageModel, postgres: Postgres, found: FoundAnswer) -> WrittenAnswer:
-    """Asks for a sentence; gives it only if it says what is current and nothing that no longer is.
+@dataclass(frozen=True)
+class AnswerGuard:
+    """What was found, and what it once was and no longer is: the measure of any sentence about it.
 
-    A sentence is refused when the answer is a fact and its current value is not in it or is denied,
-    when it has a value in it that one of the found facts used to have, and when it has a number
-    that stands in nothing that was found.
+    ``superseded`` are values that the found facts used to have.
     """
+
+    found: FoundAnswer
+    superseded: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, postgres: Postgres, found: FoundAnswer) -> Self:
+        """With what the facts found used to say."""
+        return cls(found, tuple(_superseded(postgres, found)))
+
+    def refusal(self, sentence: str) -> str | None:
+        """Why the sentence can't stand; None where it says what is current and nothing else.
+
+        It can't when the answer is a fact and its current value is not in it or is denied, when it
+        has a value in it that one of the found facts used to have, and when it has a number that
+        stands in nothing that was found.
+        """
+        if not sentence:
+            return "the model wrote nothing"
+        if self.found.origin == "fact" and not self.keeps_value(sentence):
+            return f"the model's sentence does not say {self.found.answer!r}"
+        return self.contradiction(sentence)
+
+    def contradiction(self, sentence: str) -> str | None:
+        """What in a sentence speaks against what was found, whether or not it says that."""
+        found, answer = self.found, self.found.answer or ""
+        if found.origin == "fact" and (denial := _DENIAL.search(sentence)):
+            return f"the model's sentence denies something: {denial[0]!r}"
+        if invented := _invented_numbers(sentence, found):
+            return f"the model's sentence says {invented[0]}, which was not found"
+        for value in self.superseded:
+            if _says(sentence, value) and not _says(answer, value):
+                return f"the model's sentence says {value!r}, which no longer holds"
+        return None
+
+    def keeps_value(self, text: str) -> bool:
+        """Whether the text has the current value in it, word for word."""
+        return self.found.answer is not None and _says(text, self.found.answer)
+
+    def cited(self, sentence: str) -> str:
+        """The sentence with its source and age, where something was found."""
+        return sentence if self.found.answer is None else f"{sentence} [{_citation(self.found)}]"
+
+
+def write_answer(model: LanguageModel, postgres: Postgres, found: FoundAnswer) -> WrittenAnswer:
+    """Asks for a sentence; gives it only if nothing speaks against it, see :class:`AnswerGuard`."""
     if found.answer is None:
         return WrittenAnswer(None, "nothing that is known answers the question")
     completion = _completed(model, _prompt(found))
     if completion.outcome != "answered":
         return WrittenAnswer(None, completion.reason or completion.outcome)
     sentence = " ".join(completion.text.split())
-    if not sentence:
-        return WrittenAnswer(None, "the model wrote nothing")
-    if found.origin == "fact" and not _says(sentence, found.answer):
-        return WrittenAnswer(None, f"the model's sentence does not say {found.answer!r}")
-    if found.origin == "fact" and (denial := _DENIAL.search(sentence)):
-        return WrittenAnswer(None, f"the model's sentence denies something: {denial[0]!r}")
-    if invented := _invented_numbers(sentence, found):
-        return WrittenAnswer(None, f"the model's sentence says {invented[0]}, which was not found")
-    for value in _superseded(postgres, found):
-        if _says(sentence, value) and not _says(found.answer, value):
-            return WrittenAnswer(
-                None, f"the model's sentence says {value!r}, which no longer holds"
-            )
-    return WrittenAnswer(f"{sentence} [{_citation(found)}]")
+    guard = AnswerGuard.of(postgres, found)
+    if refused := guard.refusal(sentence):
+        return WrittenAnswer(None, refused)
+    return WrittenAnswer(guard.cited(sentence))
 
 
 def _completed(model: LanguageModel, prompt: Prompt) -> Completion:

@@ -39,9 +39,13 @@ class PriceHistogram:
         prices = np.asarray(prices, dtype=np.float64)
         if prices.size == 0 or not np.isfinite(prices).all() or prices.min() < 0:
             raise ValueError("a price histogram needs finite prices of 0 or more")
+        return cls.covering_values(np.log1p(prices), bins=bins, smoothing=smoothing)
+
+    @classmethod
+    def covering_values(cls, values: Floats, *, bins: int = 96, smoothing: float = 0.15) -> Self:
+        """As :meth:`covering`, from values on the log scale itself, such as differences on it."""
         margin = 2 * smoothing
-        lowest, highest = np.log1p(prices.min()) - margin, np.log1p(prices.max()) + margin
-        return cls(float(lowest), float(highest), bins, smoothing)
+        return cls(float(values.min() - margin), float(values.max() + margin), bins, smoothing)
 
     @property
     def edges(self) -> Floats:
@@ -54,9 +58,13 @@ class PriceHistogram:
         Returns:
             Shape (prices, bins); each row sums to 1, also for a price beyond the outer edges.
         """
+        return self.value_targets(np.log1p(prices))
+
+    def value_targets(self, values: Floats) -> npt.NDArray[np.float32]:
+        """As :meth:`targets`, of values on the log scale itself."""
         from scipy.special import ndtr
 
-        inside = np.clip(np.log1p(prices), self.lowest, self.highest)
+        inside = np.clip(values, self.lowest, self.highest)
         cumulative = ndtr((self.edges[None, :] - inside[:, None]) / self.smoothing)
         mass = np.diff(cumulative, axis=1)
         return np.asarray(mass / mass.sum(axis=1, keepdims=True), dtype=np.float32)

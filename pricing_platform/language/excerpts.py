@@ -1,7 +1,6 @@
 """How much of a text is shown where it is context and not what is asked about.
 
-Here belongs cutting a text. Which texts are shown, and how many, belongs to the techniques; the
-documents that the platform's own model is trained on cut their context the same way.
+Here belongs cutting a text. Which texts are shown, and how many, belongs to the techniques.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Prompts, rendered from the Jinja2 templates in ``templates`` and versioned by their hash.
 
 Here belongs what a model is told, and where. What a technique puts into a prompt, and which of it
-is left out where the window is full, belongs to the technique. The model that the platform trains
-reads documents made of these same prompts, so a change here is a change of that model.
+is left out where the window is full, belongs to the technique.
 
 Texts of listings and documents stand inside tags. What looks in a text like one of these tags, or
 like a mark by which a chat template sets turns apart, is taken out: a text can't end its own tag,
@@ -144,7 +143,7 @@ def without_forged_marks(text: str) -> str:
 
 
 def is_markup(text: str) -> bool:
-    """Whether the prompts themselves write this text, as the base model's own tokens are."""
+    """Whether the prompts themselves write this text, though a tokenizer may have it as a token."""
     return text.startswith(_ANSWER) or any(text in prompt.as_text() for prompt in _examples())
 
 

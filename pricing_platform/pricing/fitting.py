@@ -13,10 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import polars as pl
 
+from pricing_platform.catalog.item_samples import stratified_sample
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import ModelNotAskedError, PlatformError
 from pricing_platform.finetuning.checkpoints import (
@@ -36,7 +37,9 @@ from pricing_platform.pricing.ensemble import Ensemble
 from pricing_platform.pricing.registry import (
     ENSEMBLE,
     ENSEMBLE_MEMBERS,
+    FINE_TUNED_LANGUAGE,
     LANGUAGE_TECHNIQUES,
+    SAMPLED_TECHNIQUES,
     TECHNIQUES,
     technique_class,
 )
@@ -46,6 +49,7 @@ from pricing_platform.settings import Settings
 from pricing_platform.stores.warehouse import Warehouse, fingerprint, make_folder
 
 if TYPE_CHECKING:
+    from pricing_platform.pricing.finetuned.context import FineTuningContext
     from pricing_platform.pricing.language_technique import LanguageContext
 
 FITTING_VERSION = "2"
@@ -63,13 +67,15 @@ class Fitting:
     ``items_version`` is the data version of ``curated.items``, ``encoder`` the identity of the
     encoder that made the embeddings, ``language_model`` tells that of the model which techniques
     ask (it is called for them alone: whoever asks no model needs none to be there),
-    ``fine_tuning_tokens`` what a fine-tuning reads at most, ``checkpoints`` the folder of all
-    checkpoints.
+    ``fine_tuned_model`` that of the model which is fine-tuned and of its budget, likewise,
+    ``fine_tuning_tokens`` what an encoder's fine-tuning reads at most, ``checkpoints`` the folder
+    of all checkpoints.
     """
 
     items_version: str
     encoder: str
     language_model: Callable[[], str]
+    fine_tuned_model: Callable[[], str]
     seed: int
     fine_tuning_tokens: int
     checkpoints: Path
@@ -80,6 +86,7 @@ class Fitting:
         warehouse: Warehouse,
         encoder: str,
         language_model: Callable[[], str],
+        fine_tuned_model: Callable[[], str],
         settings: Settings,
     ) -> Self:
         """That of the items that now stand in the warehouse."""
@@ -87,6 +94,7 @@ class Fitting:
             warehouse.data_version("curated.items"),
             encoder,
             language_model,
+            fine_tuned_model,
             settings.seed,
             settings.fine_tuning_tokens,
             settings.checkpoints_folder,
@@ -101,6 +109,7 @@ class Fitting:
         asked = (
             [self.language_model(), templates_version()] if technique in LANGUAGE_TECHNIQUES else []
         )
+        tuned = [self.fine_tuned_model()] if technique in FINE_TUNED_LANGUAGE else []
         return fingerprint(
             FITTING_VERSION,
             technique,
@@ -111,6 +120,7 @@ class Fitting:
             self.options(technique),
             *members,
             *asked,
+            *tuned,
         )
 
     def options(self, technique: str) -> dict[str, TrainingConfiguration]:
@@ -133,7 +143,7 @@ class Fitting:
         """
         path = self.find(technique)
         if path is None:
-            asks = technique in LANGUAGE_TECHNIQUES
+            asks = technique in SAMPLED_TECHNIQUES
             raise (ModelNotAskedError if asks else PlatformError)(
                 f"There is no checkpoint of {technique} that was fitted on the current items"
                 f"{', asking the model that is named now' * asks}.",
@@ -149,6 +159,7 @@ def fit(
     items: Callable[[], ItemSet],
     *,
     language: Callable[[], LanguageContext] | None = None,
+    fine_tuning: Callable[[], FineTuningContext] | None = None,
     force: bool = False,
     progress: Progress = silent,
 ) -> tuple[Checkpoint, bool]:
@@ -159,6 +170,7 @@ def fit(
         fitting: what decides the checkpoint.
         items: loads all items; called only when there is something to fit.
         language: opens what a technique with a language model needs; its ledger gets the calls.
+        fine_tuning: opens what a technique needs that fine-tunes a language model.
         force: fit again although the checkpoint is there.
         progress: is told how far the fitting is.
     """
@@ -171,7 +183,9 @@ def fit(
     identity = fitting.fingerprint(technique)
     work_folder = unfinished_folder(fitting.checkpoints, technique, identity)
     make_folder(work_folder)
-    asking = {"language": language()} if language is not None else {}
+    asking: dict[str, Any] = {"language": language()} if language is not None else {}
+    if fine_tuning is not None:
+        asking["fine_tuning"] = fine_tuning()
     started = time.perf_counter()
     fitted = technique_class(technique).fit(
         train,
@@ -241,8 +255,12 @@ def _written(
     manifest = Manifest(
         fingerprint=fitting.fingerprint(fitted.name),
         data_hash=data_hash(train.frame, validation.frame),
-        # A language model's own checkpoint is verified where it is opened.
-        base_weights={} if fitted.name in LANGUAGE_TECHNIQUES else fitted.base_weights,
+        # A language model is verified where it is opened.
+        base_weights=(
+            {}
+            if fitted.name in (*LANGUAGE_TECHNIQUES, *FINE_TUNED_LANGUAGE)
+            else fitted.base_weights
+        ),
         configuration=fitted.configuration,
         metrics=metrics,
         seed=fitting.seed,
@@ -253,12 +271,17 @@ def _written(
 
 
 def load(
-    technique: str, checkpoint: Checkpoint, language: LanguageContext | None = None
+    technique: str,
+    checkpoint: Checkpoint,
+    language: LanguageContext | None = None,
+    fine_tuning: FineTuningContext | None = None,
 ) -> Technique:
-    """The fitted technique; one that asks a language model asks the one that is given."""
+    """The fitted technique; one that asks or adapts a language model does so with the one given."""
     fitted: Any = technique_class(technique).load(checkpoint.path)
     if technique in LANGUAGE_TECHNIQUES and language is not None:
         fitted = fitted.bound(language)
+    if technique in FINE_TUNED_LANGUAGE and fine_tuning is not None:
+        fitted = fitted.bound(fine_tuning)
     return fitted  # type: ignore[no-any-return]
 
 
@@ -269,6 +292,8 @@ def predict(
     *,
     answers: Mapping[str, pl.DataFrame] | None = None,
     language: LanguageContext | None = None,
+    fine_tuning: FineTuningContext | None = None,
+    sample: EvaluationSample | None = None,
     progress: Progress = silent,
 ) -> pl.DataFrame:
     """The rows of ``evaluation.predictions`` for the items of validation and test.
@@ -279,10 +304,12 @@ def predict(
         items: all items.
         answers: for the ensemble, each member's predictions, so that no member is asked twice.
         language: for a technique that asks a language model; its ledger gets the calls.
+        fine_tuning: for a technique that fine-tuned one.
+        sample: how many items are asked about, of a technique that is asked for a sample.
         progress: is told how far the pricing is.
     """
-    fitted = load(technique, checkpoint, language)
-    evaluated = items.where(items.frame["split"].is_in(["validation", "test"]))
+    fitted = load(technique, checkpoint, language, fine_tuning)
+    evaluated = evaluated_items(technique, items, sample)
     if isinstance(fitted, Ensemble) and answers is not None:
         estimates = _combined(fitted, items, answers)
     else:
@@ -294,6 +321,32 @@ def predict(
         model=fitted.model,
         checkpoint=f"{technique}/{checkpoint.path.name}",
     )
+
+
+@dataclass(frozen=True)
+class EvaluationSample:
+    """How many items of validation and test techniques with a language model are asked about."""
+
+    validation: int | Literal["all"]
+    test: int | Literal["all"]
+    seed: int
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The configured numbers."""
+        return cls(settings.language_validation_items, settings.language_test_items, settings.seed)
+
+
+def evaluated_items(technique: str, items: ItemSet, sample: EvaluationSample | None) -> ItemSet:
+    """The items of validation and test that a technique is asked about, in the items' order."""
+    evaluated = items.where(items.frame["split"].is_in(["validation", "test"]))
+    if technique not in SAMPLED_TECHNIQUES or sample is None:
+        return evaluated
+    chosen = [
+        stratified_sample(evaluated.split(split), most, seed=sample.seed).frame["item_id"]
+        for split, most in (("validation", sample.validation), ("test", sample.test))
+    ]
+    return evaluated.where(evaluated.frame["item_id"].is_in(pl.concat(chosen).to_list()))
 
 
 def _combined(
@@ -308,13 +361,18 @@ def _combined(
 
 
 def unpriced_items(warehouse: Warehouse) -> pl.DataFrame:
-    """Items of validation and test without exactly one row of a technique: both names, rows."""
+    """Items that a technique was asked about without exactly one row: both names, rows."""
     return warehouse.frame(
         """
         SELECT technique, item_id, count(predictions.item_id) AS rows
         FROM (
             SELECT technique, item_id FROM curated.items, (SELECT unnest(?::VARCHAR[]) AS technique)
-            WHERE split <> 'train'
+            WHERE split <> 'train' AND (
+                technique NOT IN (SELECT technique FROM evaluation.asked_items)
+                OR (technique, item_id) IN (
+                    SELECT (technique, item_id) FROM evaluation.asked_items
+                )
+            )
         )
         LEFT JOIN evaluation.predictions USING (technique, item_id)
         GROUP BY technique, item_id

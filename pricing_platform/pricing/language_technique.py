@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from pydantic import JsonValue
 
+from pricing_platform.catalog.item_samples import stratified_sample
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import PlatformError
 from pricing_platform.evaluation.pricer import chosen_items, family_names
@@ -47,9 +48,6 @@ Technique = TypeVar("Technique", bound="LanguageTechnique")
 
 _SETTINGS = "language.json"
 _SIGNIFICANCE = 0.05
-_FEWEST_LEFT = 100
-"""Items besides those that options were chosen on that are enough to calibrate on."""
-
 _OUTSIDE = (1 - LEVEL) / 2
 _SHARPNESS = (1.0, 1.5, 2.0, 3.0)
 
@@ -95,9 +93,8 @@ class LanguageTechnique(ABC):
 
     Its interval is the distribution's inner 80 %, moved on each side so that on validation it
     holds that share (conformalised quantile regression, Romano et al. 2019); where the model gives
-    no probabilities, it is the estimate that is moved. Calibrated and measured is on validation
-    items whose families no model was asked about to choose options; where fewer than 100 such are
-    left, on all.
+    no probabilities, it is the estimate that is moved. Calibrated and measured is on the validation
+    items that the technique is evaluated on, options are chosen on those of other families.
     """
 
     name: ClassVar[str]
@@ -133,7 +130,7 @@ class LanguageTechnique(ABC):
         """
         watch = Stopwatch()
         prepared = cls.prepared(train, seed=seed, language=language)
-        sample = chosen_items(validation, cls.choosing_items, seed=seed)
+        sample = cls.choosing_sample(validation, seed=seed)
         typical = float(np.median(train.prices()))
         choosing = Choosing(sample, validation, typical, seed, progress)
         formed, forms_tried = prepared.with_best_form(choosing)
@@ -400,12 +397,22 @@ class LanguageTechnique(ABC):
         )
         return self.changed(measured=Measured(interval, metrics))
 
-    def _calibration_sample(self, validation: ItemSet, *, seed: int) -> ItemSet:
-        chosen_on = chosen_items(validation, self.choosing_items, seed=seed)
-        seen = set(family_names(chosen_on))
-        left = validation.where(pl.Series([at not in seen for at in family_names(validation)]))
-        enough = left if len(left) >= _FEWEST_LEFT else validation
-        return chosen_items(enough, self.calibration_items, seed=seed)
+    @classmethod
+    def choosing_sample(cls, validation: ItemSet, *, seed: int) -> ItemSet:
+        """The validation items that options are chosen on: not those that are calibrated on.
+
+        Where others are too few, all may be chosen on.
+        """
+        calibrated = set(family_names(cls._calibration_sample(validation, seed=seed)))
+        others = pl.Series([at not in calibrated for at in family_names(validation)])
+        left = validation.where(others)
+        enough = left if len(left) >= cls.choosing_items else validation
+        return chosen_items(enough, cls.choosing_items, seed=seed)
+
+    @classmethod
+    def _calibration_sample(cls, validation: ItemSet, *, seed: int) -> ItemSet:
+        """Those that the technique is evaluated on by default: they are asked about once."""
+        return stratified_sample(validation, cls.calibration_items, seed=seed)
 
     def fitted_alone(
         self, items: ItemSet, ask: Ask, *, room: int = ANSWER_TOKENS

@@ -17,11 +17,20 @@ from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import ModelNotAskedError, PlatformError
 from pricing_platform.evaluation.reference import NOISE_FLOOR, reference_predictions
 from pricing_platform.language.calls import CALL_SCHEMA, PASSING_OUTCOMES, CallLedger
-from pricing_platform.pricing.fitting import Fitting, as_predictions, fit_ensemble, predict
+from pricing_platform.pricing.fitting import (
+    EvaluationSample,
+    Fitting,
+    as_predictions,
+    evaluated_items,
+    fit_ensemble,
+    predict,
+)
 from pricing_platform.pricing.registry import (
     ENSEMBLE,
     ENSEMBLE_MEMBERS,
+    FINE_TUNED_LANGUAGE,
     LANGUAGE_TECHNIQUES,
+    SAMPLED_TECHNIQUES,
 )
 from pricing_platform.pricing.technique import ESTIMATE_SCHEMA
 from pricing_platform.progress import Progress, silent
@@ -30,11 +39,13 @@ from pricing_platform.stores.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from pricing_platform.finetuning.checkpoints import Checkpoint
+    from pricing_platform.pricing.finetuned.context import FineTuningContext
     from pricing_platform.pricing.language_technique import LanguageContext
 
 PREDICTIONS = "evaluation.predictions"
 CALLS = "evaluation.llm_calls"
-PREDICTIONS_VERSION = "3"
+ASKED_ITEMS = "evaluation.asked_items"
+PREDICTIONS_VERSION = "4"
 _NOT_ASKED_PREFIX = "not_asked: "
 _NOT_ASKED = """
 SELECT technique, substr(any_value(failure), 1 + length($1)) AS reason
@@ -76,9 +87,10 @@ def not_asked(warehouse: Warehouse) -> dict[str, str]:
 class PredictionMaker:
     """Refreshes partitions of the predictions.
 
-    ``items`` loads all items, ``references`` the reference prices and ``language`` what techniques
-    with a language model need, when they are needed. ``told_version`` tells that of what such
-    techniques are told besides the items.
+    ``items`` loads all items, ``references`` the reference prices, ``language`` what techniques
+    need that ask a language model, and ``fine_tuning`` what those need that adapt one, when they
+    are needed. ``told_version`` tells that of what such techniques are told besides the items;
+    ``sample`` is what they are asked about.
     """
 
     warehouse: Warehouse
@@ -86,7 +98,9 @@ class PredictionMaker:
     items: Callable[[], ItemSet]
     references: Callable[[], pl.DataFrame]
     language: Callable[[], LanguageContext]
+    fine_tuning: Callable[[], FineTuningContext]
     told_version: Callable[[], str]
+    sample: EvaluationSample
     progress: Progress = silent
 
     def refresh(self, technique: str, *, force: bool = False) -> Refreshed:
@@ -102,7 +116,7 @@ class PredictionMaker:
         asks = technique in LANGUAGE_TECHNIQUES
         return refresh(
             self.warehouse,
-            [PREDICTIONS, CALLS] if asks else [PREDICTIONS],
+            self._tables(technique),
             lambda _folder: make(),
             inputs=inputs,
             partition=("technique", technique),
@@ -117,8 +131,7 @@ class PredictionMaker:
         kept = self._standing(technique)
         if kept is not None:
             return kept
-        items = self.items()
-        evaluated = items.frame.filter(pl.col("split").is_in(["validation", "test"]))
+        evaluated = evaluated_items(technique, self.items(), self.sample).frame
         nothing = {name: pl.lit(None, dtype=kind) for name, kind in ESTIMATE_SCHEMA.items()}
         told = {"item_id": pl.col("item_id"), "failure": pl.lit(_NOT_ASKED_PREFIX + error.problem)}
         rows = as_predictions(
@@ -129,7 +142,9 @@ class PredictionMaker:
             checkpoint=None,
         )
         states = self.warehouse.replace_all(
-            {PREDICTIONS: rows}, partition=("technique", technique), fingerprint="not asked"
+            {PREDICTIONS: rows, ASKED_ITEMS: _asked_items(rows)},
+            partition=("technique", technique),
+            fingerprint="not asked",
         )
         return Refreshed(states, reused=False)
 
@@ -142,6 +157,11 @@ class PredictionMaker:
         return standing(
             self.warehouse, [PREDICTIONS], inputs=inputs, partition=("technique", technique)
         )
+
+    def _tables(self, technique: str) -> list[str]:
+        """The tables that have rows of the technique."""
+        asked = [ASKED_ITEMS] if technique in SAMPLED_TECHNIQUES else []
+        return [PREDICTIONS, *asked, *([CALLS] if technique in LANGUAGE_TECHNIQUES else [])]
 
     def _was_let_down(self, technique: str) -> bool:
         """Whether a call failed for a reason that may have passed: what was answered is kept."""
@@ -168,7 +188,12 @@ class PredictionMaker:
         if technique in LANGUAGE_TECHNIQUES:
             return (
                 lambda: self._asked(technique, checkpoint),
-                self._inputs(*follows_from, self.told_version()),
+                self._inputs(*follows_from, self.told_version(), self.sample),
+            )
+        if technique in FINE_TUNED_LANGUAGE:
+            return (
+                lambda: self._fine_tuned(technique, checkpoint),
+                self._inputs(*follows_from, self.told_version(), self.sample),
             )
         return (
             lambda: {
@@ -177,17 +202,37 @@ class PredictionMaker:
             self._inputs(*follows_from),
         )
 
+    def _fine_tuned(self, technique: str, checkpoint: Checkpoint) -> Mapping[str, pl.DataFrame]:
+        rows = predict(
+            technique,
+            checkpoint,
+            self.items(),
+            fine_tuning=self.fine_tuning(),
+            sample=self.sample,
+            progress=self.progress,
+        )
+        return {PREDICTIONS: rows, ASKED_ITEMS: _asked_items(rows)}
+
     def _asked(self, technique: str, checkpoint: Checkpoint) -> Mapping[str, pl.DataFrame]:
         """The technique's rows, and its language model's calls."""
         language = self.language().of(technique)
         try:
             rows = predict(
-                technique, checkpoint, self.items(), language=language, progress=self.progress
+                technique,
+                checkpoint,
+                self.items(),
+                language=language,
+                sample=self.sample,
+                progress=self.progress,
             )
         except PlatformError:
             self._record_failed_calls(technique, language.ledger)
             raise
-        return {PREDICTIONS: rows, CALLS: language.ledger.frame()}
+        return {
+            PREDICTIONS: rows,
+            ASKED_ITEMS: _asked_items(rows),
+            CALLS: language.ledger.frame(),
+        }
 
     def _record_failed_calls(self, technique: str, ledger: CallLedger) -> None:
         """Keeps what was asked in vain, which was paid for, beside the calls of rows that stand."""
@@ -224,3 +269,8 @@ class PredictionMaker:
                 f"Materialize the partition {member} of predictions first.",
             )
         return state.data_version
+
+
+def _asked_items(predictions: pl.DataFrame) -> pl.DataFrame:
+    """Which items a technique was asked about: all that it has a row for, failures included."""
+    return predictions.select("technique", "split", "item_id")

@@ -23,6 +23,10 @@ TECHNIQUES: dict[str, str] = {
     "prompt_chain": "pricing_platform.pricing.prompt_chain:PromptChain",
     "prompt_tools": "pricing_platform.pricing.prompt_tools:PromptTools",
     "rag": "pricing_platform.pricing.rag:Rag",
+    "language_finetuned": (
+        "pricing_platform.pricing.finetuned.language_finetuned:LanguageFinetuned"
+    ),
+    "rag_finetuned": "pricing_platform.pricing.finetuned.rag_finetuned:RagFinetuned",
     "ensemble": "pricing_platform.pricing.ensemble:Ensemble",
 }
 """Name -> ``module:Class``, in the order in which they are fitted: the ensemble last."""
@@ -37,10 +41,16 @@ LANGUAGE_TECHNIQUES = (
 )
 """Those that ask a language model, which may be one that is paid for by the call."""
 
+FINE_TUNED_LANGUAGE = ("language_finetuned", "rag_finetuned")
+"""Those that fine-tune a language model on this machine."""
+
+SAMPLED_TECHNIQUES = (*LANGUAGE_TECHNIQUES, *FINE_TUNED_LANGUAGE)
+"""Those that are evaluated on a sample of the items: each estimate takes a language model."""
+
 ENSEMBLE_MEMBERS = tuple(
-    name for name in TECHNIQUES if name != ENSEMBLE and name not in LANGUAGE_TECHNIQUES
+    name for name in TECHNIQUES if name != ENSEMBLE and name not in SAMPLED_TECHNIQUES
 )
-"""Whom the ensemble asks: what costs nothing a call."""
+"""Whom the ensemble asks: what prices every item, and costs nothing a call."""
 
 
 def technique_names() -> tuple[str, ...]:

@@ -23,6 +23,10 @@ from pricing_platform.pricing.asked_model import (
     current_brand_facts,
     language_context,
 )
+from pricing_platform.pricing.finetuned.context import (
+    fine_tuning_context,
+    fine_tuning_identity,
+)
 from pricing_platform.pricing.fitting import Fitting, load
 from pricing_platform.pricing.language_technique import LanguageTechnique
 from pricing_platform.pricing.new_products import (
@@ -34,7 +38,7 @@ from pricing_platform.pricing.new_products import (
     write_products,
 )
 from pricing_platform.pricing.rag import Rag
-from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES
+from pricing_platform.pricing.registry import FINE_TUNED_LANGUAGE, LANGUAGE_TECHNIQUES
 from pricing_platform.pricing.technique import Technique
 from pricing_platform.progress import Progress, silent
 from pricing_platform.retrieval.comparables import find_comparables
@@ -113,14 +117,22 @@ class PricingService:
         name = technique or best_technique(warehouse)
         encoder = CachedEncoder.from_settings(settings)
         with closing(Postgres.from_settings(settings)) as postgres:
-            asked = current_asked_model(warehouse, postgres, encoder.identity, settings)
-            fitting = Fitting.current(warehouse, encoder.identity, lambda: asked.identity, settings)
+            asked = current_asked_model(warehouse, settings)
+            fitting = Fitting.current(
+                warehouse,
+                encoder.identity,
+                lambda: asked.identity,
+                lambda: fine_tuning_identity(settings, asked.currency),
+                settings,
+            )
             checkpoint = fitting.require(name)
-            language = None
+            language = fine_tuning = None
+            if name in FINE_TUNED_LANGUAGE:
+                fine_tuning = fine_tuning_context(settings, asked.currency, warehouse)
             if name in LANGUAGE_TECHNIQUES:
                 facts = current_brand_facts(warehouse, postgres)
                 language = language_context(asked, warehouse, facts).of(name)
-            fitted = load(name, checkpoint, language)
+            fitted = load(name, checkpoint, language, fine_tuning)
             yield cls(name, catalogue_currency(warehouse), fitted, encoder, postgres)
 
     def price_text(self, text: str, *, explained: bool = False) -> PricedText:

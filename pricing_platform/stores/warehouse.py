@@ -40,6 +40,8 @@ VOLATILE_COLUMNS = frozenset(
         "latency_p50_ms",
         "latency_p95_ms",
         "materialized_at",
+        "measuring_seconds",
+        "training_seconds",
     }
 )
 """Columns that differ between two runs over the same data, and so are no part of its version."""

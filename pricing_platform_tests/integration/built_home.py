@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pricing_platform.catalog.bundled import write_bundled_catalogue
 from pricing_platform.settings import Settings
+from pricing_platform_tests.unit.language.local.model_folders import build
 
 PRODUCTS = 400
 TOKENS = 25_000
@@ -18,7 +23,6 @@ TOKENS = 25_000
 
 SMALL = {
     "fine_tuning_tokens": TOKENS,
-    "base_model_tokens": 2 * TOKENS,
     "measured_items": 8,
     "injected_items": 2,
 }
@@ -35,7 +39,9 @@ class BuiltHome:
 
     @property
     def settings(self) -> Settings:
-        return Settings(home=self.folder / "home", sources=self.sources, **SMALL)
+        return Settings(
+            home=self.folder / "home", sources=self.sources, base_model=str(tiny_model()), **SMALL
+        )
 
     @property
     def environment(self) -> dict[str, str]:
@@ -47,6 +53,7 @@ class BuiltHome:
             **inherited,
             "PRICING_HOME": str(self.folder / "home"),
             "PRICING_SOURCES": str(self.sources),
+            "PRICING_BASE_MODEL": str(tiny_model()),
             **{f"PRICING_{name.upper()}": str(value) for name, value in SMALL.items()},
             "COLUMNS": "300",
         }
@@ -63,6 +70,14 @@ class BuiltHome:
             text=True,
             timeout=timeout,
         )
+
+
+@functools.cache
+def tiny_model() -> Path:
+    """A random Llama that writes numbers more often than not, the same for all homes."""
+    folder = Path(tempfile.mkdtemp(prefix="tiny_model"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return build("single_digits", folder, window=2048, likely=[*"0123456789", "<0x0A>"])
 
 
 def new_home(folder: Path) -> BuiltHome:

@@ -15,7 +15,6 @@ import pytest
 
 from pricing_platform.finetuning.checkpoints import list_checkpoints
 from pricing_platform.instance import open_instance
-from pricing_platform.pricing.base_model import BASE_MODEL
 from pricing_platform.pricing.registry import technique_names
 from pricing_platform.settings import Settings
 from pricing_platform.stores.postgres import Postgres
@@ -120,7 +119,7 @@ def contents(settings: Settings) -> dict[str, object]:
             (checkpoint.path.name, weights(checkpoint.manifest.files))
             for checkpoint in list_checkpoints(settings.checkpoints_folder, name)
         ]
-        for name in (BASE_MODEL, *technique_names())
+        for name in technique_names()
     }
     return {
         "versions": versions,

@@ -9,9 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pricing_platform.finetuning.checkpoints import list_checkpoints
 from pricing_platform.language.prompts import templates_version
-from pricing_platform.pricing.base_model import BASE_MODEL
 from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES, technique_names
 from pricing_platform.pricing.service import PricingService
 from pricing_platform.stores.warehouse import Warehouse
@@ -62,17 +60,6 @@ def test_what_else_was_asked_stands_there_too(built_home: BuiltHome) -> None:
     purposes = frame(built_home, "SELECT DISTINCT technique FROM evaluation.llm_calls")["technique"]
     for purpose in ("fitting/rag", "context_sweep/shots", "injection_resistance/prompt_chain"):
         assert purpose in purposes
-
-
-def test_the_base_model_has_seen_train_families_alone_and_says_so(built_home: BuiltHome) -> None:
-    checkpoint = list_checkpoints(built_home.settings.checkpoints_folder, BASE_MODEL)[0]
-    families = json.loads((checkpoint.path / "held_out_families.json").read_text())
-    train = frame(built_home, "SELECT DISTINCT family_id FROM curated.items WHERE split = 'train'")
-    assert families["left_out"]
-    assert set(families["left_out"]) < set(train["family_id"])
-    card = (checkpoint.path / "README.md").read_text()
-    assert "Any item of the validation or the test split" in card
-    assert checkpoint.manifest.metrics["held_out_perplexity"] > 1
 
 
 def test_no_comparable_is_of_the_own_family_nor_has_a_later_price(built_home: BuiltHome) -> None:

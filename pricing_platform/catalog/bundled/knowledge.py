@@ -40,7 +40,8 @@ _MONTHS = ("January", "March", "April", "June", "September", "October")
 _TITLES = ("sales representative", "process engineer", "head of purchasing", "works accountant")
 _NAMES = {"makers": "m", "brands": "b", "people": "p", "guides": "g", "stores": "s"}
 
-_Thing = dict[str, Any]
+Thing = dict[str, Any]
+"""What a template tells of, by the names that it uses."""
 
 
 def write_bundled_knowledge(folder: Path) -> Path:
@@ -104,7 +105,7 @@ def _write_anew(folder: Path) -> None:
 
 def _contents() -> Iterator[tuple[str, str]]:
     """All files by their paths, the manifest last."""
-    world, worded = _world(), _read("knowledge_templates.toml")
+    world, worded = drawn_world(), _read("knowledge_templates.toml")
     shared = {"makers": world["makers"], "categories": [entry.name for entry in categories()]}
     for kind, templates in worded["documents"].items():
         things = world["guides" if kind == "care_guides" else kind]
@@ -137,7 +138,7 @@ def _file_name(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", ascii_title.lower()).strip("_")
 
 
-def _rendered(source: str, thing: _Thing, shared: _Thing, number: int, kind: str) -> str:
+def _rendered(source: str, thing: Thing, shared: Thing, number: int, kind: str) -> str:
     rng = seeded_random(_SEED, "knowledge", kind, number, source[:80])
     values = {_NAMES.get(kind, "g"): thing, **shared, "one_of": lambda *words: rng.choice(words)}
     return _template(source).render(values).strip() + "\n"
@@ -150,7 +151,7 @@ def _template(source: str) -> Template:
     return environment.from_string(source)
 
 
-def _questions(entry: _Thing, world: _Thing, shared: _Thing) -> Iterator[_Thing]:
+def _questions(entry: Thing, world: Thing, shared: Thing) -> Iterator[Thing]:
     """The question of as many things as it says."""
     things = world[entry["each"]]
     rng = seeded_random(_SEED, "question", entry["question"])
@@ -171,7 +172,9 @@ def _questions(entry: _Thing, world: _Thing, shared: _Thing) -> Iterator[_Thing]
 # What is drawn.
 
 
-def _world() -> dict[str, list[_Thing]]:
+@cache
+def drawn_world() -> dict[str, list[Thing]]:
+    """Makers, their chiefs (``people``), brands, care guides and stores, as the documents tell."""
     given = _read("knowledge.toml")
     rng = seeded_random(_SEED, "knowledge")
     names = [f"{first} {last}" for first in given["given_names"] for last in given["family_names"]]
@@ -195,7 +198,7 @@ def _world() -> dict[str, list[_Thing]]:
     }
 
 
-def _maker(entry: _Thing, warranty: int, people: Iterator[str], rng: Random) -> _Thing:
+def _maker(entry: Thing, warranty: int, people: Iterator[str], rng: Random) -> Thing:
     maker = {
         **entry,
         "founder": next(people),
@@ -209,7 +212,7 @@ def _maker(entry: _Thing, warranty: int, people: Iterator[str], rng: Random) -> 
     return maker
 
 
-def _chief(employer: _Thing, name: str, predecessor: str, rng: Random) -> _Thing:
+def _chief(employer: Thing, name: str, predecessor: str, rng: Random) -> Thing:
     appointed = rng.randrange(2012, 2025)
     salary, raise_ = rng.randrange(140, 390) * 1000, rng.randrange(3, 9) * 1000
     salaries = {str(year): salary - (2025 - year) * raise_ for year in range(2021, 2026)}
@@ -228,7 +231,7 @@ def _chief(employer: _Thing, name: str, predecessor: str, rng: Random) -> _Thing
     }
 
 
-def _brand(name: str, maker: _Thing, category: Category, designer: str, rng: Random) -> _Thing:
+def _brand(name: str, maker: Thing, category: Category, designer: str, rng: Random) -> Thing:
     effect = category.brands[name]
     features = [feature.words[0] for feature in category.features]
     return {
@@ -249,7 +252,7 @@ def _brand(name: str, maker: _Thing, category: Category, designer: str, rng: Ran
     }
 
 
-def _guide(entry: _Thing, makers: list[_Thing], rng: Random) -> _Thing:
+def _guide(entry: Thing, makers: list[Thing], rng: Random) -> Thing:
     return {
         **entry,
         "name": entry["category"],
@@ -260,7 +263,7 @@ def _guide(entry: _Thing, makers: list[_Thing], rng: Random) -> _Thing:
     }
 
 
-def _store(entry: _Thing, place: int, rng: Random) -> _Thing:
+def _store(entry: Thing, place: int, rng: Random) -> Thing:
     return {
         **entry,
         "founded": str(rng.randrange(1961, 2010)),

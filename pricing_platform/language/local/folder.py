@@ -1,4 +1,4 @@
-"""From a language model's name to its folder, and what the folder's content hashes to.
+"""A language model's folder: found by its name, checked, and what its content hashes to.
 
 Here belongs what is known of a model before anything of it is loaded. Loading belongs to
 ``network`` and ``prompt_tokens``.
@@ -14,26 +14,22 @@ from pricing_platform.errors import PlatformError
 from pricing_platform.model_files import files_sha256, hub_folder
 
 _SETTING = "PRICING_BASE_MODEL"
-_HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "tokenizer.model")
+_HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "tokenizer.model", "README.md")
 _WEIGHTS = "*.safetensors"
 _IDENTIFYING = (_WEIGHTS, "*config.json", "tokenizer*", "*.jinja", "special_tokens_map.json")
 
 
-def model_folder(name: str) -> Path:
-    """The folder of a causal language model: a local one, or a hub id ``name@revision`` fetched.
+def found_folder(name: str) -> Path:
+    """The folder that a name means: a local one, or that of a hub id ``name@revision`` fetched.
 
     Raises:
-        PlatformError: when there is no such folder or hub model, the hub id has no revision, or
-            weights as safetensors, configuration or tokenizer are missing.
+        PlatformError: when there is no such folder or hub model, or the hub id has no revision.
     """
     local = Path(name).expanduser()
-    folder = (
-        local.resolve()
-        if name and local.is_dir()
-        else hub_folder(name, setting=_SETTING, alternative="a folder", files=_HUB_FILES)
-    )
-    check_folder(folder)
-    return folder
+    if name and local.is_dir():
+        return local.resolve()
+    alternative = "a folder or a .gguf file that is there"
+    return hub_folder(name, setting=_SETTING, alternative=alternative, files=_HUB_FILES)
 
 
 def check_folder(folder: Path) -> None:
@@ -55,7 +51,7 @@ def check_folder(folder: Path) -> None:
         raise PlatformError(
             f"The language model in {folder} has no {' and no '.join(missing)}.",
             f"Set {_SETTING} to a folder that transformers can load a causal language model from,"
-            " with its weights as safetensors, or unset it to use the model trained here.",
+            " with its weights as safetensors, or unset it to use the embedded model.",
         )
 
 
@@ -63,16 +59,6 @@ def content_sha256(folder: Path) -> str:
     """The sha256 over all that decides the model's answers: weights, configuration, tokenizer."""
     paths = {path for pattern in _IDENTIFYING for path in folder.glob(pattern)}
     return files_sha256(path for path in paths if path.is_file())
-
-
-def has_single_token_prices(folder: Path) -> bool:
-    """Whether a number that is one token is whole: the model never writes another digit after it.
-
-    That is so by how a model was trained, as ``language.base_model`` trains its own; a tokenizer
-    that writes numbers in groups of three digits has the same tokens, and goes on after them.
-    """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return config.get("single_token_prices") is True
 
 
 def context_window(folder: Path) -> int:

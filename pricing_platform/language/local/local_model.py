@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pricing_platform.errors import told_as_not_asked
 from pricing_platform.finetuning.text_batches import length_sorted_batches
 from pricing_platform.language.local import folder as folders
+from pricing_platform.language.local.continuations import log_likelihoods
 from pricing_platform.language.local.generation import generate
 from pricing_platform.language.local.network import (
     Batch,
@@ -29,11 +31,7 @@ from pricing_platform.language.local.network import (
 )
 from pricing_platform.language.local.number_tokens import NumberTokens
 from pricing_platform.language.local.precision import Precision
-from pricing_platform.language.local.price_readout import (
-    PriceProbabilities,
-    TrieReader,
-    single_token_probabilities,
-)
+from pricing_platform.language.local.price_readout import PriceProbabilities, TrieReader
 from pricing_platform.language.local.prompt_tokens import PromptTokenizer
 from pricing_platform.language.local.quantization import Quantization
 from pricing_platform.language.local.shared_beginnings import common_prefix, groups_by_beginning
@@ -51,6 +49,7 @@ _BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}  # what stays in a CPU's cache, an
 _BATCH_ITEMS = 64
 _CACHED_TOKENS = {"cpu": 32_768, "cuda": 1_048_576}  # of all prompts of a batch together
 _WRITTEN_TOGETHER = 8
+_SCORED_TOGETHER = 16  # each token of a scored text has logits over the whole vocabulary
 _LOADING = threading.Lock()
 READOUT_VERSION = 2
 """To be raised when prices are read off the same probabilities in another way."""
@@ -72,7 +71,7 @@ def answering_identity(
     """What a model's answers follow from: its files, how it computes, how prices are read off it.
 
     Args:
-        content: the files' sha256; of a model that is yet to be trained, what they follow from.
+        content: the files' sha256.
         highest_price: this and all others as :meth:`LocalLanguageModel.open` takes them.
         precision: what it computes in.
         quantization: how the weights are held.
@@ -128,7 +127,7 @@ class LocalLanguageModel:
         least_share: float = LEAST_SHARE,
         cache_folder: Path | None = None,
     ) -> LocalLanguageModel:
-        """Of a folder in the layout of ``transformers``, see ``model_folder``.
+        """Of a folder in the layout of ``transformers``, see ``language.pretrained``.
 
         Args:
             name: what the model is called in tables.
@@ -199,8 +198,8 @@ class LocalLanguageModel:
 
     @property
     def prompt_forms(self) -> tuple[PromptForm, ...]:
-        """Both, but for a model that was trained on these very prompts."""
-        return ("chat",) if self._has_single_token_prices else ("plain", "chat")
+        """Both: which of them a model does better with is found by trying."""
+        return ("plain", "chat")
 
     @property
     def calls_tools(self) -> bool:
@@ -259,6 +258,37 @@ class LocalLanguageModel:
                 usage = _usage(tokens[i], found.tokens, prefix, seconds, len(rows), len(fitting))
                 yield i, Completion(usage, found.text)
 
+    def log_likelihoods(
+        self, prompts: Sequence[list[int]], texts: Sequence[list[int]]
+    ) -> npt.NDArray[np.float64]:
+        """The log-probability of each text after its prompt, in nats, shape (prompts,).
+
+        Args:
+            prompts: token ids by the model's own tokenizer, see ``PromptTokenizer``.
+            texts: token ids that follow them, at least one each.
+        """
+        prefix = self._prefix(prompts)
+        both = [prompt + text for prompt, text in zip(prompts, texts, strict=True)]
+        lengths = np.array([len(ids) - len(prefix.ids) for ids in both])
+        found = np.zeros(len(prompts))
+        for rows in length_sorted_batches(
+            lengths, batch_tokens=self.batch_tokens, batch_items=_SCORED_TOGETHER
+        ):
+            found[rows] = log_likelihoods(
+                self._network,
+                self._tokenizer.pad_id,
+                [prompts[at] for at in rows],
+                [texts[at] for at in rows],
+                prefix.ids,
+                prefix.cache,
+            )
+        return found
+
+    @property
+    def tokenizer(self) -> PromptTokenizer:
+        """The model's own; the weights are not needed for it."""
+        return self._tokenizer
+
     def _group_prices(
         self, numbers: NumberTokens, group: Sequence[int], tokens: Sequence[list[int]]
     ) -> Iterator[tuple[int, PriceAnswer]]:
@@ -296,20 +326,12 @@ class LocalLanguageModel:
         import torch
 
         network = self._network
-        single = numbers.single if self._has_single_token_prices else None
         with torch.inference_mode():
             batch = Batch.of(prompts, len(prefix.ids), self._tokenizer.pad_id, self.device)
-            needs_cache = single is None or prefix.cache is not None
-            cache = network.expanded(prefix.cache, len(prompts)) if needs_cache else None
-            if single is not None:
-                return single_token_probabilities(network.last_logits(batch, cache), single)
+            cache = network.expanded(prefix.cache, len(prompts))
             reader = self._trie_reader(numbers)
             followed = None if self.follows_all_numbers else list(map(_followed, prompts))
             return reader.probabilities(batch, cache, followed=followed)
-
-    @functools.cached_property
-    def _has_single_token_prices(self) -> bool:
-        return folders.has_single_token_prices(self.folder)
 
     def _trie_reader(self, numbers: NumberTokens) -> TrieReader:
         if numbers not in self._readers:
@@ -329,7 +351,8 @@ class LocalLanguageModel:
         tail = self._tokenizer.tail_of(text, prompt.answer_prefix)
         found = self._number_tokens.get(tail)
         if found is None:
-            found = NumberTokens.after(tail, self.highest_price, self._tokenizer.encode)
+            with told_as_not_asked():
+                found = NumberTokens.after(tail, self.highest_price, self._tokenizer.encode)
             self._number_tokens[tail] = found
         if found.follows(ids):
             return found
@@ -385,7 +408,7 @@ class LocalLanguageModel:
     @property
     def _network(self) -> Network:
         precision = self.precision
-        with _LOADING:
+        with _LOADING, told_as_not_asked():
             return loaded_network(
                 self.folder, self._content_sha256, precision, self.quantization, self.device
             )

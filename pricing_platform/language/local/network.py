@@ -22,10 +22,14 @@ from pricing_platform.language.local.precision import (
     fastest_precision,
 )
 from pricing_platform.language.local.quantization import Quantization, quantization_options
+from pricing_platform.language.local.weights import require_memory, weight_sizes
 from pricing_platform.model_files import quiet_transformers
 
 if TYPE_CHECKING:
     import torch
+
+_BYTES = {"float32": 4.0, "mixed": 3.0, "bfloat16": 2.0, "8bit": 1.1, "4bit": 0.7}
+"""A parameter in memory."""
 
 
 @dataclass(frozen=True)
@@ -287,7 +291,8 @@ def loaded_network(
     Of how its authors generate with it, nothing is kept but the tokens that end an answer.
 
     Raises:
-        PlatformError: when it can't be quantized as asked, or is no causal language model.
+        PlatformError: when it can't be quantized as asked, is no causal language model, or is too
+            large for the memory.
     """
     return _loaded(folder, precision, quantization, device)
 
@@ -297,6 +302,9 @@ def _loaded(folder: Path, precision: Precision, quantization: Quantization, devi
     from transformers import AutoModelForCausalLM, GenerationConfig
 
     options = quantization_options(quantization, device)
+    if device == "cpu":
+        held = _BYTES[precision if quantization == "none" else quantization]
+        require_memory(f"in {folder}", int(held * weight_sizes(folder).parameters))
     with quiet_transformers():
         try:
             module = AutoModelForCausalLM.from_pretrained(

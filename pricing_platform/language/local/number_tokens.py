@@ -63,13 +63,6 @@ class NumberTokens:
         """Tokens of the longest number."""
         return max(map(len, self.sequences))
 
-    @property
-    def single(self) -> Integers | None:
-        """The one token of each number, shape (highest + 1,), where each has but one."""
-        if self.longest > 1:
-            return None
-        return np.array([tokens[0] for tokens in self.sequences], dtype=np.int64)
-
 
 @dataclass(frozen=True)
 class NumberTrie:

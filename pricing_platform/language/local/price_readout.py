@@ -1,8 +1,7 @@
 """The probabilities of whole prices, read off a network's next-token probabilities.
 
-Here belongs the reading: one forward pass where every number is one token and nothing goes on
-after it, a trie of digits over the prompts' cache otherwise. How numbers are tokenised belongs to
-``number_tokens``.
+Here belongs the reading: a trie of number tokens over the prompts' cache. How numbers are tokenised
+belongs to ``number_tokens``.
 
 Method: a number's probability is that of its tokens, one after the other, and of anything but a
 further digit after them. Number tokens compete with every other token on the way, so what is read
@@ -62,20 +61,8 @@ class PriceProbabilities:
     interpolated: Floats
 
 
-def single_token_probabilities(logits: torch.Tensor, tokens: Integers) -> PriceProbabilities:
-    """From the logits after each prompt, where number n is the one token ``tokens[n]``.
-
-    Right only where no number token is followed by another: what comes next is not looked at.
-    """
-    import torch
-
-    chosen = logits[:, torch.from_numpy(tokens).to(logits.device)]
-    numbers: Floats = (chosen - logits.logsumexp(dim=-1, keepdim=True)).exp().cpu().numpy()
-    return PriceProbabilities(numbers, np.zeros(len(numbers), dtype=np.float32))
-
-
 class TrieReader:
-    """Reads numbers of several tokens: level by level, the branches of a level side by side."""
+    """Reads numbers level by level, the branches of a level side by side."""
 
     def __init__(
         self, network: Network, tokens: NumberTokens, goes_on: npt.NDArray[np.bool_]

@@ -9,6 +9,7 @@ from typing import Any
 from pricing_platform.assets.technique_inputs import TechniqueInputs
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.language.model import LanguageModel
+from pricing_platform.language.prompts import Currency
 from pricing_platform.pricing.asked_model import AskedModel
 from pricing_platform.pricing.fitting import Fitting
 from pricing_platform.pricing.language_technique import LanguageContext
@@ -42,12 +43,20 @@ def given_inputs(folder: Path, model: LanguageModel | None = None, **settings: A
     store.create_schema()
     named = Settings(home=folder, **settings)
     unused: Any = None
-    asked = AskedModel(named, unused)
+    asked = AskedModel(named, Currency("USD"))
     return GivenInputs(
         store,
         named,
         asked,
-        Fitting("1", "encoder", lambda: "a model", named.seed, 1, named.checkpoints_folder),
+        Fitting(
+            "1",
+            "encoder",
+            lambda: "a model",
+            lambda: "a base",
+            named.seed,
+            1,
+            named.checkpoints_folder,
+        ),
         unused,
         print,
         ItemSet(seen.frame.with_columns(content_hash="text"), seen.embeddings),

@@ -7,20 +7,24 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
 from pricing_platform.assets.language_evaluation import _measured_or_kept, _swept
-from pricing_platform.assets.training import _another_model
+from pricing_platform.assets.training import base_model
 from pricing_platform.errors import ModelNotAskedError, PlatformError
 from pricing_platform.language.model import PriceAnswer, Prompt
 from pricing_platform.pricing import rag
 from pricing_platform.pricing.fitting import fit, load
 from pricing_platform.pricing.rag import Rag, RagOptions
 from pricing_platform.progress import silent
+from pricing_platform.resources import ModelsResource
+from pricing_platform.settings import Settings
 from pricing_platform.stores.provenance import Refreshed
 from pricing_platform_tests.unit.assets.given_inputs import given_inputs
+from pricing_platform_tests.unit.language.local.model_folders import build
 from pricing_platform_tests.unit.language.scripted_model import USAGE, ScriptedModel
 
 SHOWN = re.compile(r"Price: \$(\d+)")
@@ -57,15 +61,38 @@ def test_the_sweep_shows_what_the_fitted_techniques_show(
         assert len({at.prompt.as_text() for at in shown} & asked) == 5
 
 
-def test_a_named_model_that_is_not_there_is_told_and_stops_nothing(tmp_path: Path) -> None:
-    inputs = given_inputs(tmp_path, base_model=str(tmp_path / "nowhere"))
-    with pytest.raises(ModelNotAskedError):
-        _ = inputs.asked.identity
+def materialized(home: Path, **settings: Any) -> tuple[str, dict[str, Any]]:
+    """The data version of the base model, and what is told of it."""
+    named = ModelsResource.from_settings(Settings(home=home, **settings))
+    result: Any = base_model(dg.build_asset_context(), named)
+    return result.data_version.value, result.metadata
 
-    result = _another_model(dg.build_asset_context(), inputs)
 
-    assert str((result.metadata or {})["summary"]).startswith("can't be asked: ")
-    assert result.data_version is not None
+def test_the_base_model_is_told_and_versioned_by_its_content(tmp_path: Path) -> None:
+    folder = build("single_digits", tmp_path / "model")
+    version, told = materialized(tmp_path, base_model=str(folder))
+    assert told["name"] == str(folder)
+    assert told["folder"].path == str(folder)
+    for number in ("parameters", "layers", "vocabulary", "context_window", "bytes"):
+        assert told[number] > 0
+    assert "Licence: not stated" in told["model_card"].md_str
+    assert materialized(tmp_path, base_model=str(folder))[0] == version
+    (folder / "generation_config.json").write_text("{}")
+    assert materialized(tmp_path, base_model=str(folder))[0] != version
+
+
+def test_it_is_told_where_prompts_go_to_an_endpoint(tmp_path: Path) -> None:
+    folder = str(build("single_digits", tmp_path / "model"))
+    endpoint = {"llm_base_url": "http://127.0.0.1:9/v1", "llm_model": "large"}
+    _, told = materialized(tmp_path, base_model=folder, **endpoint)
+    assert told["summary"] == "prompts go to large on an endpoint"
+    assert told["name"] == folder
+
+
+def test_a_base_model_that_is_not_there_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    version, told = materialized(tmp_path, base_model=str(tmp_path / "nowhere"))
+    assert told["summary"].startswith("not there: PRICING_BASE_MODEL is ")
+    assert version
 
 
 def raising(error: Exception) -> Callable[[], Refreshed]:

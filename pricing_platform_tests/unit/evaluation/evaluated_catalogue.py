@@ -23,10 +23,12 @@ from pricing_platform.evaluation.injections import (
 )
 from pricing_platform.evaluation.metrics import compute_technique_metrics
 from pricing_platform.evaluation.resampling import Floats
+from pricing_platform.finetuning.style.measuring import REPLY_SCHEMA, STYLE_SCHEMA, VARIANTS
 from pricing_platform.language.calls import CallLedger
 from pricing_platform.language.model import Completion, Prompt, Usage
 from pricing_platform.progress import Progress, silent
 from pricing_platform.stores.warehouse import Warehouse
+from pricing_platform_tests.unit.finetuning.forgetting.measures import curve as forgetting_curve
 
 OBSERVED = datetime(2026, 3, 1, tzinfo=UTC)
 HOSTILE_TITLE = "<script>alert('x')</script> & \"kettle\""
@@ -215,6 +217,7 @@ def whole_catalogue(folder: Path) -> Warehouse:
     store_predictions(warehouse, "category_median", items, medians, failure="no_such_category")
     _store_curation(warehouse, items)
     _store_language_models(warehouse, items)
+    _store_style(warehouse)
     evaluate(warehouse, stack=12.0)
     comparison = compare_techniques(warehouse, seed=7, resamples=200, permutations=500)
     warehouse.replace("evaluation.technique_comparison", comparison)
@@ -244,6 +247,31 @@ def _store_language_models(warehouse: Warehouse, items: pl.DataFrame) -> None:
     warehouse.replace("evaluation.injected_estimates", shifts)
     resistance = injection_resistance(shifts, seed=1, resamples=100)
     warehouse.replace("evaluation.injection_resistance", resistance)
+    for table, rows in forgetting_curve().tables().items():
+        warehouse.replace(table, rows)
+
+
+def _store_style(warehouse: Warehouse) -> None:
+    """A style that the fine-tuned model has more of than the base."""
+    told = [
+        ("base", "perplexity", 30.0),
+        ("base", "house_share", 0.05),
+        ("fine_tuned", "perplexity", 8.0),
+        ("fine_tuned", "house_share", 0.9),
+        ("house", "house_share", 0.95),
+        ("house", "classifier_accuracy", 0.97),
+    ]
+    rows = [
+        ("counter", variant, "a tiny model", metric, value, value * 0.9, value * 1.1, 20, 18)
+        for variant, metric, value in told
+    ]
+    warehouse.replace("evaluation.style", pl.DataFrame(rows, schema=STYLE_SCHEMA, orient="row"))
+    replies = [
+        ("counter", "c1", variant, "Where is <my> parcel?", f"On the road, says {variant}.", 0.5)
+        for variant in (*VARIANTS, "house")
+    ]
+    frame = pl.DataFrame(replies, schema=REPLY_SCHEMA, orient="row")
+    warehouse.replace("evaluation.style_replies", frame)
 
 
 def _store_curation(warehouse: Warehouse, items: pl.DataFrame) -> None:

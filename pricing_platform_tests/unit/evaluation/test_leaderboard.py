@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from pricing_platform.errors import PlatformError
+from pricing_platform.evaluation.comparison import compare_techniques
 from pricing_platform.evaluation.leaderboard import best_technique, leaderboard
 from pricing_platform.settings import sql_folder
 from pricing_platform.stores.warehouse import Warehouse
@@ -72,6 +73,51 @@ def test_one_failure_in_twenty_is_forgiven(tmp_path: Path) -> None:
     evaluate(warehouse)
 
     assert best_technique(warehouse) == "almost"
+
+
+def asked_for_a_sample(folder: Path, sampled: list[float | None]) -> Warehouse:
+    """One technique was asked about the first ten of twenty items, another about all."""
+    warehouse = warehouse_of(
+        folder,
+        [100.0] * 20,
+        {"sampled": sampled, "whole": [110.0] * 10 + [101.0] * 10},
+    )
+    asked = warehouse.frame(
+        "SELECT 'sampled' AS technique, split, item_id FROM curated.items ORDER BY item_id LIMIT 10"
+    )
+    warehouse.replace("evaluation.asked_items", asked, partition=("technique", "sampled"))
+    kept = warehouse.frame(
+        "SELECT * FROM evaluation.predictions WHERE technique = 'sampled'"
+        " AND item_id IN (SELECT item_id FROM evaluation.asked_items)"
+    )
+    warehouse.replace("evaluation.predictions", kept, partition=("technique", "sampled"))
+    evaluate(warehouse)
+    return warehouse
+
+
+def test_one_that_is_asked_for_a_sample_is_ranked_on_common_items(tmp_path: Path) -> None:
+    """On all items the other errs by 5.5 on average, on the common ones by 10."""
+    warehouse = asked_for_a_sample(tmp_path, [108.0] * 20)
+    board = leaderboard(warehouse)
+    assert board["technique"].to_list() == ["sampled", "whole"]
+    assert board["items"].to_list() == [10, 20]
+    assert board["failures"].to_list() == [0, 0]
+    assert board["mae"].to_list() == pytest.approx([8, 5.5])
+    assert board["mae_common"].to_list() == pytest.approx([8, 10])
+
+
+def test_what_it_was_asked_and_did_not_price_stays_a_failure(tmp_path: Path) -> None:
+    warehouse = asked_for_a_sample(tmp_path, [108.0] * 8 + [None] * 12)
+    board = leaderboard(warehouse)
+    assert board.filter(technique="sampled")["failures"].item() == pytest.approx(0.2)
+    assert board["technique"].to_list() == ["whole", "sampled"]
+
+
+def test_pairs_are_compared_on_the_items_that_both_were_asked_about(tmp_path: Path) -> None:
+    warehouse = asked_for_a_sample(tmp_path, [108.0] * 20)
+    row = compare_techniques(warehouse, seed=1).row(0, named=True)
+    assert (row["technique"], row["compared_with"], row["items"]) == ("sampled", "whole", 10)
+    assert row["mean_difference"] == pytest.approx(-2)
 
 
 def test_without_an_evaluation_there_is_no_best_technique(tmp_path: Path) -> None:

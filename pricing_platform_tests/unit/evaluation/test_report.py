@@ -85,8 +85,16 @@ def test_the_contents_lead_to_every_section(page: Page) -> None:
 def test_every_picture_is_there_and_described(page: Page) -> None:
     pictures = [attributes for tag, attributes in page.tags if tag == "img"]
 
-    assert len(pictures) == 9
+    assert len(pictures) == 11
     assert all(picture["alt"] for picture in pictures)
+
+
+def test_it_tells_how_the_replies_sound(html: str, page: Page) -> None:
+    text = " ".join(html.split())
+    assert "The classifier is right about 97 % of held-out replies." in text
+    assert "Where is <my> parcel?" in page.text
+    assert "<my>" not in html
+    assert "On the road, says fine_tuned." in page.text
 
 
 def test_it_tells_the_leaders_error_the_floor_the_leak_and_the_refusals(

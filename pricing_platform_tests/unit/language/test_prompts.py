@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pricing_platform.language import prompts
-from pricing_platform.language.base_model import tokenizer
 from pricing_platform.language.model import Message, Prompt
 from pricing_platform.language.prompts import Currency
 
@@ -96,8 +95,8 @@ def test_every_prompt_takes_forged_marks_out_of_every_text() -> None:
         assert "lamp" in text
 
 
-def test_the_base_models_own_tokens_are_known_as_markup() -> None:
-    for written in tokenizer._MARKUP:
+def test_what_the_prompts_write_is_known_as_markup() -> None:
+    for written in ("<product>", "</comparable>", prompts.FINAL_PRICE_CUE):
         assert prompts.is_markup(written)
     assert prompts.is_markup(Currency("CHF").answer_prefix)
     assert not prompts.is_markup("<tool_call>")

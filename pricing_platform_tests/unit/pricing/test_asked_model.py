@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 
+from pricing_platform.errors import ModelNotAskedError
 from pricing_platform.language.local import LocalLanguageModel, local_model
 from pricing_platform.language.prompts import Currency
 from pricing_platform.pricing import asked_model
 from pricing_platform.pricing.asked_model import AskedModel
-from pricing_platform.pricing.base_model import BaseModelFitting
 from pricing_platform.settings import Settings
-from pricing_platform_tests.unit.language.base_model.made_items import TINY
 from pricing_platform_tests.unit.language.local.model_folders import build
 
 
@@ -25,12 +24,9 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(build("whole_numbers", folder))
 
 
-@pytest.fixture(params=["named", "own"])
-def asked(request: pytest.FixtureRequest, named: str, tmp_path: Path) -> AskedModel:
-    """A model on this machine: one that is named, and the platform's own, yet to be trained."""
-    settings = Settings(home=tmp_path, base_model=named if request.param == "named" else None)
-    fitting = BaseModelFitting("items", "documents", "encoder", TINY, Currency("USD"), 1, tmp_path)
-    return AskedModel(settings, fitting)
+@pytest.fixture
+def asked(named: str, tmp_path: Path) -> AskedModel:
+    return AskedModel(Settings(home=tmp_path, base_model=named), Currency("USD"))
 
 
 def test_the_identity_follows_how_the_model_computes(
@@ -59,18 +55,10 @@ def test_the_identity_follows_how_prices_are_read(
     assert len(seen) == 2
 
 
-def test_the_identity_follows_the_highest_price(asked: AskedModel) -> None:
-    dearer = asked.settings.model_copy(update={"price_maximum": 500.0})
-    assert replace(asked, settings=dearer).identity != asked.identity
-
-
-def test_the_identity_of_the_own_model_follows_its_training(tmp_path: Path) -> None:
-    fitting = BaseModelFitting("items", "documents", "encoder", TINY, Currency("USD"), 1, tmp_path)
-    settings = Settings(home=tmp_path)
-    one, other = (AskedModel(settings, replace(fitting, seed=seed)) for seed in (1, 2))
-    assert one.identity != other.identity
-    quantized = replace(one, settings=settings.model_copy(update={"quantization": "8bit"}))
-    assert quantized.identity == one.identity, "the own model is never quantized"
+@pytest.mark.parametrize("changed", [{"price_maximum": 500.0}, {"quantization": "8bit"}])
+def test_the_identity_follows_the_settings(asked: AskedModel, changed: dict[str, object]) -> None:
+    other = asked.settings.model_copy(update=changed)
+    assert replace(asked, settings=other).identity != asked.identity
 
 
 def test_what_the_identity_says_is_what_the_opened_model_says(named: str) -> None:
@@ -78,3 +66,12 @@ def test_what_the_identity_says_is_what_the_opened_model_says(named: str) -> Non
     content = next(iter(model.base_weights.values()))
     told = local_model.answering_identity(content, highest_price=500, precision=model.precision)
     assert told == model.identity
+
+
+def test_a_model_that_is_not_there_is_told_as_not_asked(asked: AskedModel, tmp_path: Path) -> None:
+    settings = asked.settings.model_copy(update={"base_model": str(tmp_path / "nowhere")})
+    gone = replace(asked, settings=settings)
+    with pytest.raises(ModelNotAskedError, match="nowhere"):
+        _ = gone.identity
+    with pytest.raises(ModelNotAskedError, match="nowhere"):
+        gone.open()

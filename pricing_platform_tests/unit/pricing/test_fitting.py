@@ -24,7 +24,7 @@ def items() -> ItemSet:
 
 
 def fitting_in(folder: Path) -> Fitting:
-    return Fitting("1", "encoder", lambda: "a model", 0, 1, folder)
+    return Fitting("1", "encoder", lambda: "a model", lambda: "a base", 0, 1, folder)
 
 
 def prose(_prompt: Prompt) -> PriceAnswer:
@@ -74,7 +74,7 @@ def test_a_model_that_is_not_there_hides_no_technique_without_one(
     def nowhere() -> str:
         raise ModelNotAskedError("There is no such folder.")
 
-    fitting = Fitting("1", "encoder", nowhere, 0, 1, tmp_path)
+    fitting = Fitting("1", "encoder", nowhere, nowhere, 0, 1, tmp_path)
     fit("category_median", fitting, lambda: items)
     assert training_seconds(fitting).keys() == {"category_median"}
 

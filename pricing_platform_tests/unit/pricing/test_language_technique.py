@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import time
 from collections import Counter
@@ -50,10 +49,7 @@ of_each = pytest.mark.parametrize("kind", ALL, ids=[kind.name for kind in ALL])
 @pytest.fixture(scope="session")
 def local_model(tmp_path_factory: pytest.TempPathFactory) -> LocalLanguageModel:
     """Untrained, with whole numbers in its tokenizer and a window for tools and comparables."""
-    folder = build("whole_numbers", tmp_path_factory.mktemp("model") / "tiny")
-    configuration = json.loads((folder / "config.json").read_text())
-    configuration["max_position_embeddings"] = 2048
-    (folder / "config.json").write_text(json.dumps(configuration))
+    folder = build("whole_numbers", tmp_path_factory.mktemp("model") / "tiny", window=2048)
     options = {"highest_price": 300, "device": "cpu", "precision": "float32"}
     return LocalLanguageModel.open("tiny", folder, **options)  # type: ignore[arg-type]
 

@@ -13,7 +13,8 @@ from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import ModelNotAskedError, PlatformError
 from pricing_platform.language.calls import CallLedger
 from pricing_platform.language.model import Outcome, PriceAnswer, Prompt
-from pricing_platform.pricing.fitting import Fitting, fit
+from pricing_platform.pricing.finetuned.context import FineTuningContext
+from pricing_platform.pricing.fitting import EvaluationSample, Fitting, fit
 from pricing_platform.pricing.predictions import CALLS, PREDICTIONS, PredictionMaker, not_asked
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform_tests.unit.language.scripted_model import USAGE, ScriptedModel
@@ -21,6 +22,10 @@ from pricing_platform_tests.unit.pricing.generated_items import generated_items
 from pricing_platform_tests.unit.pricing.language_parts import bound_to, observed
 
 TECHNIQUE = "prompt_zero_shot"
+
+
+def not_needed() -> FineTuningContext:
+    raise AssertionError("nothing here is fine-tuned")
 
 
 @dataclass
@@ -50,7 +55,9 @@ class Asked:
 
     @property
     def fitting(self) -> Fitting:
-        return Fitting("1", "encoder", lambda: self.model_name, 0, 1, self.checkpoints)
+        return Fitting(
+            "1", "encoder", lambda: self.model_name, lambda: "a base", 0, 1, self.checkpoints
+        )
 
     def fit(self) -> None:
         fit(TECHNIQUE, self.fitting, lambda: self.items, language=lambda: bound_to(self.model))
@@ -62,7 +69,9 @@ class Asked:
             lambda: self.items,
             references=pl.DataFrame,
             language=lambda: bound_to(self.model),
+            fine_tuning=not_needed,
             told_version=lambda: self.told,
+            sample=EvaluationSample("all", "all", 1),
         )
 
     def fail_for(self, purpose: str) -> None:

@@ -1,5 +1,6 @@
 -- A technique that leaves more than one item in twenty without an estimate ranks behind those that
--- do not: its errors are over the items that it chose to price.
+-- do not: its errors are over the items that it chose to price. Where some are asked for a sample alone,
+-- all rank by their errors on the items that all of them priced.
 CREATE OR REPLACE VIEW evaluation.evaluated_segments AS
 WITH metrics AS (
     SELECT
@@ -48,19 +49,26 @@ WITH metrics AS (
         max(value) FILTER (metric = 'training_seconds') AS training_seconds
     FROM evaluation.technique_metrics
     GROUP BY technique, split, segment, segment_value
+),
+asked AS (
+    SELECT split, segment, segment_value, min(items) < max(items) AS is_sampled
+    FROM metrics
+    WHERE NOT is_reference
+    GROUP BY split, segment, segment_value
 )
 SELECT
     CASE WHEN NOT is_reference THEN
         rank() OVER (
             PARTITION BY split, segment, segment_value, is_reference
-            ORDER BY failures > 0.05, mae
+            ORDER BY failures > 0.05, CASE WHEN is_sampled THEN mae_common END NULLS LAST, mae
         )
     END AS rank,
-    *
-FROM metrics;
+    metrics.*
+FROM metrics
+LEFT JOIN asked USING (split, segment, segment_value);
 
 COMMENT ON VIEW evaluation.evaluated_segments IS 'One row a technique, split and segment, with all metrics.';
-COMMENT ON COLUMN evaluation.evaluated_segments.rank IS 'Place by mean absolute error, those with more than 5 % failures last; null for a reference.';
+COMMENT ON COLUMN evaluation.evaluated_segments.rank IS 'Place by mean absolute error (on the items that all priced, where some are asked for a sample alone), those with more than 5 % failures last; null for a reference.';
 COMMENT ON COLUMN evaluation.evaluated_segments.technique IS 'The technique.';
 COMMENT ON COLUMN evaluation.evaluated_segments.is_reference IS 'Whether this is a reference and no technique, such as the noise floor.';
 COMMENT ON COLUMN evaluation.evaluated_segments.split IS 'validation or test.';

@@ -42,7 +42,7 @@ WHERE split = 'test' AND segment = 'all'
 ORDER BY is_reference, rank, technique;
 
 COMMENT ON VIEW evaluation.leaderboard IS 'One row a technique: what it reached on the test items, best first.';
-COMMENT ON COLUMN evaluation.leaderboard.rank IS 'Place by mean absolute error, those with more than 5 % failures last; null for a reference.';
+COMMENT ON COLUMN evaluation.leaderboard.rank IS 'Place by mean absolute error (on the items that all priced, where some are asked for a sample alone), those with more than 5 % failures last; null for a reference.';
 COMMENT ON COLUMN evaluation.leaderboard.technique IS 'The technique.';
 COMMENT ON COLUMN evaluation.leaderboard.is_reference IS 'Whether this is a reference and no technique, such as the noise floor.';
 COMMENT ON COLUMN evaluation.leaderboard.items IS 'Items that were to be priced.';

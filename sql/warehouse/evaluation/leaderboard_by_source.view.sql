@@ -31,7 +31,7 @@ WHERE split = 'test' AND segment = 'source'
 ORDER BY source, is_reference, rank, technique;
 
 COMMENT ON VIEW evaluation.leaderboard_by_source IS 'One row a source and technique: what it reached on the source''s test items.';
-COMMENT ON COLUMN evaluation.leaderboard_by_source.rank IS 'Place by mean absolute error, those with more than 5 % failures last; null for a reference.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.rank IS 'Place by mean absolute error (on the items that all priced, where some are asked for a sample alone), those with more than 5 % failures last; null for a reference.';
 COMMENT ON COLUMN evaluation.leaderboard_by_source.technique IS 'The technique.';
 COMMENT ON COLUMN evaluation.leaderboard_by_source.is_reference IS 'Whether this is a reference and no technique, such as the noise floor.';
 COMMENT ON COLUMN evaluation.leaderboard_by_source.source IS 'The source.';

@@ -1,7 +1,8 @@
 -- The truth is the item's price as it stands in curated.items, the same for every technique. An item
 -- of a split that a technique was asked about and that has no usable estimate stays in, as a
--- failure: leaving out what is hard must not look like skill. Reference rows are exempt, since a
--- reference need not know every source.
+-- failure: leaving out what is hard must not look like skill. A technique that is asked for a sample
+-- alone was asked about the items of evaluation.asked_items, which the sample decides and not what it
+-- answered. Reference rows are exempt, since a reference need not know every source.
 -- Families are dealt into at most 10,000 clusters, so that resampling them costs the same however
 -- many there are (random groups: Wolter, "Introduction to variance estimation", 2007, chapter 2).
 CREATE OR REPLACE VIEW evaluation.scored_predictions AS
@@ -42,6 +43,12 @@ joined AS (
         AND estimates.split = items.split
     WHERE items.split IN ('validation', 'test')
         AND (estimates.item_id IS NOT NULL OR NOT asked.is_reference)
+        AND (
+            asked.technique NOT IN (SELECT technique FROM evaluation.asked_items)
+            OR (asked.technique, items.item_id) IN (
+                SELECT (technique, item_id) FROM evaluation.asked_items
+            )
+        )
 ),
 compared AS (
     SELECT
@@ -50,6 +57,12 @@ compared AS (
         is_reference OR count(estimate) = 0 AS rules_nothing_out
     FROM joined
     GROUP BY technique, split, is_reference
+),
+deciding AS (
+    SELECT split, count(*) AS techniques
+    FROM compared
+    WHERE NOT rules_nothing_out
+    GROUP BY split
 )
 SELECT
     joined.technique,
@@ -78,11 +91,13 @@ SELECT
     joined.latency_ms,
     joined.cost_usd,
     joined.failure,
-    bool_and(compared.rules_nothing_out OR joined.estimate IS NOT NULL)
-        OVER (PARTITION BY joined.split, joined.item_id) AS is_priced_by_all,
+    count(*) FILTER (NOT compared.rules_nothing_out AND joined.estimate IS NOT NULL)
+        OVER (PARTITION BY joined.split, joined.item_id)
+        = coalesce(deciding.techniques, 0) AS is_priced_by_all,
     (dense_rank() OVER (PARTITION BY joined.split ORDER BY joined.family_id) - 1) % 10000 AS cluster
 FROM joined
 JOIN compared ON compared.technique = joined.technique AND compared.split = joined.split
+LEFT JOIN deciding ON deciding.split = joined.split
 LEFT JOIN evaluation.price_bands AS bands
     ON joined.price >= bands.priced_from AND joined.price < bands.priced_to;
 

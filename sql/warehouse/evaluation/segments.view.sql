@@ -30,7 +30,7 @@ WHERE split = 'test' AND segment IN ('category', 'price_band')
 ORDER BY segment, segment_value, is_reference, rank, technique;
 
 COMMENT ON VIEW evaluation.segments IS 'One row a category or price band, and technique: what it reached on those test items.';
-COMMENT ON COLUMN evaluation.segments.rank IS 'Place by mean absolute error, those with more than 5 % failures last; null for a reference.';
+COMMENT ON COLUMN evaluation.segments.rank IS 'Place by mean absolute error (on the items that all priced, where some are asked for a sample alone), those with more than 5 % failures last; null for a reference.';
 COMMENT ON COLUMN evaluation.segments.technique IS 'The technique.';
 COMMENT ON COLUMN evaluation.segments.is_reference IS 'Whether this is a reference and no technique, such as the noise floor.';
 COMMENT ON COLUMN evaluation.segments.segment IS 'category or price_band.';

@@ -92,8 +92,8 @@ def test_llama_cpp_gives_the_distribution_that_is_read_here(
         assert answer.distribution.prices.tolist() == list(range(1, 1001))
         local = PriceDistribution(answer.distribution.prices, expected[index])
         difference = answer.distribution.probabilities - local.probabilities
-        assert np.abs(difference).max() < 1e-4
-        assert answer.distribution.quantile(0.5) == pytest.approx(local.quantile(0.5), abs=0.5)
+        assert np.abs(difference).max() < 1e-3
+        assert answer.distribution.quantile(0.5) == pytest.approx(local.quantile(0.5), rel=0.02)
 
 
 def test_llama_cpp_behind_faults_answers_all(llama_url: str, model_at: ModelAt) -> None:
@@ -131,7 +131,7 @@ def test_transformers_serve_writes_what_the_model_does(
         text = tokenizer.decode(written[0, inputs["input_ids"].shape[1] :])
         assert answer.outcome == "answered"
         assert answer.distribution is None
-        assert answer.text == text.removesuffix("<|end|>")
+        assert answer.text == text.removesuffix("</s>")
         assert int(answer.text) > 0
         assert answer.usage.tokens_in == inputs["input_ids"].shape[1]
 

@@ -1,16 +1,16 @@
-"""A Llama of two layers and random weights with the platform's own tokenizer, as a folder."""
+"""A Llama of two layers and random weights that answers with one number, as a folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from pricing_platform.language.base_model.tokenizer import train_tokenizer
 from pricing_platform.language.model import Prompt
 from pricing_platform.language.prompts import Currency, zero_shot
+from pricing_platform_tests.unit.language.local.model_folders import fast_tokenizer
 
 USD = Currency("USD")
-WINDOW = 256
+WINDOW = 512
 
 
 def product_prompts(count: int) -> list[Prompt]:
@@ -29,8 +29,7 @@ def write_tiny_llama(folder: Path) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    texts = [f"{prompt.as_text()}12\n" for prompt in product_prompts(20)]
-    tokenizer = train_tokenizer(texts, USD, vocabulary=1_500, window=WINDOW)
+    tokenizer = fast_tokenizer("whole_numbers")
     torch.manual_seed(7)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -60,7 +59,7 @@ def _answer_with_one_number(model: Any, tokenizer: Any) -> None:
     import torch
 
     numbers = tokenizer.convert_tokens_to_ids([str(number) for number in range(1, 1001)])
-    sign = tokenizer.convert_tokens_to_ids(USD.answer_prefix)
+    sign = tokenizer(USD.answer_prefix, add_special_tokens=False)["input_ids"][-1]
     read, written = model.get_input_embeddings().weight, model.get_output_embeddings().weight
     with torch.no_grad():
         read[:, :2] = 0.0

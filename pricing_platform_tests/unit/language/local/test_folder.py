@@ -5,20 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from pricing_platform.errors import PlatformError
-from pricing_platform.language.local import LocalLanguageModel, folder, model_folder
+from pricing_platform.errors import ModelNotAskedError, PlatformError
+from pricing_platform.language.local import LocalLanguageModel, folder, weights
+from pricing_platform.language.local.folder import check_folder, found_folder
+from pricing_platform.language.local.network import loaded_network
+from pricing_platform.language.local.weights import weight_sizes
 from pricing_platform_tests.unit.language.local import model_folders
-from pricing_platform_tests.unit.language.local.asked import zero_shot
+from pricing_platform_tests.unit.language.local.asked import opened, zero_shot
 
 
 def test_a_local_folder_is_taken_as_it_is(folders: dict[str, Path]) -> None:
-    assert model_folder(str(folders["unigram"])) == folders["unigram"].resolve()
+    assert found_folder(str(folders["unigram"])) == folders["unigram"].resolve()
 
 
 @pytest.mark.parametrize("name", ["some/model", "/no/such/folder", "model@", ""])
 def test_a_name_without_a_revision_is_refused(name: str) -> None:
     with pytest.raises(PlatformError, match=r"PRICING_BASE_MODEL .*pinned revision"):
-        model_folder(name)
+        found_folder(name)
 
 
 def test_a_hub_model_that_can_not_be_fetched_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +33,7 @@ def test_a_hub_model_that_can_not_be_fetched_is_told(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
     with pytest.raises(PlatformError, match="some/model at revision abc could not") as caught:
-        model_folder("some/model@abc")
+        found_folder("some/model@abc")
     assert "secret" not in str(caught.value)
     assert (asked["name"], asked["revision"]) == ("some/model", "abc")
     patterns = asked["allow_patterns"]
@@ -44,7 +47,7 @@ def test_what_is_missing_is_named(folders: dict[str, Path], tmp_path: Path, miss
     broken = model_folders.copy(folders["unigram"], tmp_path / "model")
     (broken / missing).unlink()
     with pytest.raises(PlatformError, match=f"has no .*{missing.split('.')[-1]}"):
-        model_folder(str(broken))
+        check_folder(broken)
     with pytest.raises(PlatformError):
         LocalLanguageModel.open("broken", broken)
 
@@ -75,23 +78,50 @@ def test_the_window_is_read_from_the_configuration(
     assert folder.context_window(tmp_path) == window
 
 
-@pytest.mark.parametrize(
-    ("config", "whole"),
-    [
-        ({}, False),
-        ({"single_token_prices": False}, False),
-        ({"single_token_prices": "no"}, False),
-        ({"single_token_prices": True}, True),
-    ],
-)
-def test_numbers_of_one_token_are_whole_where_the_configuration_says_so(
-    tmp_path: Path, config: dict[str, object], whole: bool
-) -> None:
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    assert folder.has_single_token_prices(tmp_path) is whole
-
-
 def test_a_configuration_without_a_window_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(PlatformError, match="how many tokens"):
         folder.context_window(tmp_path)
+
+
+def test_too_little_memory_is_told_as_a_model_that_is_not_asked(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Little:
+        available = 1000
+
+    monkeypatch.setattr(weights.psutil, "virtual_memory", Little)
+    loaded_network.cache_clear()
+    with pytest.raises(ModelNotAskedError, match=r"GB of memory, and 0\.0 GB are free"):
+        list(opened(folders["single_digits"]).read_prices([zero_shot()]))
+
+
+def test_the_sizes_of_weights_are_read_from_their_headers(folders: dict[str, Path]) -> None:
+    from transformers import AutoModelForCausalLM
+
+    folder = folders["single_digits"]
+    sizes = weight_sizes(folder)
+    expected = AutoModelForCausalLM.from_pretrained(folder).num_parameters()
+    assert (sizes.parameters, sizes.precision) == (expected, "float32")
+    assert sizes.float32_bytes < sizes.size == (folder / "model.safetensors").stat().st_size
+
+
+def test_weights_that_are_cut_short_are_told(folders: dict[str, Path], tmp_path: Path) -> None:
+    broken = model_folders.copy(folders["unigram"], tmp_path / "model")
+    weights_file = broken / "model.safetensors"
+    weights_file.write_bytes(weights_file.read_bytes()[:-10])
+    with pytest.raises(PlatformError, match=r"model\.safetensors can't be read"):
+        weight_sizes(broken)
+
+
+def test_a_tokenizer_without_digits_is_told_as_a_model_that_is_not_asked(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    wordless = model_folders.copy(folders["word_piece"], tmp_path / "model")
+    path = wordless / "tokenizer.json"
+    told = json.loads(path.read_text())
+    for number, token in enumerate([t for t in told["model"]["vocab"] if t.strip("#").isdigit()]):
+        told["model"]["vocab"][f"nothing{number}"] = told["model"]["vocab"].pop(token)
+    path.write_text(json.dumps(told))
+    with pytest.raises(ModelNotAskedError, match="can't write every number from 0 to 300"):
+        list(opened(wordless).read_prices([zero_shot()]))

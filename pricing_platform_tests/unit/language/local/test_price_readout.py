@@ -13,7 +13,6 @@ from pricing_platform.language.local.price_readout import (
     PriceProbabilities,
     TrieReader,
     _sample,
-    single_token_probabilities,
 )
 from pricing_platform.language.model import Prompt
 from pricing_platform_tests.unit.language.local.asked import (
@@ -173,22 +172,6 @@ def test_distributions_are_of_every_price_and_sum_to_one(model: LocalLanguageMod
     assert len(np.unique(found.round(6), axis=0)) == len(TEXTS)
 
 
-def test_single_tokens_compete_among_themselves(folders: dict[str, Path]) -> None:
-    import torch
-
-    model = opened(folders["whole_numbers"])
-    prompt = zero_shot()
-    ids = model._tokenizer.encode_prompts([prompt])[0]
-    numbers = [model._tokenizer.encode([str(n)])[0][-1] for n in range(HIGHEST + 1)]
-    with torch.inference_mode():
-        logits = model._network.module(input_ids=torch.tensor([ids])).logits[:, -1]
-    expected = logits.softmax(-1)[0, numbers]
-    found = distributions(model, [prompt])[0]
-    np.testing.assert_allclose(found, (expected / expected.sum()).numpy(), rtol=1e-4, atol=1e-9)
-    direct = single_token_probabilities(logits, np.array(numbers))
-    np.testing.assert_allclose(direct.numbers[0], expected, rtol=1e-4, atol=1e-9)
-
-
 def test_a_number_in_groups_of_three_digits_is_not_read_as_its_first_group(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,7 +180,7 @@ def test_a_number_in_groups_of_three_digits_is_not_read_as_its_first_group(
     model = opened(folders["three_digits"])
     prompt, network = zero_shot(), type(model._network)
     ids = model._tokenizer.tokenizer.convert_tokens_to_ids
-    assert model._numbers_after(prompt, "", []).single is not None
+    assert model._numbers_after(prompt, "", []).longest == 1
     honest_last, honest_branches = network.last_logits, network.branch_logits
 
     def last(self: Any, batch: Any, cache: Any) -> Any:
@@ -217,9 +200,6 @@ def test_a_number_in_groups_of_three_digits_is_not_read_as_its_first_group(
     monkeypatch.setattr(network, "branch_logits", branches)
     read = distributions(model, [prompt])[0]
     assert read[250] > 0.99
-    model._has_single_token_prices = True
-    mistaken = distributions(model, [prompt])[0]
-    assert mistaken[1] == pytest.approx(0.5, abs=0.01)
 
 
 def test_a_thousands_comma_makes_a_number_longer(folders: dict[str, Path]) -> None:

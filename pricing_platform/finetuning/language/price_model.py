@@ -1,0 +1,339 @@
+"""A language model that reads a price off its states: fitted within a budget, and read.
+
+Here belongs the way from examples with prices to a fitted model, and from a fitted model to
+distributions. Which texts an item is told in, and how estimates become rows, belongs to
+``pricing.finetuned``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pricing_platform.finetuning.language.adapters import (
+    ADAPTER_FOLDER,
+    block_list,
+    load_base,
+    merged,
+    round_frozen_weights,
+    save_adapters,
+    with_adapters_of,
+    with_new_adapters,
+)
+from pricing_platform.finetuning.language.anchor import Anchor
+from pricing_platform.finetuning.language.configuration import (
+    AdapterConfiguration,
+    AdapterTraining,
+)
+from pricing_platform.finetuning.language.frozen_states import (
+    FrozenStates,
+    compute_frozen_states,
+    padded_ids,
+    pooled_depths,
+)
+from pricing_platform.finetuning.language.price_head import HEAD_FOLDER, PriceHead
+from pricing_platform.finetuning.language.token_examples import (
+    Integers,
+    TokenExample,
+    lengths_of,
+    planned_batches,
+)
+from pricing_platform.finetuning.language.training import (
+    PriceTargets,
+    Watch,
+    read_states,
+    train_adapters,
+)
+from pricing_platform.finetuning.language.upper_blocks import (
+    lower_states,
+    require_divisible,
+    upper_blocks,
+)
+from pricing_platform.finetuning.price_network import mixed_precision
+from pricing_platform.finetuning.text_batches import length_sorted_batches
+from pricing_platform.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import torch
+
+Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
+_BATCH_TOKENS = {"cpu": 2_048, "cuda": 65_536}
+_SAMPLED = 256
+"""Examples that the scale of the states is measured on."""
+
+
+@dataclass(frozen=True, eq=False)
+class PricedExamples:
+    """Examples with what they cost.
+
+    ``prices`` and ``groups``, the number of each one's family, have shape (examples,); ``numbers``,
+    shape (examples, any), is what is known of each besides its text, such as what comparables cost.
+    """
+
+    examples: list[TokenExample]
+    prices: Floats
+    groups: Integers
+    numbers: Singles
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def take(self, rows: Integers) -> PricedExamples:
+        """Some of them, in the order of the rows."""
+        return PricedExamples(
+            [self.examples[at] for at in rows],
+            self.prices[rows],
+            self.groups[rows],
+            self.numbers[rows],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FittedPriceModel:
+    """Where the base model is, the adapters' folder, the head, and how strongly the adapters act.
+
+    ``scale`` is 1 unless a smaller one keeps the model from forgetting too much; at 0 the head
+    alone reads the untouched base.
+    """
+
+    base: Path
+    adapters: Path
+    head: PriceHead
+    configuration: AdapterConfiguration
+    scale: float = 1.0
+
+    def scaled(self, scale: float) -> FittedPriceModel:
+        """The same model with its adapters acting so strongly."""
+        return replace(self, scale=scale)
+
+    def distributions(
+        self, examples: Sequence[TokenExample], numbers: Singles
+    ) -> Iterator[tuple[Integers, Floats, Singles]]:
+        """Batch by batch: which examples, what the anchor says, and the histogram around it.
+
+        Args:
+            examples: read up to their ``start``.
+            numbers: shape (examples, any), as the model was fitted with.
+        """
+        read = [TokenExample(at.ids[: at.start], at.start, at.described) for at in examples]
+        batches = length_sorted_batches(
+            lengths_of(read), batch_tokens=_BATCH_TOKENS[self._model.device.type], batch_items=64
+        )
+        for rows in batches:
+            pooled, states = self._read([read[at] for at in rows])
+            features = _features(pooled, numbers[rows])
+            anchored = self.head.anchor(features)
+            yield rows, anchored, self.head.probabilities(states, anchored)
+
+    def quantiles(
+        self, examples: Sequence[TokenExample], numbers: Singles, levels: Sequence[float]
+    ) -> Floats:
+        """Log prices at some levels of each example's distribution, shape (levels, examples)."""
+        found = np.empty((len(levels), len(examples)))
+        for rows, anchored, probabilities in self.distributions(examples, numbers):
+            for at, level in enumerate(levels):
+                found[at, rows] = self.head.log_quantile(anchored, probabilities, level)
+        return found
+
+    @cached_property
+    def _model(self) -> Any:
+        model = merged(with_adapters_of(load_base(self.base), self.adapters), self.scale)
+        model = model.to(_device()).eval().requires_grad_(False)
+        round_frozen_weights(model)
+        return model
+
+    @cached_property
+    def _upper(self) -> Any:
+        return upper_blocks(self._model, self._first)
+
+    @property
+    def _first(self) -> int:
+        return self.configuration.first_adapted(len(block_list(self._model)))
+
+    def _read(self, examples: Sequence[TokenExample]) -> tuple[Singles, torch.Tensor]:
+        """The pooled states below the adapters, and what the head reads above them."""
+        import torch
+
+        device = self._model.device
+        ids, mask = padded_ids(examples)
+        seen = torch.from_numpy(mask).to(device)
+        depths = pooled_depths(self._first)
+        with torch.inference_mode(), mixed_precision(device):
+            lower = lower_states(self._model, torch.from_numpy(ids).to(device), seen, depths)
+            last = self._upper(
+                inputs_embeds=lower[self._first], attention_mask=seen, use_cache=False
+            ).last_hidden_state
+            spans = torch.tensor([(*at.span, at.start) for at in examples], device=device)
+            pooled = [read_states(lower[depth], spans).cpu() for depth in depths]
+            hidden = pooled[0].shape[1] // 2
+            means = torch.stack([at[:, :hidden] for at in pooled] + [pooled[-1][:, hidden:]], dim=1)
+            return means.numpy(), read_states(last, spans).float()
+
+
+def fit_price_model(
+    base: Path,
+    base_identity: str,
+    train: PricedExamples,
+    trained_rows: Integers,
+    epochs: float,
+    configuration: AdapterConfiguration,
+    training: AdapterTraining,
+    *,
+    folder: Path,
+    work_folder: Path,
+    pooled_folder: Path,
+    pooled_as: Sequence[TokenExample] | None = None,
+    seed: int,
+    watch: Callable[[Any, PriceHead, float], None] | None = None,
+    watched_at: Sequence[float] = (),
+    progress: Progress = silent,
+) -> tuple[FittedPriceModel, dict[str, float]]:
+    """Fits the anchor on all examples and the adapters on some of them.
+
+    Args:
+        base: the folder of the language model.
+        base_identity: of its content.
+        train: what is learnt from.
+        trained_rows: of these, those that the adapters are trained on.
+        epochs: how often they are.
+        configuration: of the adapters.
+        training: how they are trained.
+        folder: where the adapters are written.
+        work_folder: where states of the training are kept, so that a killed one can go on.
+        pooled_folder: where pooled states are kept for other fits on the same texts.
+        pooled_as: what the anchor reads of each example, where that is not the example itself:
+            with fewer tokens, but the same ones up to the end of its described span.
+        seed: of the folds, the weights and the order.
+        watch: called with the model, the head and the share done, at shares of the training.
+        watched_at: these shares, ascending.
+        progress: is told how far it is.
+
+    Returns:
+        The model, and metrics: seconds of each part, losses, items and epochs.
+    """
+    clock = time.perf_counter()
+    model = load_base(base, attention=_fastest_attention()).to(_device())
+    first = configuration.first_adapted(len(block_list(model)))
+    require_divisible(model, first, model.config.get_text_config().vocab_size)
+    # A copy of its own in the training; here only blocks that never change compute.
+    round_frozen_weights(model.requires_grad_(False))
+    identity = f"{base_identity} {_device().type}"
+    states = compute_frozen_states(
+        model,
+        [train.examples[at] for at in trained_rows],
+        first,
+        identity=identity,
+        pooled_folder=pooled_folder,
+        states_folder=work_folder / "states",
+        progress=progress,
+    )
+    pooled = states.pooled
+    if pooled_as is not None or len(trained_rows) < len(train):
+        pooled = compute_frozen_states(
+            model,
+            list(pooled_as or train.examples),
+            first,
+            identity=identity,
+            pooled_folder=pooled_folder,
+            progress=progress,
+        ).pooled
+    metrics = {"reading_seconds": time.perf_counter() - clock}
+    clock = time.perf_counter()
+    log_prices = np.log1p(train.prices)
+    anchor, unseen = Anchor.fit(
+        _features(pooled, train.numbers), log_prices, train.groups, seed=seed
+    )
+    adapted = with_new_adapters(model, configuration, seed=seed)
+    sample = _sample(trained_rows, seed=seed)
+    head = PriceHead.fresh(
+        anchor,
+        log_prices - unseen,
+        _upper_states(adapted, first, train, trained_rows, states, sample),
+        unseen[trained_rows[sample]],
+        seed=seed,
+    )
+    head.network.to(_device())
+    metrics["anchor_seconds"] = time.perf_counter() - clock
+    clock = time.perf_counter()
+    chosen = train.take(trained_rows)
+    found = train_adapters(
+        adapted,
+        first,
+        chosen.examples,
+        states,
+        planned_batches(
+            chosen.examples, batch_items=training.batch_items, epochs=epochs, seed=seed
+        ),
+        training,
+        prices=PriceTargets(head, log_prices[trained_rows], unseen[trained_rows]),
+        seed=seed,
+        work_folder=work_folder / "training",
+        watch=None if watch is None else lambda share: watch(adapted, head, share),
+        watched_at=watched_at,
+        progress=progress,
+    )
+    metrics |= {**found, "adapter_seconds": time.perf_counter() - clock}
+    metrics |= {"items": float(len(train)), "trained_items": float(len(trained_rows))}
+    save_adapters(adapted, folder / ADAPTER_FOLDER)
+    head.save(folder / HEAD_FOLDER)
+    fitted = FittedPriceModel(base, folder / ADAPTER_FOLDER, head, configuration)
+    return fitted, metrics | {"epochs": float(epochs)}
+
+
+def _sample(rows: Integers, *, seed: int) -> Integers:
+    """Places among the rows that the scale of states is measured on."""
+    return np.sort(np.random.default_rng(seed).permutation(len(rows))[:_SAMPLED])
+
+
+def _upper_states(
+    model: Any,
+    first: int,
+    train: PricedExamples,
+    trained_rows: Integers,
+    states: FrozenStates,
+    sample: Integers,
+) -> torch.Tensor:
+    """What a head reads of a sample before any training, shape (sample, 2 * hidden)."""
+    import torch
+
+    upper, found = upper_blocks(model, first), []
+    for start in range(0, len(sample), 32):
+        rows = sample[start : start + 32]
+        entering, mask = states.padded(rows, model.device)
+        spans = torch.tensor([(*at.span, at.start) for at in _at(train, trained_rows[rows])])
+        with torch.inference_mode(), mixed_precision(model.device):
+            last = upper(inputs_embeds=entering, attention_mask=mask, use_cache=False)
+        found.append(read_states(last.last_hidden_state, spans.to(model.device)).cpu())
+    return torch.cat(found)
+
+
+def _at(train: PricedExamples, rows: Integers) -> list[TokenExample]:
+    return [train.examples[at] for at in rows]
+
+
+def _features(pooled: Singles, numbers: Singles) -> Singles:
+    """What the anchor reads: pooled states and numbers, shape (examples, features)."""
+    flat = pooled.reshape(len(pooled), -1)
+    return np.concatenate([flat, numbers], axis=1).astype(np.float32)
+
+
+def _device() -> torch.device:
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _fastest_attention() -> str:
+    """On a CPU fused attention is slower with a backward pass."""
+    return "sdpa" if _device().type == "cuda" else "eager"
+
+
+__all__ = ["FittedPriceModel", "PricedExamples", "Watch", "fit_price_model"]

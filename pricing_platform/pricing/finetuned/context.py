@@ -1,0 +1,78 @@
+"""What a technique that fine-tunes a language model needs besides the items.
+
+Here belong the base model's place and the budget. Which model it is, the settings say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from pricing_platform.errors import told_as_not_asked
+from pricing_platform.finetuning.language.speed import tokens_per_second
+from pricing_platform.language.local.folder import content_sha256
+from pricing_platform.language.pretrained import language_model_folder, language_model_name
+from pricing_platform.language.prompts import Currency
+from pricing_platform.pricing.reference_data import price_history
+from pricing_platform.settings import Settings
+from pricing_platform.stores.warehouse import Warehouse, fingerprint
+
+
+@dataclass(frozen=True)
+class LanguageBase:
+    """A language model that is fine-tuned: its name, folder, and the sha256 over its content.
+
+    ``tokens_per_second`` is what a forward pass reads on this machine; ``cache_folder`` may be
+    deleted at any time.
+    """
+
+    name: str
+    folder: Path
+    content_sha256: str
+    tokens_per_second: float
+    cache_folder: Path
+
+
+@dataclass(frozen=True)
+class FineTuningContext:
+    """The base model, the budget of one training in seconds, and what prices were over time.
+
+    ``price_history`` has item_id, price and observed_at (UTC), every observation of every training
+    item; see ``references.PriceHistory``.
+    """
+
+    base: LanguageBase
+    currency: Currency
+    seconds: float
+    price_history: pl.DataFrame
+
+
+def fine_tuning_identity(settings: Settings, currency: Currency) -> str:
+    """Equal where the same items give the same checkpoint; no weights are read for it.
+
+    Raises:
+        ModelNotAskedError: when the base model is not there.
+    """
+    with told_as_not_asked():
+        content = content_sha256(language_model_folder(settings))
+    return fingerprint(content, currency.code, settings.fine_tuning_seconds)
+
+
+def fine_tuning_context(
+    settings: Settings, currency: Currency, warehouse: Warehouse
+) -> FineTuningContext:
+    """That of the base model which the settings name, and of the prices in the warehouse.
+
+    Raises:
+        ModelNotAskedError: when the base model is not there.
+    """
+    with told_as_not_asked():
+        folder = language_model_folder(settings)
+        content = content_sha256(folder)
+        speed = tokens_per_second(folder, content, settings.cache_folder)
+    base = LanguageBase(
+        language_model_name(settings), folder, content, speed, settings.cache_folder
+    )
+    return FineTuningContext(base, currency, settings.fine_tuning_seconds, price_history(warehouse))

@@ -1,0 +1,245 @@
+"""Fine-tuning a language model that is shown comparables: skill in the weights, prices in a store.
+
+Here belongs which comparables stand in an example and which numbers go with them. Finding them
+belongs to ``rag``, the training to ``finetuning.language``.
+
+Method: as RAFT (Zhang et al. 2024) a model learns to answer with what is retrieved before it. What
+comparables cost is also given as numbers, relative to which the head is trained; so where prices
+move, the estimate moves with what is retrieved, and nothing is trained again.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.finetuning.language.configuration import (
+    AdapterConfiguration,
+    AdapterTraining,
+)
+from pricing_platform.finetuning.language.plan import TrainingPlan
+from pricing_platform.finetuning.language.price_model import PricedExamples, fit_price_model
+from pricing_platform.finetuning.language.token_examples import TokenExample
+from pricing_platform.language.prompts import data, whole_price
+from pricing_platform.pricing.features import rounded
+from pricing_platform.pricing.finetuned.context import FineTuningContext
+from pricing_platform.pricing.finetuned.fine_tuned_technique import (
+    FineTunedTechnique,
+    Singles,
+    drawn,
+    family_numbers,
+    planned,
+    priced_examples,
+)
+from pricing_platform.pricing.finetuned.item_examples import ItemTokens
+from pricing_platform.pricing.neighbours import (
+    Neighbours,
+    dense_neighbours,
+    price_statistics,
+)
+from pricing_platform.pricing.references import (
+    PriceHistory,
+    References,
+    observed_at,
+    texts_of,
+)
+from pricing_platform.pricing.stored import read_arrays, write_arrays
+from pricing_platform.pricing.text_model import families_of
+from pricing_platform.progress import Progress, silent
+
+SHOWN = 4
+"""Comparables in an example: more cost time and add little."""
+
+_COUNTED = 16
+"""Comparables that the numbers are taken over."""
+
+_TITLE_CHARACTERS = 60
+_BUDGET_SHARE = 0.5
+"""Of the seconds of one training: its texts are longer, but most was read for another before."""
+
+_EMBEDDINGS = "embeddings.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Retrieved:
+    """The comparables of some items: places among the references, nearest first, and their prices.
+
+    ``index`` has shape (items, counted), -1 where there are fewer; ``prices`` are as they were
+    known when the item was observed, NaN where there is no comparable.
+    """
+
+    index: npt.NDArray[np.int64]
+    similarity: Singles
+    prices: npt.NDArray[np.float64]
+
+    def numbers(self) -> Singles:
+        """What their prices say of each item, shape (items, any); means where nothing is known."""
+        there = np.isfinite(self.prices)
+        logs = np.log1p(np.where(there, self.prices, 0.0))
+        place = np.where(there, np.arange(self.prices.size).reshape(self.prices.shape), -1)
+        found = price_statistics(Neighbours(place, self.similarity), logs.reshape(-1))
+        known = np.nanmean(np.where(np.isfinite(found), found, np.nan), axis=0)
+        return np.where(np.isfinite(found), found, np.nan_to_num(known)).astype(np.float32)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RagFinetuned(FineTunedTechnique):
+    """A language model that has learnt to price a product beside the comparables it is shown."""
+
+    name: ClassVar[str] = "rag_finetuned"
+    version: ClassVar[str] = "1"
+
+    references: References
+    embeddings: npt.NDArray[np.float16]
+
+    @classmethod
+    def fit(
+        cls,
+        train: ItemSet,
+        validation: ItemSet,
+        *,
+        seed: int,
+        work_folder: Path | None = None,
+        progress: Progress = silent,
+        fine_tuning: FineTuningContext,
+        adapters: AdapterConfiguration | None = None,
+        training: AdapterTraining | None = None,
+    ) -> Self:
+        """See :class:`FineTunedTechnique`."""
+        adapters, training = adapters or AdapterConfiguration(), training or AdapterTraining()
+        context = replace(fine_tuning, seconds=_BUDGET_SHARE * fine_tuning.seconds)
+        base = context.base
+        tokens = ItemTokens(base.folder, context.currency)
+        work = work_folder or Path(tempfile.mkdtemp())
+        references, embeddings = References.of(train), train.embeddings.astype(np.float16)
+        shop = _Shop(references, embeddings, PriceHistory(references, context.price_history))
+        found = shop.retrieved(train)
+        alone = priced_examples(train, tokens, found.numbers())
+        shown = _shown_examples(train, shop, found, tokens, train.prices().tolist())
+        # The texts alone were read for language_finetuned already, where both are trained.
+        plan = planned(shown, context, adapters)
+        rows = drawn(len(shown), plan.items, seed=seed)
+        fitted, metrics = fit_price_model(
+            base.folder,
+            base.content_sha256,
+            PricedExamples(shown, train.prices(), family_numbers(train), found.numbers()),
+            rows,
+            plan.epochs,
+            adapters,
+            training,
+            folder=work,
+            work_folder=work,
+            pooled_folder=base.cache_folder / "pooled_states",
+            pooled_as=alone.examples,
+            seed=seed,
+            progress=progress,
+        )
+        fine_tuned = cls(
+            model_name=base.name,
+            base_weights={base.name: base.content_sha256},
+            plan=TrainingPlan(len(rows), plan.epochs),
+            configuration_of_adapters=adapters,
+            training=training,
+            fitted=fitted,
+            references=references,
+            embeddings=embeddings,
+            context=fine_tuning,
+        )
+        return fine_tuned.calibrated(validation, metrics)
+
+    def examples(self, items: ItemSet) -> tuple[list[TokenExample], Singles]:
+        """See :class:`FineTunedTechnique`."""
+        found = self._shop.retrieved(items)
+        shown = _shown_examples(items, self._shop, found, self.tokens, [None] * len(items))
+        return shown, found.numbers()
+
+    def shown(self, items: ItemSet) -> pl.Series:
+        """See :class:`FineTunedTechnique`."""
+        found = self._shop.retrieved(items)
+        return pl.Series(np.isfinite(found.prices[:, :SHOWN]).sum(axis=1), dtype=pl.Int64)
+
+    def save_parts(self, folder: Path) -> None:
+        """Writes the references and their embeddings."""
+        self.references.save(folder)
+        write_arrays(folder / _EMBEDDINGS, {"embeddings": self.embeddings})
+
+    @classmethod
+    def load_parts(cls, folder: Path) -> dict[str, Any]:
+        """See :class:`FineTunedTechnique`."""
+        return {
+            "references": References.load(folder),
+            "embeddings": read_arrays(folder / _EMBEDDINGS)["embeddings"],
+        }
+
+    @cached_property
+    def _shop(self) -> _Shop:
+        history = PriceHistory(self.references, self.known_context.price_history)
+        return _Shop(self.references, self.embeddings, history)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shop:
+    """The training items that may be shown, and what each cost at any time."""
+
+    references: References
+    embeddings: npt.NDArray[np.float16]
+    history: PriceHistory
+
+    def retrieved(self, items: ItemSet) -> Retrieved:
+        """The nearest references of each item with a price at its time, none of its own family."""
+        codes = self.references.family_codes()
+        near = dense_neighbours(
+            rounded(items.embeddings),
+            self.embeddings.astype(np.float32),
+            4 * _COUNTED,
+            codes.of(families_of(items)),
+            codes.reference,
+        )
+        own = self.references.own(items)
+        index = np.full((len(items), _COUNTED), -1, np.int64)
+        similarity = np.zeros((len(items), _COUNTED), np.float32)
+        prices = np.full((len(items), _COUNTED), np.nan)
+        for row, moment in enumerate(observed_at(items)):
+            known = self.history.at(int(moment)).prices
+            places = near.index[row]
+            usable = (places >= 0) & np.isfinite(known[places]) & ~np.isin(places, own[row])
+            kept = np.flatnonzero(usable)[:_COUNTED]
+            index[row, : len(kept)] = places[kept]
+            similarity[row, : len(kept)] = near.similarity[row, kept]
+            prices[row, : len(kept)] = known[places[kept]]
+        return Retrieved(index, similarity, prices)
+
+    def told(self, found: Retrieved, row: int, symbol: str) -> str:
+        """The comparables of an item as text, the nearest last."""
+        lines = [
+            f"- {data(self.references.titles[place])[:_TITLE_CHARACTERS]}: {symbol}"
+            f"{whole_price(price)}"
+            for place, price in zip(
+                found.index[row, :SHOWN], found.prices[row, :SHOWN], strict=True
+            )
+            if place >= 0
+        ]
+        return "\nSimilar:\n" + "\n".join(reversed(lines)) if lines else ""
+
+
+def _shown_examples(
+    items: ItemSet,
+    shop: _Shop,
+    found: Retrieved,
+    tokens: ItemTokens,
+    prices: Sequence[float | None],
+) -> list[TokenExample]:
+    symbol = tokens.symbol
+    return [
+        tokens.example(text, price, context=shop.told(found, row, symbol))
+        for row, (text, price) in enumerate(zip(texts_of(items), prices, strict=True))
+    ]

@@ -1,0 +1,103 @@
+"""A price model is fitted for real, read, saved, and goes on after a kill to equal weights."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import load_file
+
+from pricing_platform.finetuning.language.adapters import (
+    ADAPTER_FOLDER,
+    adapter_scale,
+    load_base,
+    with_adapters_of,
+)
+from pricing_platform.finetuning.language.price_head import HEAD_FOLDER, PriceHead
+from pricing_platform_tests.unit.finetuning.language.conftest import Fit
+from pricing_platform_tests.unit.finetuning.language.tiny_base import priced_examples
+
+MEDIAN = (0.5,)
+
+
+def error_of(fit: Fit, scale: float = 1.0) -> float:
+    items = priced_examples(80, seed=5)
+    found = fit.model.scaled(scale).quantiles(items.examples, items.numbers, MEDIAN)[0]
+    return float(np.abs(found - np.log1p(items.prices)).mean())
+
+
+def test_new_items_are_priced_far_better_than_by_the_median(fitted: Fit) -> None:
+    prices = np.log1p(priced_examples(80, seed=5).prices)
+    assert error_of(fitted) < 0.6 * np.abs(prices - np.median(prices)).mean()
+    assert fitted.metrics["steps"] == 30
+    assert fitted.watched == [0.5, 1.0]
+
+
+def test_the_adapters_matter_and_plain_peft_loads_them(fitted: Fit, tiny_base: Path) -> None:
+    import torch
+
+    base = load_base(tiny_base)
+    ids = torch.tensor([[21, 40, 50, 5, 6]])
+    with torch.inference_mode():
+        before = base(input_ids=ids).logits
+        adapted = with_adapters_of(base, fitted.model.adapters)
+        assert not torch.allclose(before, adapted(input_ids=ids).logits, atol=1e-4)
+        with adapter_scale(adapted, 0.0):
+            torch.testing.assert_close(adapted(input_ids=ids).logits, before)
+    names = set(load_file(fitted.model.adapters / "adapter_model.safetensors"))
+    assert all(".layers.4." in name or ".layers.5." in name for name in names)
+
+
+def test_the_head_is_read_as_it_was_written(fitted: Fit, tmp_path: Path) -> None:
+
+    fitted.model.head.save(tmp_path)
+    loaded = replace(fitted.model, head=PriceHead.load(tmp_path))
+    items = priced_examples(20, seed=6)
+    np.testing.assert_array_equal(
+        loaded.quantiles(items.examples, items.numbers, (0.1, 0.9)),
+        fitted.model.quantiles(items.examples, items.numbers, (0.1, 0.9)),
+    )
+
+
+_FIT = """
+import sys
+from pathlib import Path
+import numpy as np
+import torch
+from pricing_platform.finetuning.language.price_model import fit_price_model
+from pricing_platform_tests.unit.finetuning.language.conftest import ADAPTERS, TRAINING
+from pricing_platform_tests.unit.finetuning.language.tiny_base import priced_examples
+torch.set_num_threads(1)
+base, folder, dies = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
+def watch(model, head, share):
+    if dies and share >= dies:
+        import os, signal
+        os.kill(os.getpid(), signal.SIGKILL)
+train = priced_examples(160)
+fit_price_model(base, "tiny", train, np.arange(len(train)), 3.0, ADAPTERS, TRAINING,
+    folder=folder, work_folder=folder / "work", pooled_folder=folder / "pooled", seed=1,
+    watch=watch, watched_at=(0.2, 0.4, 0.6))
+"""
+
+
+def test_killed_anywhere_it_goes_on_to_the_same_weights(tiny_base: Path, tmp_path: Path) -> None:
+    import torch
+
+    def run(folder: Path, dies: float) -> int:
+        command = [sys.executable, "-c", _FIT, str(tiny_base), str(folder), str(dies)]
+        return subprocess.run(command, env=os.environ, capture_output=True).returncode
+
+    assert run(tmp_path / "whole", 0) == 0
+    for dies in (0.4, 0.6):
+        assert run(tmp_path / "killed", dies) == -signal.SIGKILL
+        assert not (tmp_path / "killed" / ADAPTER_FOLDER).exists()
+    assert run(tmp_path / "killed", 0) == 0
+    for file in (f"{ADAPTER_FOLDER}/adapter_model.safetensors", f"{HEAD_FOLDER}/head.safetensors"):
+        whole, killed = load_file(tmp_path / "whole" / file), load_file(tmp_path / "killed" / file)
+        assert whole.keys() == killed.keys()
+        assert all(torch.equal(whole[name], killed[name]) for name in whole)
