@@ -21,6 +21,9 @@ from pricing_platform.catalog.price_leaks import remaining_price_leaks
 from pricing_platform.catalog.splits import split_shares, two_sided
 from pricing_platform.facts.reading import facts_past_time_to_live, oldest_observation
 from pricing_platform.facts.refresh import failed_checks
+from pricing_platform.finetuning.forgetting.configuration import configured_forgetting
+from pricing_platform.finetuning.forgetting.contamination import texts_with_prices
+from pricing_platform.finetuning.forgetting.probes import read_probes, read_texts
 from pricing_platform.pricing.fitting import unpriced_items
 from pricing_platform.resources import PostgresResource, WarehouseResource
 from pricing_platform.retrieval.chunk_embeddings import (
@@ -34,6 +37,14 @@ from pricing_platform.stores.warehouse import Warehouse
 _SHOWN = 10
 RECALL_MINIMUM = 0.99
 FILTERED_RECALL_MINIMUM = 0.95
+_PROMOTED = """
+SELECT technique, max(adapter_scale) FILTER (is_promoted) AS adapter_scale,
+    max(accuracy_lost) FILTER (adapter_scale = 1 AND share_trained = 1) AS accuracy_lost,
+    max(perplexity_gained) FILTER (adapter_scale = 1 AND share_trained = 1) AS perplexity_gained
+FROM evaluation.forgetting
+GROUP BY technique
+ORDER BY technique
+"""
 
 
 def _none_found(
@@ -218,6 +229,43 @@ def facts_are_observed(postgres: PostgresResource) -> dg.AssetCheckResult:
     )
 
 
+@dg.asset_check(
+    asset="forgetting",
+    description="Each fine-tuned model, as strong as it is used, forgets no more than the limit.",
+)
+def fine_tuning_forgets_little(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Warns with what each trained model lost, and at which strength it is used instead."""
+    store = warehouse.open()
+    promoted = store.frame(_PROMOTED)
+    unpromoted = promoted.filter(pl.col("adapter_scale").is_null())
+    return dg.AssetCheckResult(
+        passed=unpromoted.is_empty(),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "limit": warehouse.settings().forgetting_limit,
+            "weakened": promoted.filter(pl.col("adapter_scale") < 1).height,
+            "models": dg.MetadataValue.md(markdown_table(promoted)),
+        },
+    )
+
+
+@dg.asset_check(
+    asset="forgetting",
+    description="No probe and no general text holds the price of a test item.",
+)
+def probes_hold_no_test_price(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Looks for titles of test items beside their prices in what forgetting is measured on."""
+    files = configured_forgetting(warehouse.settings())
+    asked = [" ".join((at.question, *at.choices)) for at in read_probes(files.probes)]
+    found = texts_with_prices(
+        [*asked, *read_texts(files.text)],
+        warehouse.open().frame(
+            "SELECT item_id, title, price FROM curated.items WHERE split = 'test'"
+        ),
+    )
+    return _verdict(found)
+
+
 CHECKS = [
     rows_are_accounted_for,
     items_are_unique,
@@ -226,6 +274,8 @@ CHECKS = [
     splits_are_separate,
     prices_do_not_leak,
     items_are_priced,
+    fine_tuning_forgets_little,
+    probes_hold_no_test_price,
     split_shares_are_as_planned,
     items_are_embedded,
     index_recall,

@@ -21,7 +21,11 @@ from pricing_platform.assets.evaluation import (
 )
 from pricing_platform.assets.facts import fact_freshness, fact_observations, facts
 from pricing_platform.assets.ingestion import knowledge_documents
-from pricing_platform.assets.language_evaluation import context_sweep, injection_resistance
+from pricing_platform.assets.language_evaluation import (
+    context_sweep,
+    forgetting,
+    injection_resistance,
+)
 from pricing_platform.assets.predictions import predictions
 from pricing_platform.assets.style import style, style_adapter
 from pricing_platform.assets.training import (

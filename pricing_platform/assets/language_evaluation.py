@@ -1,10 +1,11 @@
-"""The assets that measure what context is worth to a language model, and what texts do to it."""
+"""The assets that measure language models: what context is worth, what texts do, what is forgotten."""
 
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import dagster as dg
 import polars as pl
@@ -25,6 +26,7 @@ from pricing_platform.evaluation.context_sweep import (
     sweep_sample,
 )
 from pricing_platform.evaluation.context_sweep import context_sweep as sweep_context
+from pricing_platform.evaluation.forgetting_pictures import draw_forgetting
 from pricing_platform.evaluation.injections import (
     ALL_KINDS,
     INJECTIONS_VERSION,
@@ -37,10 +39,16 @@ from pricing_platform.evaluation.injections import (
 from pricing_platform.evaluation.pictures import PICTURES_VERSION, draw_context_sweep
 from pricing_platform.evaluation.pricer import Pricer
 from pricing_platform.evaluation.queries import run_query
+from pricing_platform.finetuning.forgetting.curve import FORGETTING_TABLES
+from pricing_platform.pricing.finetuned.fine_tuned_technique import FineTunedTechnique
+from pricing_platform.pricing.finetuned.forgetting_curve import (
+    FORGETTING_VERSION,
+    measure_forgetting,
+)
 from pricing_platform.pricing.fitting import load
 from pricing_platform.pricing.prompt_multi_shot import PromptMultiShot
 from pricing_platform.pricing.rag import Rag
-from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES
+from pricing_platform.pricing.registry import FINE_TUNED_LANGUAGE, LANGUAGE_TECHNIQUES
 from pricing_platform.progress import Progress
 from pricing_platform.resources import (
     LoggedProgress,
@@ -247,3 +255,89 @@ def _injection_headline(store: Warehouse) -> dict[str, Any]:
     told = "nothing was measured" if worst is None else f"at most {worst:.0f} % moved"
     numbers |= calls_taken(store, "injection_resistance/")
     return {**numbers, "resistance": dg.MetadataValue.md(markdown_table(found)), "summary": told}
+
+
+@dg.asset(
+    deps=["language_adapter"],
+    group_name="evaluation",
+    kinds={"duckdb", "pytorch"},
+    owners=OWNERS,
+    code_version=FORGETTING_VERSION,
+    pool="training",
+)
+def forgetting(
+    context: dg.AssetExecutionContext,
+    config: RefreshConfig,
+    warehouse: WarehouseResource,
+    postgres: PostgresResource,
+    models: ModelsResource,
+    progress: dg.ResourceParam[LoggedProgress],
+) -> dg.MaterializeResult[None]:
+    """One row a fine-tuned model, mitigation, point of training and strength: what it forgot."""
+    started = time.perf_counter()
+    inputs = TechniqueInputs.current(context, warehouse, postgres, models)
+    store, settings, fitting = inputs.store, inputs.settings, inputs.fitting
+
+    def measure(folder: Path) -> dict[str, pl.DataFrame]:
+        fine_tuned = {
+            name: load(name, fitting.require(name), fine_tuning=inputs.fine_tuning())
+            for name in FINE_TUNED_LANGUAGE
+        }
+        items = inputs.items()
+        curve = measure_forgetting(
+            cast("dict[str, FineTunedTechnique]", fine_tuned),
+            items.split("train"),
+            items.split("validation"),
+            folder,
+            limit=settings.forgetting_limit,
+            seed=settings.seed,
+            progress=progress.of(context),
+        )
+        return curve.tables()
+
+    def measured() -> Refreshed:
+        return refresh(
+            store,
+            FORGETTING_TABLES,
+            measure,
+            inputs=fingerprint(
+                FORGETTING_VERSION,
+                *(fitting.fingerprint(name) for name in FINE_TUNED_LANGUAGE),
+                *(fitting.require(name).manifest.files for name in FINE_TUNED_LANGUAGE),
+            ),
+            force=config.force,
+        )
+
+    refreshed, told = _measured_or_kept(
+        context, measured, lambda: _forgetting_headline(store, settings)
+    )
+    seconds = time.perf_counter() - started
+    return table_result(store, FORGETTING_TABLES[0], refreshed, seconds=seconds, metadata=told)
+
+
+def _forgetting_headline(store: Warehouse, settings: Settings) -> dict[str, Any]:
+    """What each promoted model forgot, as numbers that plot over time, the table and the picture."""
+    found = run_query(store, "forgetting")
+    promoted = store.frame(
+        "SELECT technique, adapter_scale, accuracy_lost, perplexity_gained, price_mae"
+        " FROM evaluation.forgetting WHERE is_promoted ORDER BY technique"
+    )
+    numbers = {
+        f"{row['technique']}/{name}": row[name]
+        for row in promoted.iter_rows(named=True)
+        for name in ("adapter_scale", "accuracy_lost", "perplexity_gained", "price_mae")
+        if row[name] is not None
+    }
+    scales = ", ".join(
+        f"{row['technique']} at {row['adapter_scale']:g}" for row in promoted.iter_rows(named=True)
+    )
+    return {
+        **numbers,
+        "forgetting": dg.MetadataValue.md(markdown_table(found)),
+        "summary": f"within the limit: {scales}" if scales else "nothing is within the limit",
+        **pictures(
+            settings.cache_folder / "pictures" / "forgetting",
+            fingerprint(FORGETTING_VERSION, store.data_version(FORGETTING_TABLES[0]))[:32],
+            lambda: draw_forgetting(store, limit=settings.forgetting_limit),
+        ),
+    }

@@ -7,9 +7,10 @@ distributions. Which texts an item is told in, and how estimates become rows, be
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ from pricing_platform.finetuning.language.token_examples import (
     planned_batches,
 )
 from pricing_platform.finetuning.language.training import (
+    ExtraLoss,
     PriceTargets,
     Watch,
     read_states,
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 _BATCH_TOKENS = {"cpu": 2_048, "cuda": 65_536}
+SNAPSHOTS_FOLDER = "snapshots"
 _SAMPLED = 256
 """Examples that the scale of the states is measured on."""
 
@@ -101,7 +104,8 @@ class FittedPriceModel:
     """Where the base model is, the adapters' folder, the head, and how strongly the adapters act.
 
     ``scale`` is 1 unless a smaller one keeps the model from forgetting too much; at 0 the head
-    alone reads the untouched base.
+    alone reads the untouched base. ``snapshots``: share of the training -> folder of what it was
+    like then.
     """
 
     base: Path
@@ -109,6 +113,18 @@ class FittedPriceModel:
     head: PriceHead
     configuration: AdapterConfiguration
     scale: float = 1.0
+    snapshots: Mapping[float, Path] = field(default_factory=dict)
+
+    def at(self, share: float) -> FittedPriceModel:
+        """The model as it was at a share of its training that a snapshot was kept of."""
+        folder = self.snapshots[share]
+        return replace(
+            self,
+            adapters=folder / ADAPTER_FOLDER,
+            head=PriceHead.load(folder / HEAD_FOLDER),
+            scale=1.0,
+            snapshots={},
+        )
 
     def scaled(self, scale: float) -> FittedPriceModel:
         """The same model with its adapters acting so strongly."""
@@ -192,8 +208,10 @@ def fit_price_model(
     pooled_folder: Path,
     pooled_as: Sequence[TokenExample] | None = None,
     seed: int,
+    extra_loss: Callable[[Any, int], ExtraLoss] | None = None,
     watch: Callable[[Any, PriceHead, float], None] | None = None,
     watched_at: Sequence[float] = (),
+    snapshots_at: Sequence[float] = (),
     progress: Progress = silent,
 ) -> tuple[FittedPriceModel, dict[str, float]]:
     """Fits the anchor on all examples and the adapters on some of them.
@@ -212,8 +230,10 @@ def fit_price_model(
         pooled_as: what the anchor reads of each example, where that is not the example itself:
             with fewer tokens, but the same ones up to the end of its described span.
         seed: of the folds, the weights and the order.
+        extra_loss: given the adapted model and its lowest adapted block, what is added to the loss.
         watch: called with the model, the head and the share done, at shares of the training.
         watched_at: these shares, ascending.
+        snapshots_at: shares of the training at which adapters and head are kept as they are.
         progress: is told how far it is.
 
     Returns:
@@ -264,6 +284,17 @@ def fit_price_model(
     metrics["anchor_seconds"] = time.perf_counter() - clock
     clock = time.perf_counter()
     chosen = train.take(trained_rows)
+    kept: dict[float, Path] = {
+        share: folder / SNAPSHOTS_FOLDER / f"{share:g}" for share in snapshots_at
+    }
+
+    def watched(share: float) -> None:
+        for at, place in kept.items():
+            if at <= share and not place.exists():
+                _save(adapted, head, place)
+        if watch is not None:
+            watch(adapted, head, share)
+
     found = train_adapters(
         adapted,
         first,
@@ -274,17 +305,17 @@ def fit_price_model(
         ),
         training,
         prices=PriceTargets(head, log_prices[trained_rows], unseen[trained_rows]),
+        extra_loss=None if extra_loss is None else extra_loss(adapted, first),
         seed=seed,
         work_folder=work_folder / "training",
-        watch=None if watch is None else lambda share: watch(adapted, head, share),
-        watched_at=watched_at,
+        watch=watched,
+        watched_at=sorted({*snapshots_at, *watched_at}),
         progress=progress,
     )
     metrics |= {**found, "adapter_seconds": time.perf_counter() - clock}
     metrics |= {"items": float(len(train)), "trained_items": float(len(trained_rows))}
-    save_adapters(adapted, folder / ADAPTER_FOLDER)
-    head.save(folder / HEAD_FOLDER)
-    fitted = FittedPriceModel(base, folder / ADAPTER_FOLDER, head, configuration)
+    _save(adapted, head, folder)
+    fitted = FittedPriceModel(base, folder / ADAPTER_FOLDER, head, configuration, snapshots=kept)
     return fitted, metrics | {"epochs": float(epochs)}
 
 
@@ -317,6 +348,19 @@ def _upper_states(
 
 def _at(train: PricedExamples, rows: Integers) -> list[TokenExample]:
     return [train.examples[at] for at in rows]
+
+
+def _save(model: Any, head: PriceHead, folder: Path) -> None:
+    """Writes adapters and head beside their place and renames them: they are there or not."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    save_adapters(model, partial / ADAPTER_FOLDER)
+    head.save(partial / HEAD_FOLDER)
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in (ADAPTER_FOLDER, HEAD_FOLDER):
+        shutil.rmtree(folder / part, ignore_errors=True)
+        (partial / part).rename(folder / part)
+    partial.rmdir()
 
 
 def _features(pooled: Singles, numbers: Singles) -> Singles:

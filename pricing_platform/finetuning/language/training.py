@@ -50,6 +50,10 @@ class PriceTargets:
     anchored: Floats
 
 
+ExtraLoss = Callable[[Any, dict[str, Any]], Any]
+"""A further loss, from the module that is trained (its ``upper`` blocks and ``words``) and a batch.
+"""
+
 Watch = Callable[[float], None]
 """Called during a training with the share of it that is done."""
 
@@ -63,7 +67,7 @@ def train_adapters(
     training: AdapterTraining,
     *,
     prices: PriceTargets | None = None,
-    extra_loss: Callable[[Any, dict[str, Any]], Any] | None = None,
+    extra_loss: ExtraLoss | None = None,
     seed: int,
     work_folder: Path,
     watch: Watch | None = None,
@@ -181,7 +185,7 @@ def _trained_part(
     first: int,
     prices: PriceTargets | None,
     training: AdapterTraining,
-    extra_loss: Callable[[Any, dict[str, Any]], Any] | None,
+    extra_loss: ExtraLoss | None,
 ) -> torch.nn.Module:
     """The upper blocks, the head, and the loss of a batch as one module for the trainer."""
     import torch

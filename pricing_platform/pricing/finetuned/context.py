@@ -11,10 +11,15 @@ from pathlib import Path
 import polars as pl
 
 from pricing_platform.errors import told_as_not_asked
+from pricing_platform.finetuning.forgetting.configuration import (
+    ForgettingFiles,
+    configured_forgetting,
+)
 from pricing_platform.finetuning.language.speed import tokens_per_second
 from pricing_platform.language.local.folder import content_sha256
 from pricing_platform.language.pretrained import language_model_folder, language_model_name
 from pricing_platform.language.prompts import Currency
+from pricing_platform.model_files import file_sha256
 from pricing_platform.pricing.reference_data import price_history
 from pricing_platform.settings import Settings
 from pricing_platform.stores.warehouse import Warehouse, fingerprint
@@ -40,13 +45,16 @@ class FineTuningContext:
     """The base model, the budget of one training in seconds, and what prices were over time.
 
     ``price_history`` has item_id, price and observed_at (UTC), every observation of every training
-    item; see ``references.PriceHistory``.
+    item; see ``references.PriceHistory``. ``general`` are the probes and texts that forgetting is
+    measured on, of which no more than ``forgetting_limit`` may be lost; None where it is not.
     """
 
     base: LanguageBase
     currency: Currency
     seconds: float
     price_history: pl.DataFrame
+    general: ForgettingFiles | None = None
+    forgetting_limit: float = 1.0
 
 
 def fine_tuning_identity(settings: Settings, currency: Currency) -> str:
@@ -55,9 +63,17 @@ def fine_tuning_identity(settings: Settings, currency: Currency) -> str:
     Raises:
         ModelNotAskedError: when the base model is not there.
     """
+    general = configured_forgetting(settings)
     with told_as_not_asked():
         content = content_sha256(language_model_folder(settings))
-    return fingerprint(content, currency.code, settings.fine_tuning_seconds)
+    return fingerprint(
+        content,
+        currency.code,
+        settings.fine_tuning_seconds,
+        settings.forgetting_limit,
+        [file_sha256(path) for path in (*general.probes, *general.text)],
+        (general.probes_limit, general.text_tokens),
+    )
 
 
 def fine_tuning_context(

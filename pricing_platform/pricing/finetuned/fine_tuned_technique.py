@@ -29,6 +29,7 @@ from pricing_platform.finetuning.language.configuration import (
 from pricing_platform.finetuning.language.plan import TrainingPlan, plan_training
 from pricing_platform.finetuning.language.price_head import HEAD_FOLDER, PriceHead
 from pricing_platform.finetuning.language.price_model import (
+    SNAPSHOTS_FOLDER,
     FittedPriceModel,
     PricedExamples,
     fit_price_model,
@@ -40,6 +41,7 @@ from pricing_platform.finetuning.language.token_examples import (
 )
 from pricing_platform.pricing.estimates import SMALLEST_ESTIMATE, Floats, Stopwatch, from_log
 from pricing_platform.pricing.finetuned.context import FineTuningContext
+from pricing_platform.pricing.finetuned.forgetting_gate import GeneralAbility, largest_scale
 from pricing_platform.pricing.finetuned.item_examples import ItemTokens
 from pricing_platform.pricing.intervals import LEVEL, ConformalInterval
 from pricing_platform.pricing.log_price_technique import Measured
@@ -53,6 +55,9 @@ Singles = npt.NDArray[np.float32]
 _SETTINGS = "fine_tuned.json"
 _OUTSIDE = (1 - LEVEL) / 2
 _PRICED_TOGETHER = 2_048
+SNAPSHOTS_AT = (0.25, 0.5)
+"""Shares of the training at which the model is kept as it is, to see what it forgot by then."""
+
 _SPEED_STEPS = math.sqrt(2)
 """Speeds are rounded down to a power of this, so that like machines plan alike."""
 
@@ -175,6 +180,8 @@ class FineTunedTechnique(ABC):
         )
         self.measured.write(folder)
         _copy(self.fitted.adapters, folder / ADAPTER_FOLDER)
+        for share, part in self.fitted.snapshots.items():
+            _copy(part, folder / SNAPSHOTS_FOLDER / f"{share:g}")
         self.fitted.head.save(folder / HEAD_FOLDER)
         self.save_parts(folder)
 
@@ -187,13 +194,16 @@ class FineTunedTechnique(ABC):
         kept = read_json(folder / _SETTINGS)
         adapters = AdapterConfiguration(**kept["adapters"])
         head = PriceHead.load(folder / HEAD_FOLDER)
+        snapshots = {float(at.name): at for at in (folder / SNAPSHOTS_FOLDER).glob("*")}
         return cls(
             model_name=kept["model"],
             base_weights=kept["base_weights"],
             plan=TrainingPlan(**kept["plan"]),
             configuration_of_adapters=adapters,
             training=AdapterTraining(**kept["training"]),
-            fitted=FittedPriceModel(Path(), folder / ADAPTER_FOLDER, head, adapters, kept["scale"]),
+            fitted=FittedPriceModel(
+                Path(), folder / ADAPTER_FOLDER, head, adapters, kept["scale"], snapshots
+            ),
             measured=Measured.read(folder),
             **cls.load_parts(folder),
         )
@@ -250,8 +260,34 @@ class FineTunedTechnique(ABC):
         """How many comparables each item's example shows."""
         return pl.Series([0] * len(items), dtype=pl.Int64)
 
-    def calibrated(self, validation: ItemSet, metrics: dict[str, float]) -> Self:
-        """With the interval that holds its share of the validation items, and the metrics."""
+    def gated(self, *, seed: int) -> tuple[Self, dict[str, float]]:
+        """With its adapters as strong as the limit of forgetting lets them be, and what was lost.
+
+        Where nothing general is measured they stay as they were trained; where even the weakest
+        forget too much, the head reads the untouched base.
+        """
+        context = self.known_context
+        if context.general is None:
+            return self, {}
+        ability = GeneralAbility.of_base(context.base.folder, context.general)
+        decision = largest_scale(
+            ability, self.fitted.adapters, limit=context.forgetting_limit, seed=seed
+        )
+        chosen = decision.chosen
+        found = {"adapter_scale": 0.0 if chosen is None else chosen.adapter_scale}
+        if chosen is not None:
+            found |= {
+                "accuracy_lost": chosen.forgetting.accuracy_lost.value,
+                "perplexity_gained": chosen.forgetting.perplexity_gained.value,
+            }
+        return replace(self, fitted=self.fitted.scaled(found["adapter_scale"])), found
+
+    def calibrated(self, validation: ItemSet, metrics: dict[str, float], *, seed: int) -> Self:
+        """Gated, with the interval that holds its share of the validation items, and metrics."""
+        gated, lost = self.gated(seed=seed)
+        return gated._calibrated(validation, metrics | lost)
+
+    def _calibrated(self, validation: ItemSet, metrics: dict[str, float]) -> Self:
         examples, numbers = self.examples(validation)
         low, estimate, high = self.fitted.quantiles(
             examples, numbers, (_OUTSIDE, 0.5, 1 - _OUTSIDE)

@@ -21,6 +21,7 @@ from pricing_platform.finetuning.language.price_model import fit_price_model
 from pricing_platform.finetuning.language.token_examples import TokenExample
 from pricing_platform.pricing.finetuned.context import FineTuningContext
 from pricing_platform.pricing.finetuned.fine_tuned_technique import (
+    SNAPSHOTS_AT,
     FineTunedTechnique,
     Singles,
     drawn,
@@ -72,6 +73,7 @@ class LanguageFinetuned(FineTunedTechnique):
             work_folder=work,
             pooled_folder=base.cache_folder / "pooled_states",
             seed=seed,
+            snapshots_at=SNAPSHOTS_AT,
             progress=progress,
         )
         found = cls(
@@ -83,7 +85,7 @@ class LanguageFinetuned(FineTunedTechnique):
             fitted=fitted,
             context=fine_tuning,
         )
-        return found.calibrated(validation, metrics)
+        return found.calibrated(validation, metrics, seed=seed)
 
     def examples(self, items: ItemSet) -> tuple[list[TokenExample], Singles]:
         """See :class:`FineTunedTechnique`."""

@@ -33,6 +33,7 @@ from pricing_platform.language.prompts import data, whole_price
 from pricing_platform.pricing.features import rounded
 from pricing_platform.pricing.finetuned.context import FineTuningContext
 from pricing_platform.pricing.finetuned.fine_tuned_technique import (
+    SNAPSHOTS_AT,
     FineTunedTechnique,
     Singles,
     drawn,
@@ -141,6 +142,7 @@ class RagFinetuned(FineTunedTechnique):
             pooled_folder=base.cache_folder / "pooled_states",
             pooled_as=alone.examples,
             seed=seed,
+            snapshots_at=SNAPSHOTS_AT,
             progress=progress,
         )
         fine_tuned = cls(
@@ -154,7 +156,7 @@ class RagFinetuned(FineTunedTechnique):
             embeddings=embeddings,
             context=fine_tuning,
         )
-        return fine_tuned.calibrated(validation, metrics)
+        return fine_tuned.calibrated(validation, metrics, seed=seed)
 
     def examples(self, items: ItemSet) -> tuple[list[TokenExample], Singles]:
         """See :class:`FineTunedTechnique`."""

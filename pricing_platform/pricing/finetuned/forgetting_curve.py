@@ -1,0 +1,118 @@
+"""What fine-tuned price models have forgotten along their training, and what helps against it.
+
+Here belongs which points of which models are measured. How forgetting is measured and decided
+belongs to ``finetuning.forgetting``; the table's rows are made there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.evaluation.pricer import family_names
+from pricing_platform.finetuning.forgetting.curve import (
+    CurvePoint,
+    ForgettingCurve,
+    forgetting_curve,
+)
+from pricing_platform.finetuning.forgetting.gate import NONE, SCALED
+from pricing_platform.finetuning.language.price_model import FittedPriceModel
+from pricing_platform.pricing.finetuned.fine_tuned_technique import FineTunedTechnique
+from pricing_platform.pricing.finetuned.forgetting_gate import (
+    SCALES,
+    GeneralAbility,
+    price_errors,
+    priced_sample,
+)
+from pricing_platform.pricing.finetuned.mitigations import MITIGATIONS, MitigatedTraining
+from pricing_platform.progress import Progress, silent
+
+FORGETTING_VERSION = "1"
+SHORT = "language_finetuned, short"
+"""The trainings that mitigations are compared on: few items, the same for all."""
+
+
+def measure_forgetting(
+    techniques: Mapping[str, FineTunedTechnique],
+    train: ItemSet,
+    validation: ItemSet,
+    work_folder: Path,
+    *,
+    limit: float,
+    seed: int,
+    progress: Progress = silent,
+) -> ForgettingCurve:
+    """Snapshots and strengths of each technique, and short trainings with each mitigation.
+
+    Args:
+        techniques: bound to their base model, by name; at least one.
+        train: what the short trainings learn from.
+        validation: of which a sample is priced at every point.
+        work_folder: for the short trainings; the caller removes it.
+        limit: the share that may be forgotten.
+        seed: of samples, trainings and resamples.
+        progress: is told how far it is.
+    """
+    first = next(iter(techniques.values()))
+    context = first.known_context
+    assert context.general is not None  # noqa: S101
+    ability = GeneralAbility.of_base(context.base.folder, context.general)
+    sample = priced_sample(validation, seed=seed)
+    points = []
+    for name, technique in techniques.items():
+        points += _points(name, technique, ability, sample)
+        progress("measuring what was forgotten", len(points), len(points))
+    training = MitigatedTraining(train, context, seed, work_folder, progress)
+    alone = techniques.get("language_finetuned", first)
+    for mitigation in MITIGATIONS:
+        fitted, metrics = training.fit(mitigation)
+        with ability.adapted(fitted.adapters) as adapted:
+            measure = ability.measure(adapted, 1.0)
+        errors = price_errors(fitted, alone.examples(sample), sample.prices())
+        points.append(
+            CurvePoint(
+                SHORT,
+                mitigation,
+                1.0,
+                int(metrics["steps"]),
+                1.0,
+                measure,
+                errors,
+                metrics["adapter_seconds"],
+            )
+        )
+    return forgetting_curve(
+        ability.tests.probes,
+        ability.base.measure,
+        points,
+        family_names(sample),
+        limit=limit,
+        seed=seed,
+    )
+
+
+def _points(
+    name: str, technique: FineTunedTechnique, ability: GeneralAbility, sample: ItemSet
+) -> list[CurvePoint]:
+    """The technique at its snapshots, and at its end with its adapters at several strengths."""
+    read, prices = technique.examples(sample), sample.prices()
+    steps = int(technique.metrics.get("steps", 0))
+    seconds = technique.metrics.get("adapter_seconds", 0.0)
+
+    def point(fitted: FittedPriceModel, share: float, scale: float) -> CurvePoint:
+        with ability.adapted(fitted.adapters) as adapted:
+            measure = ability.measure(adapted, scale)
+        return CurvePoint(
+            name,
+            NONE if scale == 1 else SCALED,
+            scale,
+            round(share * steps),
+            share,
+            measure,
+            price_errors(fitted.scaled(scale), read, prices),
+            share * seconds,
+        )
+
+    early = [point(technique.fitted.at(share), share, 1.0) for share in technique.fitted.snapshots]
+    return early + [point(technique.fitted, 1.0, scale) for scale in SCALES]

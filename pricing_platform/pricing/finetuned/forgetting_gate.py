@@ -1,0 +1,124 @@
+"""What a fine-tuned price model has forgotten, and how strongly its adapters may act.
+
+Here belongs measuring a technique's adapters at some strengths, and the strength that the limit
+lets through. What is measured, and the rule, belong to ``finetuning.forgetting``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pricing_platform.catalog.item_samples import stratified_sample
+from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.finetuning.forgetting.comparison import compare
+from pricing_platform.finetuning.forgetting.configuration import ForgettingFiles
+from pricing_platform.finetuning.forgetting.gate import (
+    NONE,
+    SCALED,
+    Candidate,
+    GateDecision,
+    decide,
+)
+from pricing_platform.finetuning.forgetting.measuring import (
+    BaseMeasure,
+    ForgettingMeasure,
+    GeneralTests,
+)
+from pricing_platform.finetuning.language.adapters import (
+    adapter_scale,
+    load_base,
+    round_frozen_weights,
+    with_adapters_of,
+)
+from pricing_platform.finetuning.language.price_model import FittedPriceModel
+from pricing_platform.finetuning.language.token_examples import TokenExample
+from pricing_platform.finetuning.price_network import has_bfloat16
+from pricing_platform.language.local.network import Network, default_device
+from pricing_platform.language.local.prompt_tokens import PromptTokenizer
+
+SCALES = (1.0, 0.75, 0.5, 0.25)
+PRICED_ITEMS = 60
+"""Validation items whose prices are compared at every strength."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class GeneralAbility:
+    """The probes and texts for one base model, and what the base itself does with them."""
+
+    folder: Path
+    tests: GeneralTests
+    base: BaseMeasure
+
+    @classmethod
+    def of_base(cls, folder: Path, files: ForgettingFiles) -> GeneralAbility:
+        """Asks the base model of a folder.
+
+        Raises:
+            PlatformError: when a file of probes or text is wrong.
+        """
+        tests = GeneralTests.read(files, PromptTokenizer(folder))
+        return cls(folder, tests, tests.measure_base(network_of(load_base(folder))))
+
+    @contextmanager
+    def adapted(self, adapters: Path) -> Iterator[Any]:
+        """The base model with adapters on it, for as long as it is measured."""
+        yield with_adapters_of(load_base(self.folder), adapters)
+
+    def measure(self, adapted: Any, scale: float) -> ForgettingMeasure:
+        """What the model does with its adapters acting so strongly."""
+        with adapter_scale(adapted, scale):
+            return self.tests.measure(network_of(adapted), self.base)
+
+
+def price_errors(
+    model: FittedPriceModel,
+    read: tuple[list[TokenExample], npt.NDArray[np.float32]],
+    prices: Floats,
+) -> Floats:
+    """Absolute errors of items, in the currency, shape (items,)."""
+    (estimates,) = model.quantiles(*read, (0.5,))
+    errors: Floats = np.abs(np.expm1(estimates) - prices)
+    return errors
+
+
+def priced_sample(validation: ItemSet, *, seed: int) -> ItemSet:
+    """The validation items that prices are compared on."""
+    return stratified_sample(validation, PRICED_ITEMS, seed=seed)
+
+
+def largest_scale(
+    ability: GeneralAbility, adapters: Path, *, limit: float, seed: int
+) -> GateDecision:
+    """The largest strength of the adapters that forgets no more than the limit.
+
+    The full strength is looked at first, and smaller ones only where it forgets too much.
+    """
+    candidates: list[Candidate] = []
+    with ability.adapted(adapters) as adapted:
+        for scale in SCALES:
+            forgetting = compare(ability.base.measure, ability.measure(adapted, scale), seed=seed)
+            candidates.append(Candidate(NONE if scale == 1 else SCALED, scale, forgetting))
+            if candidates[-1].is_within(limit):
+                break
+    return decide(candidates, limit)
+
+
+def network_of(module: Any) -> Network:
+    """The module in evaluation mode, computing as fast as this machine can."""
+    import torch
+
+    device = default_device()
+    module = module.to(device).eval().requires_grad_(False)
+    if not has_bfloat16(torch.device(device)):
+        return Network(module, device, "float32")
+    round_frozen_weights(module)
+    return Network(module, device, "mixed")
