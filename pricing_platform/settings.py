@@ -166,7 +166,7 @@ class Settings(BaseSettings):
         20, ge=2, description="To how many held-out messages a style's variants reply."
     )
     injected_items: int = Field(
-        6, ge=2, description="How many test items the injections are planted into."
+        3, ge=2, description="How many test items the injections are planted into."
     )
     seed: int = Field(42, ge=0, description="Of all that is random in fitting and resampling.")
 

@@ -61,6 +61,7 @@ ASSETS: Sequence[dg.AssetsDefinition] = (
     technique_comparison,
     context_sweep,
     injection_resistance,
+    forgetting,
     style,
     retrieval_quality,
     freshness_impact,

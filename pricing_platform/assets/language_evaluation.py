@@ -316,7 +316,7 @@ def forgetting(
 
 
 def _forgetting_headline(store: Warehouse, settings: Settings) -> dict[str, Any]:
-    """What each promoted model forgot, as numbers that plot over time, the table and the picture."""
+    """What each promoted model forgot as numbers that plot over time, the table, the picture."""
     found = run_query(store, "forgetting")
     promoted = store.frame(
         "SELECT technique, adapter_scale, accuracy_lost, perplexity_gained, price_mae"

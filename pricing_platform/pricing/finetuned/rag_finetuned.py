@@ -123,16 +123,18 @@ class RagFinetuned(FineTunedTechnique):
         work = work_folder or Path(tempfile.mkdtemp())
         references, embeddings = References.of(train), train.embeddings.astype(np.float16)
         shop = _Shop(references, embeddings, PriceHistory(references, context.price_history))
-        found = shop.retrieved(train)
-        alone = priced_examples(train, tokens, found.numbers())
-        shown = _shown_examples(train, shop, found, tokens, train.prices().tolist())
-        # The texts alone were read for language_finetuned already, where both are trained.
+        # The items that language_finetuned reads: what it pooled of their texts is there already.
+        alone = priced_examples(train, tokens)
+        read = drawn(len(train), planned(alone.examples, fine_tuning, adapters).items, seed=seed)
+        items = train.take(read.tolist())
+        found = shop.retrieved(items)
+        shown = _shown_examples(items, shop, found, tokens, items.prices().tolist())
         plan = planned(shown, context, adapters)
         rows = drawn(len(shown), plan.items, seed=seed)
         fitted, metrics = fit_price_model(
             base.folder,
             base.content_sha256,
-            PricedExamples(shown, train.prices(), family_numbers(train), found.numbers()),
+            PricedExamples(shown, items.prices(), family_numbers(items), found.numbers()),
             rows,
             plan.epochs,
             adapters,
@@ -140,7 +142,7 @@ class RagFinetuned(FineTunedTechnique):
             folder=work,
             work_folder=work,
             pooled_folder=base.cache_folder / "pooled_states",
-            pooled_as=alone.examples,
+            pooled_as=alone.take(read).examples,
             seed=seed,
             snapshots_at=SNAPSHOTS_AT,
             progress=progress,
