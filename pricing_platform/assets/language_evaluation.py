@@ -1,4 +1,4 @@
-"""The assets that measure language models: what context is worth, what texts do, what is forgotten."""
+"""The assets that measure language models: what context is worth, what texts do, what is lost."""
 
 import time
 from collections.abc import Callable, Mapping

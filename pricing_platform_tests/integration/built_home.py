@@ -23,6 +23,9 @@ TOKENS = 25_000
 
 SMALL = {
     "fine_tuning_tokens": TOKENS,
+    "fine_tuning_seconds": 2,
+    "style_seconds": 2,
+    "style_replies": 2,
     "measured_items": 8,
     "injected_items": 2,
 }

@@ -36,7 +36,6 @@ def test_the_identity_follows_how_the_model_computes(
     for precision in ("float32", "mixed"):
         chosen: Any = partial(_chosen, precision)
         monkeypatch.setattr(local_model, "network_precision", chosen)
-        monkeypatch.setattr(asked_model, "default_precision", chosen)
         seen.add(asked.identity)
     assert len(seen) == 2
 

@@ -177,7 +177,7 @@ def _lean_to(model: Any, ids: list[int]) -> None:
         model.get_input_embeddings().weight[:, 0] = 3.0
         written = model.get_output_embeddings().weight
         written[:, 0] = 0.0
-        written[ids, 0] = 4.0
+        written[ids, 0] = 30.0
 
 
 def copy(folder: Path, target: Path) -> Path:
