@@ -42,7 +42,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> ForgettingFiles:
     folder = tmp_path_factory.mktemp("general")
     (folder / "probes.jsonl").write_text("\n".join(PROBES * 5))
     (folder / "text.txt").write_text("The lamp of oak stood by the chair, and the cable lay. " * 60)
-    return ForgettingFiles((folder / "probes.jsonl",), (folder / "text.txt",), None, 512)
+    return ForgettingFiles(
+        probes=(folder / "probes.jsonl",), text=(folder / "text.txt",), text_tokens=512
+    )
 
 
 @pytest.fixture(scope="module")
