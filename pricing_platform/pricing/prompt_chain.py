@@ -148,6 +148,7 @@ class PromptChain(LanguageTechnique):
 
     name: ClassVar[str] = "prompt_chain"
     version: ClassVar[str] = "4"
+    choosing_items: ClassVar[int] = 16
 
     worked: References
     """A training item and after it two that are like it, which a plain prompt shows worked out."""

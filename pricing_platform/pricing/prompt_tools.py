@@ -100,6 +100,7 @@ class PromptTools(LanguageTechnique):
 
     name: ClassVar[str] = "prompt_tools"
     version: ClassVar[str] = "3"
+    choosing_items: ClassVar[int] = 16
 
     references: References
 

@@ -269,7 +269,11 @@ def fit_price_model(
     clock = time.perf_counter()
     log_prices = np.log1p(train.prices)
     anchor, unseen = Anchor.fit(
-        _features(pooled, train.numbers), log_prices, train.groups, seed=seed
+        _features(pooled, train.numbers),
+        log_prices,
+        train.groups,
+        emphasised=train.numbers.shape[1],
+        seed=seed,
     )
     adapted = with_new_adapters(model, configuration, seed=seed)
     sample = _sample(trained_rows, seed=seed)
