@@ -25,6 +25,8 @@ SMALL = {
     "fine_tuning_tokens": TOKENS,
     "measured_items": 8,
     "injected_items": 2,
+    "learning_curve_seconds": 4,
+    "timed_items": 2,
 }
 """Settings that make every training and measurement a matter of seconds."""
 
