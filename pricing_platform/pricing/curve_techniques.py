@@ -178,7 +178,9 @@ class CurveInputs:
             progress: Progress,
         ) -> Pricer:
             seconds = context.seconds if token_budget is None else token_budget / speed
-            options: dict[str, Any] = {"fine_tuning": replace(context, seconds=seconds)}
+            # What a part of the items makes it forget is not asked: that costs as much as to train.
+            budget = replace(context, seconds=seconds, general=None)
+            options: dict[str, Any] = {"fine_tuning": budget}
             calibrated = stratified_sample(validation, _CALIBRATION_ITEMS, seed=seed)
             return fit(
                 train,
