@@ -165,6 +165,21 @@ class Settings(BaseSettings):
     style_replies: int = Field(
         20, ge=2, description="To how many held-out messages a style's variants reply."
     )
+    learning_curve_seconds: float = Field(
+        60,
+        ge=0,
+        description="How long techniques may be fitted on parts of the items for the learning"
+        " curve; 0 for only the fits that exist.",
+    )
+    timed_items: int = Field(
+        32,
+        ge=1,
+        description="How many test items are estimated one by one to time each technique; twice as"
+        " many are in batches.",
+    )
+    compute_usd_per_hour: float = Field(
+        0, ge=0, description="What an hour of one core of this machine costs; 0 if that is nothing."
+    )
     injected_items: int = Field(
         3, ge=2, description="How many test items the injections are planted into."
     )

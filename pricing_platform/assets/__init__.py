@@ -36,6 +36,7 @@ from pricing_platform.assets.training import (
     language_techniques,
     learned_comparables_model,
 )
+from pricing_platform.assets.training_evaluation import inference_cost, learning_curve
 
 ASSETS: Sequence[dg.AssetsDefinition] = (
     price_leaks,
@@ -63,6 +64,8 @@ ASSETS: Sequence[dg.AssetsDefinition] = (
     injection_resistance,
     forgetting,
     style,
+    learning_curve,
+    inference_cost,
     retrieval_quality,
     freshness_impact,
     evaluation_report,

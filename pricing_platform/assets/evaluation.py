@@ -22,7 +22,9 @@ from pricing_platform.evaluation.freshness_impact import (
     FreshnessImpact,
     measure_freshness,
 )
+from pricing_platform.evaluation.inference_cost import BREAK_EVEN, INFERENCE_COST
 from pricing_platform.evaluation.leaderboard import best_technique, leaderboard
+from pricing_platform.evaluation.learning_curve.curve import CURVE_TABLES
 from pricing_platform.evaluation.metrics import METRICS_VERSION, compute_technique_metrics
 from pricing_platform.evaluation.pictures import PICTURES_VERSION, draw_evaluation
 from pricing_platform.evaluation.queries import run_query
@@ -35,6 +37,7 @@ from pricing_platform.evaluation.retrieval_quality import (
     evaluate_retrieval,
 )
 from pricing_platform.evaluation.style_pictures import STYLE_PICTURES_VERSION, draw_style
+from pricing_platform.evaluation.training_pictures import TRAINING_PICTURES_VERSION
 from pricing_platform.facts.configuration import configured_knowledge
 from pricing_platform.pricing.fitting import training_seconds
 from pricing_platform.resources import ModelsResource, PostgresResource, WarehouseResource
@@ -236,6 +239,8 @@ def _freshness_headline(store: Warehouse, measured: list[FreshnessImpact]) -> di
         "context_sweep",
         "injection_resistance",
         "style",
+        "learning_curve",
+        "inference_cost",
         "rejected_listings",
         "price_leaks",
         "catalog_profile",
@@ -254,7 +259,9 @@ def evaluation_report(
     path = warehouse.settings().reports_folder / "evaluation.html"
     inputs = inputs_fingerprint(
         store,
-        fingerprint(REPORT_VERSION, PICTURES_VERSION, STYLE_PICTURES_VERSION),
+        fingerprint(
+            REPORT_VERSION, PICTURES_VERSION, STYLE_PICTURES_VERSION, TRAINING_PICTURES_VERSION
+        ),
         [
             "evaluation.technique_metrics",
             "evaluation.technique_comparison",
@@ -264,6 +271,9 @@ def evaluation_report(
             "evaluation.injection_resistance",
             "evaluation.style",
             "evaluation.style_replies",
+            *CURVE_TABLES,
+            INFERENCE_COST,
+            BREAK_EVEN,
             "raw.snapshots",
             "curated.listings",
             "curated.rejected_listings",

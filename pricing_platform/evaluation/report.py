@@ -1,7 +1,8 @@
 """The evaluation as one HTML file that needs nothing but itself: to be mailed, archived, disputed.
 
 Here belongs what the report tells and how it is written. Its numbers come from the warehouse
-through the SQL files that users have too, its pictures from ``pictures``; it computes nothing.
+through the SQL files that users have too, its pictures from ``pictures`` and ``training_pictures``;
+it computes nothing.
 """
 
 from __future__ import annotations
@@ -23,9 +24,13 @@ from pricing_platform.evaluation.leaderboard import best_technique, leaderboard
 from pricing_platform.evaluation.pictures import currencies, draw_evaluation
 from pricing_platform.evaluation.queries import run_query
 from pricing_platform.evaluation.style_pictures import draw_style
+from pricing_platform.evaluation.training_pictures import (
+    draw_inference_cost,
+    draw_learning_curve,
+)
 from pricing_platform.stores.warehouse import Warehouse, make_folder
 
-REPORT_VERSION = "3"
+REPORT_VERSION = "4"
 """Of the report's contents and layout: another version, another file from the same numbers."""
 
 _BASELINE = "category_median"
@@ -122,8 +127,18 @@ def _contents(warehouse: Warehouse) -> dict[str, Any]:
         "injection_resistance": run_query(warehouse, "injection_resistance"),
         "style": run_query(warehouse, "style"),
         "style_replies": run_query(warehouse, "style_replies"),
+        "learning_curve": run_query(warehouse, "learning_curve"),
+        "learning_curve_fits": run_query(warehouse, "learning_curve_fits"),
+        "learning_curve_crossings": run_query(warehouse, "learning_curve_crossings"),
+        "inference_cost": run_query(warehouse, "inference_cost"),
+        "break_even": run_query(warehouse, "break_even"),
     }
-    pictures = draw_evaluation(warehouse) | draw_style(warehouse)
+    pictures = (
+        draw_evaluation(warehouse)
+        | draw_style(warehouse)
+        | draw_learning_curve(warehouse)
+        | draw_inference_cost(warehouse)
+    )
     return {
         "chosen": by_name.get(chosen) or {"technique": chosen, "mae": None},
         "baseline": by_name.get(_BASELINE),

@@ -7,7 +7,6 @@ the items come from belongs to the caller.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import polars as pl
 from pricing_platform.catalog.item_samples import stratified_sample
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import ModelNotAskedError, PlatformError
+from pricing_platform.evaluation.resource_use import Meter
 from pricing_platform.finetuning.checkpoints import (
     Checkpoint,
     Manifest,
@@ -186,7 +186,7 @@ def fit(
     asking: dict[str, Any] = {"language": language()} if language is not None else {}
     if fine_tuning is not None:
         asking["fine_tuning"] = fine_tuning()
-    started = time.perf_counter()
+    meter = Meter.start()
     fitted = technique_class(technique).fit(
         train,
         validation,
@@ -196,7 +196,13 @@ def fit(
         **fitting.options(technique),
         **asking,
     )
-    manifest_metrics = {**fitted.metrics, "training_seconds": time.perf_counter() - started}
+    used = meter.used()
+    manifest_metrics = {
+        **fitted.metrics,
+        "training_seconds": used.seconds,
+        "training_core_seconds": used.core_seconds,
+        **({} if used.joules is None else {"training_joules": used.joules}),
+    }
     return _written(fitted, fitting, train, validation, manifest_metrics), False
 
 

@@ -28,6 +28,8 @@ SMALL = {
     "style_replies": 2,
     "measured_items": 8,
     "injected_items": 2,
+    "learning_curve_seconds": 4,
+    "timed_items": 2,
 }
 """Settings that make every training and measurement a matter of seconds."""
 

@@ -14,17 +14,35 @@ import numpy as np
 import polars as pl
 
 from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.errors import ModelNotAskedError
 from pricing_platform.evaluation.comparison import compare_techniques
 from pricing_platform.evaluation.context_sweep import context_sweep, sweep_sample
+from pricing_platform.evaluation.inference_cost import (
+    BREAK_EVEN,
+    INFERENCE_COST,
+    CostedTechnique,
+    Rates,
+    break_even,
+    inference_cost,
+    timed_sample,
+)
 from pricing_platform.evaluation.injections import (
     injection_resistance,
     injection_sample,
     measure_injections,
 )
+from pricing_platform.evaluation.learning_curve.curve import learning_curve_rows
+from pricing_platform.evaluation.learning_curve.plan import (
+    CurveTechnique,
+    PlannedPoint,
+    PointCost,
+)
+from pricing_platform.evaluation.learning_curve.points import Point
 from pricing_platform.evaluation.metrics import compute_technique_metrics
 from pricing_platform.evaluation.resampling import Floats
 from pricing_platform.finetuning.style.measuring import REPLY_SCHEMA, STYLE_SCHEMA, VARIANTS
 from pricing_platform.language.calls import CallLedger
+from pricing_platform.language.endpoint.costs import TokenPrices
 from pricing_platform.language.model import Completion, Prompt, Usage
 from pricing_platform.progress import Progress, silent
 from pricing_platform.stores.warehouse import Warehouse
@@ -218,6 +236,7 @@ def whole_catalogue(folder: Path) -> Warehouse:
     _store_curation(warehouse, items)
     _store_language_models(warehouse, items)
     _store_style(warehouse)
+    _store_training(warehouse, items)
     evaluate(warehouse, stack=12.0)
     comparison = compare_techniques(warehouse, seed=7, resamples=200, permutations=500)
     warehouse.replace("evaluation.technique_comparison", comparison)
@@ -272,6 +291,62 @@ def _store_style(warehouse: Warehouse) -> None:
     ]
     frame = pl.DataFrame(replies, schema=REPLY_SCHEMA, orient="row")
     warehouse.replace("evaluation.style_replies", frame)
+
+
+def _store_training(warehouse: Warehouse, items: pl.DataFrame) -> None:
+    """A learning curve on which stack overtakes tfidf_ridge, and what their estimates take."""
+    every = item_set(items)
+    test = every.split("test")
+    techniques = [
+        CurveTechnique(name, "1", None, PointCost(1.0, 0.0, 0.0), 1, None, test, "never fitted")
+        for name in ("stack", "tfidf_ridge", "encoder_finetuned")
+    ]
+    points = [
+        _curve_point(name, size, test, offset)
+        for name, factor, exponent in (("stack", 400.0, 0.5), ("tfidf_ridge", 60.0, 0.1))
+        for size in (50, 100, 200)
+        for offset in (factor * size**-exponent,)
+    ]
+    plan = [PlannedPoint("stack", 150, 7, None, 99.0, "about 99 s, of 60 s 3 are left")]
+    warehouse.replace_all(
+        learning_curve_rows(
+            plan, techniques, points, every, seed=7, resamples=50, fitted_resamples=20
+        )
+    )
+    costed = [
+        CostedTechnique("stack", lambda: ContextPricer(0), training_seconds=12.0),
+        CostedTechnique("rag", lambda: ContextPricer(5), asks=True),
+        CostedTechnique("prompt_multi_shot", _not_there, asks=True),
+    ]
+    rates = Rates(TokenPrices(sent=2.0))
+    costs = inference_cost(costed, timed_sample(test, 4, seed=1), single=4, rates=rates)
+    paid = break_even(costs, costed)
+    warehouse.replace_all({INFERENCE_COST: costs, BREAK_EVEN: paid})
+
+
+def _curve_point(name: str, size: int, test: ItemSet, error: float) -> Point:
+    """All of whose estimates are too high by the error."""
+    estimates = dict(zip(test.frame["item_id"], (test.prices() + error).tolist(), strict=True))
+    return Point(
+        technique=name,
+        model=name,
+        size=size,
+        is_all=size == 200,
+        seed=7,
+        token_budget=None,
+        train_items=size,
+        train_families=size,
+        estimates=estimates,
+        training_seconds=2.0,
+        training_core_seconds=3.0,
+        training_joules=40.0,
+        resumed=False,
+        inference_seconds=0.5,
+    )
+
+
+def _not_there() -> ContextPricer:
+    raise ModelNotAskedError("The model <is> not there.")
 
 
 def _store_curation(warehouse: Warehouse, items: pl.DataFrame) -> None:

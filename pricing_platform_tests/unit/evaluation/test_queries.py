@@ -16,6 +16,7 @@ from pricing_platform_tests.unit.evaluation.evaluated_catalogue import (
 )
 
 PARAMETERS: dict[str, dict[str, object]] = {
+    "break_even": {},
     "by_category": {"technique": "stack"},
     "by_source": {},
     "context_sweep": {},
@@ -25,9 +26,13 @@ PARAMETERS: dict[str, dict[str, object]] = {
     "forgetting": {},
     "forgotten_kinds": {},
     "freshness_impact": {},
+    "inference_cost": {},
     "injected_estimates": {"technique": "stack", "rows": 5},
     "injection_resistance": {},
     "leaderboard": {},
+    "learning_curve": {},
+    "learning_curve_crossings": {},
+    "learning_curve_fits": {},
     "llm_calls": {},
     "llm_failures": {},
     "order_of_techniques": {},
@@ -169,3 +174,55 @@ def test_the_estimates_that_moved_furthest_come_first(evaluated: Warehouse) -> N
 
     assert rows["percent_shift"].abs().is_sorted(descending=True)
     assert rows["percent_shift"][0] > 500
+
+
+def test_the_curve_has_what_was_not_measured_last_with_the_reason(evaluated: Warehouse) -> None:
+    rows = run_query(evaluated, "learning_curve").filter(technique="stack")
+
+    assert rows.select("size", "left_out").rows()[:3] == [(50, None), (100, None), (200, None)]
+    assert rows["left_out"].to_list()[3:] == ["about 99 s, of 60 s 3 are left", "never fitted"]
+    assert rows["training_seconds"].to_list()[:3] == [2.0] * 3
+
+
+def test_who_overtakes_whom_is_told_in_words(evaluated: Warehouse) -> None:
+    rows = run_query(evaluated, "learning_curve_crossings")
+    told = {(row["technique"], row["overtaken"]): row for row in rows.iter_rows(named=True)}
+
+    # 400 n^-0.5 = 60 n^-0.1 at (400 / 60)^2.5 items: within what was measured.
+    overtaking = told["stack", "tfidf_ridge"]
+    assert overtaking["told"] == f"from {overtaking['at_items']:.0f} items on"
+    assert overtaking["at_items"] == pytest.approx((400 / 60) ** 2.5, rel=0.02)
+    assert told["tfidf_ridge", "stack"]["told"] == "never, within 100 times the items"
+    assert told["stack", "encoder_finetuned"]["told"] == "no law was fitted to encoder_finetuned"
+
+
+def test_what_further_items_bring_is_the_law_read_further_on(evaluated: Warehouse) -> None:
+    row, *_ = run_query(evaluated, "learning_curve_fits").filter(technique="stack").to_dicts()
+
+    assert row["mae"] == pytest.approx(400 * row["items"] ** -0.5, abs=0.01)
+    assert row["mae_further"] == pytest.approx(400 * (row["items"] + 1000) ** -0.5, abs=0.01)
+    assert row["gain"] == pytest.approx(row["mae"] - row["mae_further"], abs=0.02)
+
+
+def test_an_estimate_is_costed_beside_its_error(evaluated: Warehouse) -> None:
+    rows = run_query(evaluated, "inference_cost")
+    board = evaluated.frame(
+        "SELECT mae_common FROM evaluation.leaderboard WHERE technique = 'stack'"
+    )
+
+    stack = rows.filter(technique="stack", batch_size=1)
+    assert stack["mae_common"].item() == pytest.approx(board.item(), abs=0.01)
+    rag = rows.filter(technique="rag", batch_size=1)
+    assert rag.select("mae_common", "tokens_in", "usd_per_1000").rows() == [(None, 350, 0.2)]
+    assert rows["left_out"][-1] == "The model <is> not there."
+
+
+def test_when_fine_tuning_has_paid_is_told_in_words(evaluated: Warehouse) -> None:
+    rows = run_query(evaluated, "break_even")
+
+    assert set(rows["compared_with"]) == {"rag"}
+    for row in rows.iter_rows(named=True):
+        if row["seconds_saved_per_1000"] > 0:
+            assert row["told"] == f"after {row['estimates']:,.0f} estimates"
+        else:
+            assert row["told"] == "never: it is no faster"

@@ -128,6 +128,17 @@ def test_it_tells_what_prompting_takes_the_knees_and_what_orders_moved(
     assert "high_price_in_the_middle" in text
 
 
+def test_it_tells_what_more_items_bring_and_what_an_estimate_takes(html: str) -> None:
+    text = " ".join(html.split())
+
+    assert "about 99 s, of 60 s 3 are left" in text
+    assert "measured after 0 sizes; at least 2 are needed" in text
+    assert "never, within 100 times the items" in text
+    assert "prompt_multi_shot was not timed: The model &lt;is&gt; not there." in text
+    assert "in batches of 32" in text
+    assert "When fine-tuning has paid" in text
+
+
 def test_every_query_that_it_names_is_shipped(html: str) -> None:
     named = set(re.findall(r"sql/queries/(\w+\.sql)", html))
 
@@ -190,3 +201,5 @@ def test_a_small_evaluation_has_a_report_too(tmp_path: Path) -> None:
     assert "No technique has asked a language model." in text
     assert "The amount of context has not been varied." in text
     assert "No orders have been planted." in text
+    assert "What more items bring" not in text
+    assert "What an estimate takes" not in text

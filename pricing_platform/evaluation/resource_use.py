@@ -1,0 +1,118 @@
+"""What a computation takes: seconds, core-seconds, joules, memory.
+
+Here belongs reading the meters of the process and the machine. What is computed belongs to the
+caller.
+"""
+
+from __future__ import annotations
+
+import re
+import resource
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+POWER_METERS = Path("/sys/class/powercap")
+"""Where Linux shows the energy that processors have used (running average power limit, RAPL)."""
+
+_CLEAR_REFS, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+_RESET_PEAK = "5"
+_PACKAGE = re.compile(r"intel-rapl:\d+")
+
+
+@dataclass(frozen=True)
+class Use:
+    """Wall-clock seconds, seconds of all cores together, and joules where they can be read.
+
+    Core-seconds are of this process and all of its threads; joules are of the processors, so also
+    of what runs beside it. A GPU is in neither.
+    """
+
+    seconds: float
+    core_seconds: float
+    joules: float | None
+
+
+@dataclass(frozen=True)
+class Meter:
+    """The meters when it was started."""
+
+    _seconds: float
+    _core_seconds: float
+    _energy: dict[Path, float]
+
+    @classmethod
+    def start(cls, power_meters: Path = POWER_METERS) -> Self:
+        """Reads the meters; those of power are optional."""
+        return cls(time.perf_counter(), time.process_time(), _energy(power_meters))
+
+    def used(self) -> Use:
+        """What was taken since."""
+        seconds = time.perf_counter() - self._seconds
+        core_seconds = time.process_time() - self._core_seconds
+        joules = [self._joules(package, before) for package, before in self._energy.items()]
+        known = [at for at in joules if at is not None]
+        complete = bool(known) and len(known) == len(joules)
+        return Use(seconds, core_seconds, sum(known) if complete else None)
+
+    @staticmethod
+    def _joules(package: Path, before: float) -> float | None:
+        """Of one processor package, whose meter starts again at 0 when it is full."""
+        try:
+            after = float((package / "energy_uj").read_text())
+            full = float((package / "max_energy_range_uj").read_text())
+        except (OSError, ValueError):
+            return None
+        return (after - before + (full if after < before else 0.0)) / 1e6
+
+
+def _energy(power_meters: Path) -> dict[Path, float]:
+    """The reading of every processor package, in microjoules; none where they can't be read."""
+    found = {}
+    with suppress(OSError, ValueError):
+        for package in sorted(power_meters.iterdir()):
+            if _PACKAGE.fullmatch(package.name):
+                found[package] = float((package / "energy_uj").read_text())
+    return found
+
+
+def reset_peak_memory() -> bool:
+    """Lets the peaks of memory begin anew; whether the system can do that for the process."""
+    if (torch := _torch_with_gpu()) is not None:
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        _CLEAR_REFS.write_text(_RESET_PEAK)
+    except OSError:
+        return False
+    return True
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process held, since the peak was reset or since it began."""
+    with suppress(OSError):
+        found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text())
+        if found:
+            return 1024 * int(found[1])
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if sys.platform == "darwin" else 1024 * largest
+
+
+def peak_device_memory_bytes() -> int | None:
+    """The most memory of a GPU that tensors held, since it was reset; None without one."""
+    torch = _torch_with_gpu()
+    return None if torch is None else int(torch.cuda.max_memory_allocated())
+
+
+def _torch_with_gpu() -> Any:
+    """The library, where it is in use and there is a GPU; it is not imported for this."""
+    torch = sys.modules.get("torch")
+    return torch if torch is not None and torch.cuda.is_available() else None
+
+
+def folder_bytes(*folders: Path) -> int:
+    """The bytes of all files in folders, each file counted once."""
+    files = {at.resolve() for folder in folders for at in folder.rglob("*") if at.is_file()}
+    return sum(at.stat().st_size for at in files)
