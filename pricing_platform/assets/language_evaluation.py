@@ -67,6 +67,7 @@ _REFERENCES = ("stack", "encoder_finetuned")
 """Techniques that read a text and ask no language model: any sentence moves them a little."""
 
 _SWEPT = (PromptMultiShot.name, Rag.name)
+_SWEPT_COUNTS = (0, 1, 3, 5, 10)
 
 
 @dg.asset(
@@ -152,6 +153,7 @@ def _swept(inputs: TechniqueInputs, progress: Progress) -> pl.DataFrame:
             sweep_sample(inputs.items(), inputs.settings.measured_items, seed=seed),
             technique_of,
             seed=seed,
+            counts=_SWEPT_COUNTS,
             progress=progress,
         )
         for opened in language.values():

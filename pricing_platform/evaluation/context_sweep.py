@@ -25,7 +25,7 @@ CONTEXT_SWEEP_VERSION = "2"
 
 ContextKind = Literal["shots", "comparables"]
 KINDS: tuple[ContextKind, ...] = ("shots", "comparables")
-COUNTS = (0, 1, 3, 5, 10)
+COUNTS = (0, 1, 2, 3, 5, 10, 20, 50)
 ITEMS = 300
 """How many items the sweep is made on by default."""
 

@@ -91,4 +91,11 @@ def fine_tuning_context(
     base = LanguageBase(
         language_model_name(settings), folder, content, speed, settings.cache_folder
     )
-    return FineTuningContext(base, currency, settings.fine_tuning_seconds, price_history(warehouse))
+    return FineTuningContext(
+        base,
+        currency,
+        settings.fine_tuning_seconds,
+        price_history(warehouse),
+        configured_forgetting(settings),
+        settings.forgetting_limit,
+    )
