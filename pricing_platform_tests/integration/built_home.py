@@ -26,8 +26,6 @@ SMALL = {
     "fine_tuning_seconds": 2,
     "style_seconds": 2,
     "style_replies": 2,
-    "learning_curve_seconds": 1,
-    "timed_items": 2,
     "measured_items": 8,
     "injected_items": 2,
     "learning_curve_seconds": 4,
