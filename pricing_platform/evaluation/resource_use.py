@@ -70,13 +70,15 @@ class Meter:
 
 
 def _energy(power_meters: Path) -> dict[Path, float]:
-    """The reading of every processor package, in microjoules; none where they can't be read."""
-    found = {}
-    with suppress(OSError, ValueError):
-        for package in sorted(power_meters.iterdir()):
-            if _PACKAGE.fullmatch(package.name):
-                found[package] = float((package / "energy_uj").read_text())
-    return found
+    """The reading of every processor package, in microjoules; empty where one can't be read."""
+    try:
+        return {
+            package: float((package / "energy_uj").read_text())
+            for package in power_meters.iterdir()
+            if _PACKAGE.fullmatch(package.name)
+        }
+    except (OSError, ValueError):
+        return {}
 
 
 def reset_peak_memory() -> bool:

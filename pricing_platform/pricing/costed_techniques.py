@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from pricing_platform.errors import PlatformError
+from pricing_platform.errors import PlatformError, told_as_not_asked
 from pricing_platform.evaluation.inference_cost import CostedTechnique
 from pricing_platform.evaluation.pricer import Pricer
 from pricing_platform.evaluation.resource_use import folder_bytes
@@ -108,9 +108,10 @@ class CostedInputs:
         """The fitted technique, asking its model itself.
 
         Raises:
-            ModelNotAskedError: when its language model is not there, or it was not fitted with it.
+            ModelNotAskedError: when its language model is not there, or it was not fitted.
         """
-        checkpoint = self.fitting.require(name)
+        with told_as_not_asked():
+            checkpoint = self.fitting.require(name)
         if name in LANGUAGE_TECHNIQUES:
             return load(name, checkpoint, self._uncached(f"inference_cost/{name}"))
         if name in FINE_TUNED_LANGUAGE:

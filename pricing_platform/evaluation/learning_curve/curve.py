@@ -243,28 +243,19 @@ class _Curves:
         scored = _Scored.of(common, seed, resamples)
         sizes, means, counts, laws, resampled = {}, {}, {}, {}, {}
         for name in dict.fromkeys(at.technique for at in points):
-            own = [at for at in points if at.technique == name]
-            by_size = [
-                np.array([scored.errors(at) for at in own if at.size == size])
-                for size in sorted({at.size for at in own})
-            ]
-            known = [at for at in own if _mean(scored.errors(at)) is not None]
-            if not known:
+            of_size = _by_size([at for at in points if at.technique == name], scored)
+            if not of_size:
                 continue
-            counts[name] = len(own)
-            sizes[name] = np.array(
-                [
-                    np.mean([at.train_items for at in own if at.size == size])
-                    for size in sorted({at.size for at in own})
-                ]
-            )
-            means[name] = np.array([np.nanmean(np.nanmean(at, axis=1)) for at in by_size])
+            errors = [np.array([scored.errors(at) for at in own]) for own in of_size]
+            counts[name] = sum(len(own) for own in of_size)
+            sizes[name] = np.array([np.mean([at.train_items for at in own]) for own in of_size])
+            means[name] = np.array([np.mean(np.nanmean(at, axis=1)) for at in errors])
             if form_of(sizes[name]) is None:
                 continue
             laws[name] = fit_power_law(sizes[name], means[name])
             resampled[name] = [
                 fit_power_law(sizes[name], drawn, near=laws[name])
-                for drawn in _resampled_means(by_size, scored.resampling, resamples, seed)
+                for drawn in _resampled_means(errors, scored.resampling, resamples, seed)
             ]
         return cls(all_items, sizes, means, counts, laws, resampled)
 
@@ -327,6 +318,12 @@ class _Curves:
             measured_to = min(float(self.sizes[at].max()) for at in (name, other))
             rows.append(row | _crossing(at, drawn, start, measured_to))
         return rows
+
+
+def _by_size(points: Sequence[Point], scored: _Scored) -> list[list[Point]]:
+    """The points with an error on the common items, those of a size together, by size."""
+    known = [at for at in points if _mean(scored.errors(at)) is not None]
+    return [[at for at in known if at.size == size] for size in sorted({at.size for at in known})]
 
 
 def overtaking(technique: PowerLaw, other: PowerLaw, grid: Floats) -> float:

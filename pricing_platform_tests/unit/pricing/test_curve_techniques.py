@@ -155,7 +155,7 @@ def test_a_part_of_the_items_is_trained_on_with_its_share_of_the_seconds(
     assert technique.fit_on is not None
     train, validation = items.split("train"), items.split("validation")
     fitted = []
-    for budget in (256, 64):
+    for budget in (1024, 512):
         work = tmp_path / str(budget)
         work.mkdir()
         fitted.append(
