@@ -107,6 +107,12 @@ class Settings(BaseSettings):
     quantization: Literal["none", "8bit", "4bit"] = Field(
         "none", description="How the weights of the language model on this machine are held."
     )
+    language_tokens_per_second: float | None = Field(
+        None,
+        gt=0,
+        description="How fast the language model reads here, where that is not to be measured: so"
+        " that several machines plan the same trainings.",
+    )
     forgetting_limit: float = Field(
         0.05,
         ge=0,

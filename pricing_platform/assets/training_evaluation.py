@@ -202,7 +202,7 @@ def inference_cost(
             INFERENCE_COST_VERSION,
             rates,
             settings.timed_items,
-            processor(),
+            processor()[0],
             *(costed.identity(at) for at in COSTED_TECHNIQUES),
         ),
         force=config.force,

@@ -24,6 +24,7 @@ TOKENS = 25_000
 SMALL = {
     "fine_tuning_tokens": TOKENS,
     "fine_tuning_seconds": 2,
+    "language_tokens_per_second": 20_000,
     "style_seconds": 2,
     "style_replies": 2,
     "measured_items": 8,

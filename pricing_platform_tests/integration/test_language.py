@@ -32,7 +32,7 @@ def test_rag_shows_the_comparables_that_it_used_and_its_prompt(built_home: Built
         assert f"Price: ${max(1, round(used['price']))}\n" in priced["prompt"]
     assert TEXT in priced["prompt"]
     explained = built_home.command("price", "--technique", "rag", "--explain", TEXT)
-    assert f"<product>\n{TEXT}" in explained.stdout
+    assert TEXT in explained.stdout
 
 
 def test_a_technique_without_a_model_says_that_it_has_no_prompt(built_home: BuiltHome) -> None:

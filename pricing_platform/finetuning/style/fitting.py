@@ -68,12 +68,14 @@ class StyleBase:
     """The language model that learns: its name, its folder, and the sha256 over its content.
 
     ``cache_folder`` holds what may be deleted at any time: measurements, merged models.
+    ``known_speed`` is in tokens a second; None where it is to be measured.
     """
 
     name: str
     folder: Path
     content_sha256: str
     cache_folder: Path
+    known_speed: float | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -84,7 +86,8 @@ class StyleBase:
         """
         folder = language_model_folder(settings)
         name, sha256 = language_model_name(settings), content_sha256(folder)
-        return cls(name, folder, sha256, settings.cache_folder)
+        speed = settings.language_tokens_per_second
+        return cls(name, folder, sha256, settings.cache_folder, speed)
 
     def opened(self) -> LocalLanguageModel:
         """The model as it is, without a style."""
@@ -265,7 +268,8 @@ def _planned(fitting: StyleFitting, examples: list[TokenExample]) -> TrainingPla
         len(examples),
         float(lengths_of(examples).mean()),
         seconds=fitting.seconds,
-        tokens_per_second=tokens_per_second(base.folder, base.content_sha256, base.cache_folder),
+        tokens_per_second=base.known_speed
+        or tokens_per_second(base.folder, base.content_sha256, base.cache_folder),
         adapted_share=fitting.adapters.adapted_share,
     )
 

@@ -87,7 +87,9 @@ def fine_tuning_context(
     with told_as_not_asked():
         folder = language_model_folder(settings)
         content = content_sha256(folder)
-        speed = tokens_per_second(folder, content, settings.cache_folder)
+        speed = settings.language_tokens_per_second or tokens_per_second(
+            folder, content, settings.cache_folder
+        )
     base = LanguageBase(
         language_model_name(settings), folder, content, speed, settings.cache_folder
     )

@@ -85,7 +85,7 @@ def test_the_contents_lead_to_every_section(page: Page) -> None:
 def test_every_picture_is_there_and_described(page: Page) -> None:
     pictures = [attributes for tag, attributes in page.tags if tag == "img"]
 
-    assert len(pictures) == 11
+    assert len(pictures) == 13
     assert all(picture["alt"] for picture in pictures)
 
 
