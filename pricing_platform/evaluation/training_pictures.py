@@ -83,7 +83,7 @@ def error_by_items(points: pl.DataFrame, fits: pl.DataFrame, *, currency: str) -
             )
             row = laws.get(technique)
             if row is not None and row["form"] is not None:
-                _law(axes, row, mean["train_items"].to_numpy(), colour)
+                _law(axes, row, mean["train_items"].to_numpy(), number)
         axes.set_xscale("log")
         sizes = means["train_items"].round().cast(pl.Int64).unique().sort()
         ticks = means.group_by("size").agg(pl.col("train_items").mean()).sort("size")
@@ -99,8 +99,9 @@ def error_by_items(points: pl.DataFrame, fits: pl.DataFrame, *, currency: str) -
     return picture(draw, width=6.2, height=3.8)
 
 
-def _law(axes: Axes, row: dict[str, float], measured: np.ndarray, colour: str) -> None:
+def _law(axes: Axes, row: dict[str, float], measured: np.ndarray, number: int) -> None:
     """A power law: solid where it was measured, dashed up to the further items."""
+    colour = LINE_COLOURS[number % len(LINE_COLOURS)]
     law = PowerLaw(row["floor"], row["factor"], row["exponent"])
     further = row["items"] + row["further_items"]
     for start, end, style in (
@@ -110,7 +111,8 @@ def _law(axes: Axes, row: dict[str, float], measured: np.ndarray, colour: str) -
         items = np.geomspace(start, end, 50)
         axes.plot(items, law.at(items), style, color=colour, linewidth=1.3)
     low, high = row["mae_further_low"], row["mae_further_high"]
-    axes.vlines(further, low, high, color=colour, linewidth=1)
+    # A little beside each other, so that all intervals are seen.
+    axes.vlines(further * (1 + 0.03 * number), low, high, color=colour, linewidth=1)
 
 
 def error_by_time(costs: pl.DataFrame, *, currency: str) -> bytes:

@@ -36,11 +36,15 @@ VOLATILE_COLUMNS = frozenset(
         "attempts",
         "created_at",
         "from_cache",
+        "inference_seconds",
         "latency_ms",
         "latency_p50_ms",
         "latency_p95_ms",
         "materialized_at",
         "measuring_seconds",
+        "training_core_seconds",
+        "training_joules",
+        "training_resumed",
         "training_seconds",
     }
 )

@@ -91,10 +91,12 @@ def weights(files: dict[str, str]) -> dict[str, str]:
 def contents(settings: Settings) -> dict[str, object]:
     """Everything that a run leaves, by content and not by time."""
     warehouse = Warehouse.from_settings(settings)
-    # raw.snapshots holds where the files lie, which differs between two homes.
+    # raw.snapshots holds where the files lie, which differs between two homes; timings differ
+    # between any two runs.
     versions = warehouse.frame(
         "SELECT table_name, partition_key, data_version, row_count FROM meta.table_states"
-        " WHERE table_name NOT IN ('evaluation.technique_metrics', 'raw.snapshots') ORDER BY ALL"
+        " WHERE table_name NOT IN ('evaluation.technique_metrics', 'evaluation.inference_cost',"
+        " 'evaluation.break_even', 'raw.snapshots') ORDER BY ALL"
     )
     # Latencies and training times are measured, and so differ between any two runs.
     metrics = warehouse.frame(
