@@ -107,7 +107,7 @@ items_are_priced = _none_found(
     "predictions",
     "items_are_priced",
     unpriced_items,
-    "Every technique has one row for every item of validation and test.",
+    "Every technique has one row for every item that it was to price.",
 )
 
 

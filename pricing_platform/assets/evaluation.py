@@ -46,6 +46,9 @@ from pricing_platform.stores.postgres import contents_version
 from pricing_platform.stores.provenance import inputs_fingerprint, refresh
 from pricing_platform.stores.warehouse import Warehouse, fingerprint
 
+_SCORED = ("evaluation.predictions", "evaluation.asked_items", "curated.items")
+"""What ``evaluation.scored_predictions`` follows from."""
+
 _HEADLINE = ("mae", "rmsle", "smape", "within_20_percent")
 
 
@@ -73,7 +76,7 @@ def technique_metrics(
         inputs=inputs_fingerprint(
             store,
             METRICS_VERSION,
-            ["evaluation.predictions", "curated.items"],
+            _SCORED,
             seed,
             sorted(seconds.items()),
         ),
@@ -115,9 +118,7 @@ def technique_comparison(
         store,
         "evaluation.technique_comparison",
         lambda _folder: compare_techniques(store, seed=seed),
-        inputs=inputs_fingerprint(
-            store, COMPARISON_VERSION, ["evaluation.predictions", "curated.items"], seed
-        ),
+        inputs=inputs_fingerprint(store, COMPARISON_VERSION, _SCORED, seed),
         force=config.force,
     )
 
@@ -266,6 +267,7 @@ def evaluation_report(
             "evaluation.technique_metrics",
             "evaluation.technique_comparison",
             "evaluation.predictions",
+            "evaluation.asked_items",
             "evaluation.llm_calls",
             "evaluation.context_sweep",
             "evaluation.injection_resistance",

@@ -375,8 +375,8 @@ def unpriced_items(warehouse: Warehouse) -> pl.DataFrame:
             SELECT technique, item_id FROM curated.items, (SELECT unnest(?::VARCHAR[]) AS technique)
             WHERE split <> 'train' AND (
                 technique NOT IN (SELECT technique FROM evaluation.asked_items)
-                OR (technique, item_id) IN (
-                    SELECT (technique, item_id) FROM evaluation.asked_items
+                OR (technique, split, item_id) IN (
+                    SELECT (technique, split, item_id) FROM evaluation.asked_items
                 )
             )
         )

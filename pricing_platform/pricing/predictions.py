@@ -142,7 +142,7 @@ class PredictionMaker:
             checkpoint=None,
         )
         states = self.warehouse.replace_all(
-            {PREDICTIONS: rows, ASKED_ITEMS: _asked_items(rows)},
+            {PREDICTIONS: rows, ASKED_ITEMS: self._asked_items(technique)},
             partition=("technique", technique),
             fingerprint="not asked",
         )
@@ -211,7 +211,7 @@ class PredictionMaker:
             sample=self.sample,
             progress=self.progress,
         )
-        return {PREDICTIONS: rows, ASKED_ITEMS: _asked_items(rows)}
+        return {PREDICTIONS: rows, ASKED_ITEMS: self._asked_items(technique)}
 
     def _asked(self, technique: str, checkpoint: Checkpoint) -> Mapping[str, pl.DataFrame]:
         """The technique's rows, and its language model's calls."""
@@ -230,9 +230,14 @@ class PredictionMaker:
             raise
         return {
             PREDICTIONS: rows,
-            ASKED_ITEMS: _asked_items(rows),
+            ASKED_ITEMS: self._asked_items(technique),
             CALLS: language.ledger.frame(),
         }
+
+    def _asked_items(self, technique: str) -> pl.DataFrame:
+        """What the sample decides and not what was answered: an item left out is a failure."""
+        asked = evaluated_items(technique, self.items(), self.sample).frame
+        return asked.select(pl.lit(technique).alias("technique"), "split", "item_id")
 
     def _record_failed_calls(self, technique: str, ledger: CallLedger) -> None:
         """Keeps what was asked in vain, which was paid for, beside the calls of rows that stand."""
@@ -269,8 +274,3 @@ class PredictionMaker:
                 f"Materialize the partition {member} of predictions first.",
             )
         return state.data_version
-
-
-def _asked_items(predictions: pl.DataFrame) -> pl.DataFrame:
-    """Which items a technique was asked about: all that it has a row for, failures included."""
-    return predictions.select("technique", "split", "item_id")

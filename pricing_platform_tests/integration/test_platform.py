@@ -271,7 +271,7 @@ def test_a_failed_blocking_check_is_told_without_a_traceback(
         )
     ran = home.command("run")
     assert ran.returncode == 1
-    expected = "Every technique has one row for every item of validation and test. (found 1)"
+    expected = "Every technique has one row for every item that it was to price. (found 1)"
     assert f"check items_are_priced failed; expected: {expected}" in ran.stderr
     assert "Traceback" not in ran.stderr
 

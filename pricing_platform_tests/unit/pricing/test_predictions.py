@@ -14,8 +14,15 @@ from pricing_platform.errors import ModelNotAskedError, PlatformError
 from pricing_platform.language.calls import CallLedger
 from pricing_platform.language.model import Outcome, PriceAnswer, Prompt
 from pricing_platform.pricing.finetuned.context import FineTuningContext
-from pricing_platform.pricing.fitting import EvaluationSample, Fitting, fit
-from pricing_platform.pricing.predictions import CALLS, PREDICTIONS, PredictionMaker, not_asked
+from pricing_platform.pricing import predictions
+from pricing_platform.pricing.fitting import EvaluationSample, Fitting, fit, predict, unpriced_items
+from pricing_platform.pricing.predictions import (
+    ASKED_ITEMS,
+    CALLS,
+    PREDICTIONS,
+    PredictionMaker,
+    not_asked,
+)
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform_tests.unit.language.scripted_model import USAGE, ScriptedModel
 from pricing_platform_tests.unit.pricing.generated_items import generated_items
@@ -40,6 +47,7 @@ class Asked:
     told: str = "1"
     is_down: bool = False
     let_down_once: bool = False
+    sample: EvaluationSample = EvaluationSample("all", "all", 1)
 
     def __post_init__(self) -> None:
         self.model = ScriptedModel(self._price)
@@ -71,7 +79,7 @@ class Asked:
             language=lambda: bound_to(self.model),
             fine_tuning=not_needed,
             told_version=lambda: self.told,
-            sample=EvaluationSample("all", "all", 1),
+            sample=self.sample,
         )
 
     def fail_for(self, purpose: str) -> None:
@@ -85,6 +93,15 @@ class Asked:
             partition=("technique", purpose),
             fingerprint=state.fingerprint if state else "",
         )
+
+    def priced(self, split: str) -> list[str]:
+        """The items of the split that the technique has a row for, in order."""
+        query = f"SELECT item_id FROM {PREDICTIONS} WHERE technique = ? AND split = ? ORDER BY ALL"
+        return self.warehouse.frame(query, [TECHNIQUE, split])["item_id"].to_list()
+
+    def all_items(self, split: str) -> list[str]:
+        """All items of the split, in order."""
+        return self.items.split(split).frame["item_id"].sort().to_list()
 
     def count(self, query: str) -> int:
         return int(self.warehouse.frame(query).item())
@@ -196,3 +213,82 @@ def test_what_is_not_the_models_fault_is_not_told_as_that(asked: Asked) -> None:
     with pytest.raises(PlatformError, match="is damaged") as error:
         asked.maker().refresh(TECHNIQUE)
     assert not isinstance(error.value, ModelNotAskedError)
+
+
+def test_a_technique_with_a_language_model_prices_its_sample_and_nothing_else(asked: Asked) -> None:
+    asked.fit()
+    asked.sample = EvaluationSample(validation=5, test=7, seed=1)
+    asked.maker().refresh(TECHNIQUE)
+
+    for split, most in (("validation", 5), ("test", 7)):
+        assert len(asked.priced(split)) == most < len(asked.all_items(split))
+    recorded = asked.warehouse.frame(f"SELECT item_id FROM {ASKED_ITEMS} ORDER BY item_id")
+    assert recorded["item_id"].to_list() == sorted(asked.priced("validation") + asked.priced("test"))
+    assert asked.count(f"SELECT count(*) FROM {CALLS} WHERE technique = '{TECHNIQUE}'") == 12
+
+
+@pytest.mark.parametrize(
+    ("other", "again"),
+    [
+        (EvaluationSample(5, 7, 1), False),
+        (EvaluationSample(5, 8, 1), True),
+        (EvaluationSample(6, 7, 1), True),
+        (EvaluationSample(5, 7, 2), True),
+        (EvaluationSample("all", 7, 1), True),
+    ],
+)
+def test_another_sample_is_asked_about_anew(
+    asked: Asked, other: EvaluationSample, again: bool
+) -> None:
+    asked.fit()
+    asked.sample = EvaluationSample(5, 7, 1)
+    asked.maker().refresh(TECHNIQUE)
+    asked.sample = other
+    assert asked.maker().refresh(TECHNIQUE).reused != again
+
+
+def test_asked_about_all_it_prices_all(asked: Asked) -> None:
+    asked.fit()
+    asked.sample = EvaluationSample(5, 7, 1)
+    asked.maker().refresh(TECHNIQUE)
+    asked.sample = EvaluationSample(5, "all", 1)
+    asked.maker().refresh(TECHNIQUE)
+    assert len(asked.priced("validation")) == 5
+    assert asked.priced("test") == asked.all_items("test")
+
+
+def test_one_without_a_language_model_prices_all_whatever_the_sample(asked: Asked) -> None:
+    asked.sample = EvaluationSample(5, 7, 1)
+    fit("category_median", asked.fitting, lambda: asked.items)
+    asked.maker().refresh("category_median")
+    evaluated = len(asked.all_items("validation")) + len(asked.all_items("test"))
+    assert asked.count(f"SELECT count(*) FROM {PREDICTIONS}") == evaluated
+    assert asked.count(f"SELECT count(*) FROM {ASKED_ITEMS}") == 0
+
+
+def test_a_model_that_cannot_be_asked_fails_on_its_sample_alone(asked: Asked) -> None:
+    asked.fit()
+    asked.sample = EvaluationSample(5, 7, 1)
+    asked.maker().record_failure(TECHNIQUE, ModelNotAskedError("The endpoint does not answer."))
+    assert (len(asked.priced("validation")), len(asked.priced("test"))) == (5, 7)
+    assert asked.count(f"SELECT count(*) FROM {ASKED_ITEMS}") == 12
+
+
+def test_an_item_of_the_sample_that_comes_back_without_a_row_is_a_failure(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was asked is told by the sample, so a technique can't leave out what is hard."""
+    asked.fit()
+    asked.sample = EvaluationSample(5, 7, 1)
+    asked.warehouse.replace("curated.items", asked.items.frame.drop("attributes"))
+    monkeypatch.setattr(
+        predictions, "predict", lambda *given, **named: predict(*given, **named).sort("item_id")[1:]
+    )
+    asked.maker().refresh(TECHNIQUE)
+
+    missing = unpriced_items(asked.warehouse).filter(technique=TECHNIQUE)
+    assert missing["rows"].to_list() == [0]
+    scored = asked.warehouse.frame("SELECT item_id, failure FROM evaluation.scored_predictions")
+    assert scored.height == 12
+    failed = scored.drop_nulls("failure")
+    assert failed.rows() == [(missing["item_id"].item(), "not_priced")]

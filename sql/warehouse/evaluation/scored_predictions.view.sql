@@ -7,8 +7,12 @@
 -- many there are (random groups: Wolter, "Introduction to variance estimation", 2007, chapter 2).
 CREATE OR REPLACE VIEW evaluation.scored_predictions AS
 WITH asked AS (
-    SELECT DISTINCT technique, split, technique = 'noise_floor' AS is_reference
-    FROM evaluation.predictions
+    SELECT technique, split, technique = 'noise_floor' AS is_reference
+    FROM (
+        SELECT technique, split FROM evaluation.predictions
+        UNION
+        SELECT technique, split FROM evaluation.asked_items
+    )
 ),
 joined AS (
     SELECT
@@ -45,8 +49,8 @@ joined AS (
         AND (estimates.item_id IS NOT NULL OR NOT asked.is_reference)
         AND (
             asked.technique NOT IN (SELECT technique FROM evaluation.asked_items)
-            OR (asked.technique, items.item_id) IN (
-                SELECT (technique, item_id) FROM evaluation.asked_items
+            OR (asked.technique, items.split, items.item_id) IN (
+                SELECT (technique, split, item_id) FROM evaluation.asked_items
             )
         )
 ),
