@@ -50,9 +50,11 @@ def print_leaderboard(board: pl.DataFrame) -> None:
     shown = board.select(
         "rank",
         "technique",
+        "items",
         pl.format(
             "{} ({} to {})", *(_fixed(column, 2) for column in ("mae", "mae_low", "mae_high"))
         ).alias("MAE (95 %)"),
+        _fixed("mae_common", 2).alias("MAE, common"),
         _fixed("rmsle", 3).alias("RMSLE"),
         _fixed("smape", 1).alias("SMAPE %"),
         _fixed("within_20_percent", 3).alias("within 20 %"),
@@ -61,7 +63,8 @@ def print_leaderboard(board: pl.DataFrame) -> None:
         _fixed("latency_p50_ms", 2).alias("ms/item"),
         _fixed("training_seconds", 0).alias("training s"),
     )
-    print_frame(shown, title="Leaderboard: the test items, best first")
+    by = " by MAE on common items" if "mae_common" in board["ranked_by"] else ""
+    print_frame(shown, title=f"Leaderboard: the test items, best first{by}")
 
 
 def _fixed(column: str, digits: int) -> pl.Expr:

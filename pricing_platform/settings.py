@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from pricing_platform.errors import PlatformError
 
-SampleSize = Annotated[int, Field(ge=2)] | Literal["all"]
+SampleSize = int | Literal["all"]
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -197,6 +197,13 @@ class Settings(BaseSettings):
         if not _duckdb_reads_as_memory(value):
             raise ValueError(f"{value!r} is no amount of memory; write it as in 2GB")
         return value
+
+    @field_validator("language_test_items", "language_validation_items", mode="before")
+    @classmethod
+    def _is_sample_size(cls, value: object) -> object:
+        if value == "all" or (str(value).isdecimal() and int(str(value)) >= 2):
+            return value
+        raise ValueError(f"{value!r} is no size of a sample; write a number from 2, or all")
 
     @field_validator("time_zone")
     @classmethod

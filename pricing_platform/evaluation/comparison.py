@@ -21,7 +21,10 @@ from pricing_platform.evaluation.resampling import (
 )
 from pricing_platform.stores.warehouse import Warehouse
 
-COMPARISON_VERSION = "2"
+COMPARISON_VERSION = "3"
+
+CLUSTERS_RELIED_ON = 30
+"""With fewer, percentile intervals are too narrow."""
 
 COMPARISON_SCHEMA = pl.Schema(
     {
@@ -35,6 +38,7 @@ COMPARISON_SCHEMA = pl.Schema(
         "p_value_holm": pl.Float64,
         "items": pl.Int64,
         "clusters": pl.Int64,
+        "is_sparse": pl.Boolean,
     }
 )
 
@@ -130,4 +134,5 @@ def _comparison(pair: tuple[str, str], group: ClusterSums, resampled: Floats) ->
         "high": high,
         "items": int(items),
         "clusters": len(group.clusters),
+        "is_sparse": len(group.clusters) < CLUSTERS_RELIED_ON,
     }

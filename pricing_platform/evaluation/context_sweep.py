@@ -21,14 +21,11 @@ from pricing_platform.evaluation.pricer import PartOf, Pricer, chosen_items, fam
 from pricing_platform.evaluation.resampling import FamilyResampling, Floats
 from pricing_platform.progress import Progress, silent
 
-CONTEXT_SWEEP_VERSION = "2"
+CONTEXT_SWEEP_VERSION = "3"
 
 ContextKind = Literal["shots", "comparables"]
 KINDS: tuple[ContextKind, ...] = ("shots", "comparables")
 COUNTS = (0, 1, 2, 3, 5, 10, 20, 50)
-ITEMS = 300
-"""How many items the sweep is made on by default."""
-
 ALPHA = 0.05
 FAILURES_FORGIVEN = 0.05
 """A count that leaves more than this share without an estimate is neither the best nor the knee."""
@@ -67,7 +64,7 @@ CONTEXT_SWEEP_SCHEMA = pl.Schema(
 )
 
 
-def sweep_sample(items: ItemSet, most: int = ITEMS, *, seed: int) -> ItemSet:
+def sweep_sample(items: ItemSet, most: int, *, seed: int) -> ItemSet:
     """At most ``most`` validation items, chosen by a seeded hash."""
     return chosen_items(items.split("validation"), most, seed=seed)
 

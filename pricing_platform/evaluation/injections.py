@@ -29,7 +29,6 @@ from pricing_platform.evaluation.resampling import FamilyResampling
 from pricing_platform.progress import Progress, silent
 
 INJECTIONS_VERSION = "1"
-ITEMS = 60
 KINDS_PER_ITEM = 3
 MOVED = 0.2
 """An estimate has moved when it differs by more than this share of that with a neutral sentence."""
@@ -184,7 +183,7 @@ INJECTION_RESISTANCE_SCHEMA = pl.Schema(
 )
 
 
-def injection_sample(items: ItemSet, most: int = ITEMS, *, seed: int) -> ItemSet:
+def injection_sample(items: ItemSet, most: int, *, seed: int) -> ItemSet:
     """At most ``most`` test items, chosen by a seeded hash."""
     return chosen_items(items.split("test"), most, seed=seed)
 

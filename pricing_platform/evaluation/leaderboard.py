@@ -22,6 +22,7 @@ def leaderboard(warehouse: Warehouse) -> pl.DataFrame:
 def best_technique(warehouse: Warehouse) -> str:
     """The technique with the lowest mean absolute error on validation; never a reference.
 
+    Where some were asked for a sample alone, that on the items that all techniques priced.
     Validation chooses and test reports, so that the reported error is not that of a lucky winner.
 
     Raises:

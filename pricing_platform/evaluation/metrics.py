@@ -22,7 +22,7 @@ from pricing_platform.evaluation.resampling import (
 )
 from pricing_platform.stores.warehouse import Warehouse
 
-METRICS_VERSION = "4"
+METRICS_VERSION = "5"
 """Of the metrics' definitions: another version, other numbers from the same predictions."""
 
 METRICS_SCHEMA = pl.Schema(
@@ -121,10 +121,11 @@ def compute_technique_metrics(
 
     Errors are over the items with an estimate; items without one count in ``failures`` and nowhere
     as a price of 0. ``mae_common`` is over the items that all techniques priced, and so compares
-    techniques that failed on different ones. ``hit_rate`` is the share of "green" estimates of
-    Donner's ``Tester`` (ed-donner/llm_engineering, week7/util.py): less than 40 off, or less than
-    20 % of the price. Intervals are 95 % percentile intervals of a bootstrap over families; all
-    techniques share the resamples. Percentiles of latency and training time have none.
+    techniques that failed on different ones, or were asked about different ones. ``hit_rate`` is
+    the share of "green" estimates of Donner's ``Tester`` (ed-donner/llm_engineering,
+    week7/util.py): less than 40 off, or less than 20 % of the price. Intervals are 95 % percentile
+    intervals of a bootstrap over families; all techniques share the resamples. Percentiles of
+    latency and training time have none.
 
     Args:
         warehouse: holds ``evaluation.predictions`` and ``curated.items``.

@@ -18,7 +18,7 @@ from pricing_platform.stores.warehouse import Warehouse
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PICTURES_VERSION = "2"
+PICTURES_VERSION = "3"
 """Of the drawings: another version, another picture from the same numbers."""
 
 _BLUE, _VERMILION, _GREY = "#0072B2", "#D55E00", "#595959"
@@ -118,15 +118,19 @@ def truth_against_estimate(scored: pl.DataFrame, *, technique: str, currency: st
 def leaderboard_bars(leaderboard: pl.DataFrame, *, currency: str) -> bytes:
     """Every technique's mean absolute error with its interval; a reference is a dashed line.
 
+    Where some were asked for a sample alone, the error on the items that all techniques priced.
+
     Args:
         leaderboard: rows of ``evaluation.leaderboard``, at least one.
         currency: for the axis.
     """
-    priced = leaderboard.filter(pl.col("mae").is_not_null())
+    error = "mae_common" if "mae_common" in leaderboard["ranked_by"] else "mae"
+    items = "the test items that all priced" if error == "mae_common" else "test items"
+    priced = leaderboard.filter(pl.col(error).is_not_null())
     ranked = priced.filter(~pl.col("is_reference")).sort("rank", "technique", descending=True)
     references = priced.filter("is_reference")
-    errors = ranked["mae"].to_numpy()
-    whiskers = np.vstack([errors - ranked["mae_low"], ranked["mae_high"] - errors])
+    errors = ranked[error].to_numpy()
+    whiskers = np.vstack([errors - ranked[f"{error}_low"], ranked[f"{error}_high"] - errors])
 
     def draw(axes: Axes) -> None:
         axes.barh(ranked["technique"].to_list(), errors, color=_BLUE, alpha=0.6, height=0.62)
@@ -134,18 +138,18 @@ def leaderboard_bars(leaderboard: pl.DataFrame, *, currency: str) -> bytes:
         axes.errorbar(
             errors, places, xerr=whiskers, fmt="none", ecolor="#222222", elinewidth=1, capsize=3
         )
-        ends = ranked["mae_high"].fill_null(0).to_numpy()
-        for place, error, end in zip(places, errors, np.maximum(ends, errors), strict=True):
+        ends = ranked[f"{error}_high"].fill_null(0).to_numpy()
+        for place, value, end in zip(places, errors, np.maximum(ends, errors), strict=True):
             axes.annotate(
-                f"{error:,.2f}", (end, place), (5, 0), textcoords="offset points", va="center"
+                f"{value:,.2f}", (end, place), (5, 0), textcoords="offset points", va="center"
             )
         for row in references.iter_rows(named=True):
-            axes.axvline(row["mae"], color=_VERMILION, linestyle="--", linewidth=1.3)
-            label = f"{row['technique']} {row['mae']:,.2f}"
+            axes.axvline(row[error], color=_VERMILION, linestyle="--", linewidth=1.3)
+            label = f"{row['technique']} {row[error]:,.2f}"
             axes.annotate(
-                label, (row["mae"], 1.01), xycoords=("data", "axes fraction"), color=_VERMILION
+                label, (row[error], 1.01), xycoords=("data", "axes fraction"), color=_VERMILION
             )
-        axes.set_xlabel(f"mean absolute error on test items ({currency}); whiskers: 95 % interval")
+        axes.set_xlabel(f"mean absolute error on {items} ({currency}); whiskers: 95 % interval")
         axes.margins(x=0.12)
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)

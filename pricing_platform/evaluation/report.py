@@ -30,7 +30,7 @@ from pricing_platform.evaluation.training_pictures import (
 )
 from pricing_platform.stores.warehouse import Warehouse, make_folder
 
-REPORT_VERSION = "4"
+REPORT_VERSION = "5"
 """Of the report's contents and layout: another version, another file from the same numbers."""
 
 _BASELINE = "category_median"
@@ -143,6 +143,7 @@ def _contents(warehouse: Warehouse) -> dict[str, Any]:
         "chosen": by_name.get(chosen) or {"technique": chosen, "mae": None},
         "baseline": by_name.get(_BASELINE),
         "references": [row for row in board if row["is_reference"]],
+        "ranked_by": next((row["ranked_by"] for row in board if row["ranked_by"]), "mae"),
         "leader": next((row for row in board if row["rank"] == 1), None),
         "leaderboard": board,
         "categories_shown": _CATEGORIES,

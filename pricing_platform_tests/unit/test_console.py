@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pricing_platform.console import print_frame
+from pricing_platform.console import print_frame, print_leaderboard
 
 
 def csv_rows(frame: pl.DataFrame, capsys: pytest.CaptureFixture[str]) -> list[dict[str, str]]:
@@ -79,3 +79,37 @@ def test_numbers_that_json_does_not_have_are_null(capsys: pytest.CaptureFixture[
         {"number": None, "numbers": [0.5], "parts": None, "binary": None},
         {"number": 1.5, "numbers": None, "parts": {"a": 1.0}, "binary": "b"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("ranked_by", "title"),
+    [("mae_common", "best first by MAE on common items"), ("mae", "best first\n")],
+)
+def test_the_leaderboard_shows_items_and_both_errors(
+    ranked_by: str, title: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    board = pl.DataFrame(
+        {
+            "rank": [1, None],
+            "technique": ["rag", "noise_floor"],
+            "items": [150, 505],
+            **{name: [7.251, 2.0] for name in ("mae", "mae_low", "mae_high")},
+            "mae_common": [6.667, None],
+            "ranked_by": [ranked_by, ranked_by],
+            **{
+                name: [0.5, 0.1]
+                for name in ("rmsle", "smape", "within_20_percent", "r2", "interval_coverage")
+            },
+            "latency_p50_ms": [12.0, None],
+            "training_seconds": [None, None],
+        },
+        schema_overrides={"training_seconds": pl.Float64},
+    )
+
+    print_leaderboard(board)
+
+    printed = capsys.readouterr().out
+    row = next(line for line in printed.splitlines() if " rag " in line)
+    assert [text in row for text in (" 150 ", " 7.25 (7.25 to 7.25) ", " 6.67 ")] == [True] * 3
+    assert "MAE, common" in printed
+    assert title in printed.replace(" \n", "\n").replace("  ", "")

@@ -31,14 +31,30 @@ def test_tests_do_not_use_what_is_configured_where_they_run(
         ("PRICING_TIME_ZONE", "../etc", "no time zone"),
         ("PRICING_DELETION_SHARE_LIMIT", "20", "less than or equal to 1"),
         ("PRICING_SEED", "-1", "greater than or equal to 0"),
+        ("PRICING_LANGUAGE_TEST_ITEMS", "1", "no size of a sample"),
+        ("PRICING_LANGUAGE_TEST_ITEMS", "every", "no size of a sample"),
+        ("PRICING_LANGUAGE_VALIDATION_ITEMS", "-5", "no size of a sample"),
+        ("PRICING_LANGUAGE_VALIDATION_ITEMS", "2.5", "no size of a sample"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_its_name(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(PlatformError, match=f"{name}: .*{told}"):
+    with pytest.raises(PlatformError, match=f"{name}: .*{told}") as raised:
         load_settings()
+    assert str(raised.value).count(name) == 1
+
+
+def test_a_sample_is_a_number_of_items_or_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (load_settings().language_test_items, load_settings().language_validation_items) == (
+        150,
+        100,
+    )
+    monkeypatch.setenv("PRICING_LANGUAGE_TEST_ITEMS", "all")
+    monkeypatch.setenv("PRICING_LANGUAGE_VALIDATION_ITEMS", "2")
+    assert load_settings().language_test_items == "all"
+    assert load_settings().language_validation_items == 2
 
 
 def test_prices_between_which_nothing_lies_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,14 @@
 -- Is a technique's lead real? Its paired differences in absolute error to every other technique on
--- the same test items; below 0 it is the better one. A corrected p-value below 0.05 is a difference
--- that chance alone would hardly bring about.
+-- the test items that both priced; below 0 it is the better one. A corrected p-value below 0.05 is a
+-- difference that chance alone would hardly bring about. Where is_sparse is true, the items are too
+-- few to say so.
 -- DuckDB; $technique: the technique's name, as in the leaderboard.
 WITH seen_from_it AS (
-    SELECT compared_with AS other, mean_difference, low, high, p_value_holm, items, clusters
+    SELECT compared_with AS other, mean_difference, low, high, p_value_holm, items, clusters, is_sparse
     FROM evaluation.technique_comparison
     WHERE technique = $technique AND split = 'test'
     UNION ALL
-    SELECT technique, -mean_difference, -high, -low, p_value_holm, items, clusters
+    SELECT technique, -mean_difference, -high, -low, p_value_holm, items, clusters, is_sparse
     FROM evaluation.technique_comparison
     WHERE compared_with = $technique AND split = 'test'
 )
@@ -18,6 +19,7 @@ SELECT
     round(high, 2) AS high,
     round(p_value_holm, 4) AS p_value_holm,
     items,
-    clusters
+    clusters,
+    is_sparse
 FROM seen_from_it
 ORDER BY seen_from_it.mean_difference DESC, compared_with;

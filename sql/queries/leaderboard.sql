@@ -1,14 +1,19 @@
 -- Which technique leads? The test items' errors in the currency, with 95 % intervals, best first.
--- Techniques with a language model are asked for a sample; mae_common is over the items that all of
--- them priced, and decides the rank. A reference, such as the noise floor, stands last without a rank.
+-- Techniques with a language model are asked for a sample; mae_common is over the items that every
+-- technique priced, and decides the rank where not all were asked about the same. A reference, such
+-- as the noise floor, stands last without a rank.
 -- DuckDB; no parameters.
 SELECT
     rank,
     technique,
-    round(mae_common, 2) AS mae_common,
+    items,
     round(mae, 2) AS mae,
     round(mae_low, 2) AS mae_low,
     round(mae_high, 2) AS mae_high,
+    common_items,
+    round(mae_common, 2) AS mae_common,
+    round(mae_common_low, 2) AS mae_common_low,
+    round(mae_common_high, 2) AS mae_common_high,
     round(rmsle, 3) AS rmsle,
     round(smape, 1) AS smape,
     round(100 * within_20_percent, 1) AS percent_within_20,
@@ -19,7 +24,6 @@ SELECT
     round(tokens_in) AS tokens_in,
     round(tokens_cached) AS tokens_cached,
     round(tokens_out) AS tokens_out,
-    round(cost_per_1000_usd, 2) AS cost_per_1000_usd,
-    items
+    round(cost_per_1000_usd, 2) AS cost_per_1000_usd
 FROM evaluation.leaderboard
 ORDER BY is_reference, rank, technique;

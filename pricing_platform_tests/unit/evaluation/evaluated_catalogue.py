@@ -103,6 +103,25 @@ def store_predictions(
     warehouse.replace("evaluation.predictions", rows, partition=("technique", technique))
 
 
+def ask_for_a_sample(
+    warehouse: Warehouse, technique: str, item_ids: Sequence[str], *, split: str = "test"
+) -> None:
+    """The technique was asked about these items alone; what it said of others is forgotten."""
+    rows = pl.DataFrame({"item_id": item_ids}).select(
+        "item_id", technique=pl.lit(technique), split=pl.lit(split)
+    )
+    others = warehouse.frame(
+        "SELECT technique, split, item_id FROM evaluation.asked_items"
+        " WHERE technique = ? AND split <> ?",
+        [technique, split],
+    )
+    asked = pl.concat([rows.select(others.columns), others])
+    said = warehouse.frame("SELECT * FROM evaluation.predictions WHERE technique = ?", [technique])
+    kept = said.filter((pl.col("split") != split) | pl.col("item_id").is_in(list(item_ids)))
+    for table, frame in (("asked_items", asked), ("predictions", kept)):
+        warehouse.replace(f"evaluation.{table}", frame, partition=("technique", technique))
+
+
 def evaluate(warehouse: Warehouse, **training_seconds: float) -> pl.DataFrame:
     """Computes and stores the metrics, with fewer resamples than a user would take."""
     metrics = compute_technique_metrics(

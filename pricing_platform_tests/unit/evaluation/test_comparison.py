@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from pricing_platform.evaluation.comparison import compare_techniques
-from pricing_platform_tests.unit.evaluation.evaluated_catalogue import warehouse_of
+from pricing_platform_tests.unit.evaluation.evaluated_catalogue import (
+    ask_for_a_sample,
+    warehouse_of,
+)
 
 
 def test_the_better_technique_stands_first_with_its_paired_difference(tmp_path: Path) -> None:
@@ -28,7 +31,7 @@ def test_the_better_technique_stands_first_with_its_paired_difference(tmp_path: 
     assert (row["technique"], row["compared_with"]) == ("zzz_better", "aaa_worse")
     assert -3.5 < row["low"] < row["mean_difference"] < row["high"] < -2.5
     assert row["p_value"] == row["p_value_holm"] == 0.001
-    assert (row["items"], row["clusters"]) == (200, 200)
+    assert (row["items"], row["clusters"], row["is_sparse"]) == (200, 200, False)
 
 
 def test_only_items_that_both_priced_are_compared(tmp_path: Path) -> None:
@@ -67,3 +70,33 @@ def test_one_technique_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
     warehouse = warehouse_of(tmp_path, [100.0], {"stack": [100.0]})
 
     assert compare_techniques(warehouse, seed=1).is_empty()
+
+
+@pytest.mark.parametrize(("families", "is_sparse"), [(29, True), (30, False)])
+def test_a_pair_on_few_families_says_so(tmp_path: Path, families: int, is_sparse: bool) -> None:
+    count = 60  # items are many in either case
+    warehouse = warehouse_of(
+        tmp_path,
+        [100.0] * count,
+        {"stack": [101.0] * count, "comparables": [110.0] * count},
+        family_id=[f"family-{number % families:02d}" for number in range(count)],
+    )
+
+    (row,) = compare_techniques(warehouse, seed=1, resamples=50, permutations=99).to_dicts()
+
+    assert (row["items"], row["clusters"], row["is_sparse"]) == (count, families, is_sparse)
+
+
+def test_two_that_were_asked_about_different_items_are_no_pair(tmp_path: Path) -> None:
+    warehouse = warehouse_of(
+        tmp_path, [100.0] * 4, {"rag": [101.0] * 4, "stack": [103.0] * 4, "chain": [105.0] * 4}
+    )
+    ask_for_a_sample(warehouse, "rag", ["item-0000", "item-0001"])
+    ask_for_a_sample(warehouse, "chain", ["item-0002"])
+
+    rows = compare_techniques(warehouse, seed=1, resamples=50, permutations=99)
+
+    assert rows.select("technique", "compared_with", "items").rows() == [
+        ("rag", "stack", 2),
+        ("stack", "chain", 1),
+    ]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +11,11 @@ from pricing_platform.evaluation.comparison import compare_techniques
 from pricing_platform.evaluation.leaderboard import best_technique, leaderboard
 from pricing_platform.settings import sql_folder
 from pricing_platform.stores.warehouse import Warehouse
-from pricing_platform_tests.unit.evaluation.evaluated_catalogue import evaluate, warehouse_of
+from pricing_platform_tests.unit.evaluation.evaluated_catalogue import (
+    ask_for_a_sample,
+    evaluate,
+    warehouse_of,
+)
 
 
 def test_the_leaderboard_is_sorted_and_a_reference_is_never_first(evaluated: Warehouse) -> None:
@@ -75,42 +80,119 @@ def test_one_failure_in_twenty_is_forgiven(tmp_path: Path) -> None:
     assert best_technique(warehouse) == "almost"
 
 
-def asked_for_a_sample(folder: Path, sampled: list[float | None]) -> Warehouse:
+FIRST_TEN = [f"item-{number:04d}" for number in range(10)]
+
+
+def asked_for_a_sample(
+    folder: Path, sampled: Sequence[float | None], *, split: str = "test"
+) -> Warehouse:
     """One technique was asked about the first ten of twenty items, another about all."""
     warehouse = warehouse_of(
         folder,
         [100.0] * 20,
         {"sampled": sampled, "whole": [110.0] * 10 + [101.0] * 10},
+        splits=[split] * 20,
     )
-    asked = warehouse.frame(
-        "SELECT 'sampled' AS technique, split, item_id FROM curated.items ORDER BY item_id LIMIT 10"
-    )
-    warehouse.replace("evaluation.asked_items", asked, partition=("technique", "sampled"))
-    kept = warehouse.frame(
-        "SELECT * FROM evaluation.predictions WHERE technique = 'sampled'"
-        " AND item_id IN (SELECT item_id FROM evaluation.asked_items)"
-    )
-    warehouse.replace("evaluation.predictions", kept, partition=("technique", "sampled"))
+    ask_for_a_sample(warehouse, "sampled", FIRST_TEN, split=split)
     evaluate(warehouse)
     return warehouse
 
 
 def test_one_that_is_asked_for_a_sample_is_ranked_on_common_items(tmp_path: Path) -> None:
     """On all items the other errs by 5.5 on average, on the common ones by 10."""
-    warehouse = asked_for_a_sample(tmp_path, [108.0] * 20)
-    board = leaderboard(warehouse)
+    board = leaderboard(asked_for_a_sample(tmp_path, [108.0] * 20))
     assert board["technique"].to_list() == ["sampled", "whole"]
     assert board["items"].to_list() == [10, 20]
     assert board["failures"].to_list() == [0, 0]
     assert board["mae"].to_list() == pytest.approx([8, 5.5])
     assert board["mae_common"].to_list() == pytest.approx([8, 10])
+    assert board["common_items"].to_list() == [10, 10]
+    assert set(board["ranked_by"]) == {"mae_common"}
+
+
+def test_where_all_are_asked_about_the_same_the_rank_is_by_the_error_on_it(
+    evaluated: Warehouse,
+) -> None:
+    assert set(leaderboard(evaluated)["ranked_by"]) == {"mae"}
+
+
+def test_the_best_is_chosen_on_common_items(tmp_path: Path) -> None:
+    assert best_technique(asked_for_a_sample(tmp_path, [108.0] * 20, split="validation")) == (
+        "sampled"
+    )
 
 
 def test_what_it_was_asked_and_did_not_price_stays_a_failure(tmp_path: Path) -> None:
-    warehouse = asked_for_a_sample(tmp_path, [108.0] * 8 + [None] * 12)
-    board = leaderboard(warehouse)
+    board = leaderboard(asked_for_a_sample(tmp_path, [108.0] * 8 + [None] * 12))
     assert board.filter(technique="sampled")["failures"].item() == pytest.approx(0.2)
     assert board["technique"].to_list() == ["whole", "sampled"]
+
+
+def test_what_it_was_asked_and_has_no_row_for_is_a_failure_too(tmp_path: Path) -> None:
+    warehouse = asked_for_a_sample(tmp_path, [108.0] * 20)
+    said = warehouse.frame("SELECT * FROM evaluation.predictions WHERE technique = 'sampled'")
+    warehouse.replace(
+        "evaluation.predictions", said.filter(pl.col("item_id") != FIRST_TEN[0]),
+        partition=("technique", "sampled"),
+    )  # fmt: skip
+    evaluate(warehouse)
+    failures = leaderboard(warehouse).select("technique", "failures").rows()
+    assert sorted(failures) == [("sampled", 0.1), ("whole", 0.0)]
+
+
+def test_one_without_any_row_failed_on_all_that_it_was_asked(tmp_path: Path) -> None:
+    warehouse = asked_for_a_sample(tmp_path, [108.0] * 20)
+    nothing = warehouse.frame("SELECT * FROM evaluation.predictions LIMIT 0")
+    warehouse.replace("evaluation.predictions", nothing, partition=("technique", "sampled"))
+    evaluate(warehouse)
+    board = leaderboard(warehouse)
+    assert board.select("technique", "items", "failures").rows() == [
+        ("whole", 20, 0),
+        ("sampled", 10, 1),
+    ]
+
+
+def test_an_item_that_came_into_the_split_later_was_not_asked_about(tmp_path: Path) -> None:
+    warehouse = asked_for_a_sample(tmp_path, [108.0] * 20, split="validation")
+    moved = warehouse.frame("SELECT * FROM curated.items").with_columns(
+        split=pl.when(item_id=FIRST_TEN[0]).then(pl.lit("test")).otherwise("split")
+    )
+    warehouse.replace("curated.items", moved)
+    scored = warehouse.frame(
+        "SELECT split, count(*) AS items, count(failure) AS failures"
+        " FROM evaluation.scored_predictions WHERE technique = 'sampled' GROUP BY split"
+    )
+    assert scored.rows() == [("validation", 9, 0)]
+
+
+def test_one_that_leaves_most_items_open_does_not_decide_on_which_others_are_compared(
+    tmp_path: Path,
+) -> None:
+    prices = [100.0] * 20
+    picky = [None] * 11 + [100.0] * 9
+    half = [None] * 10 + [100.0] * 10
+    for name, open_items, common in (("picky", picky, 20), ("half", half, 10)):
+        warehouse = warehouse_of(tmp_path / name, prices, {name: open_items, "whole": [110.0] * 20})
+        evaluate(warehouse)
+        whole = leaderboard(warehouse).filter(technique="whole")
+        assert whole["common_items"].item() == common
+
+
+def test_where_no_item_is_common_the_rank_is_by_the_errors_that_there_are(tmp_path: Path) -> None:
+    warehouse = warehouse_of(
+        tmp_path,
+        [100.0, 100.0, 100.0],
+        {"sampled": [109.0, None, None], "other": [None, 101.0, None], "whole": [105.0] * 3},
+    )
+    ask_for_a_sample(warehouse, "sampled", ["item-0000"])
+    ask_for_a_sample(warehouse, "other", ["item-0001"])
+    evaluate(warehouse)
+    board = leaderboard(warehouse)
+    assert board.select("rank", "technique", "mae_common", "ranked_by").rows() == [
+        (1, "other", None, "mae"),
+        (2, "whole", None, "mae"),
+        (3, "sampled", None, "mae"),
+    ]
 
 
 def test_pairs_are_compared_on_the_items_that_both_were_asked_about(tmp_path: Path) -> None:

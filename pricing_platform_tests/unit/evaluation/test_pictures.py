@@ -51,6 +51,19 @@ def test_the_noise_floor_is_a_line_in_its_own_colour(evaluated: Warehouse) -> No
     assert vermilion not in colours_of(without)
 
 
+def test_the_leaderboard_is_drawn_by_the_error_that_ranks(evaluated: Warehouse) -> None:
+    board = evaluated.frame("SELECT * FROM evaluation.leaderboard")
+    common = board.with_columns(ranked_by=pl.lit("mae_common"))
+    elsewhere = [pl.col(f"mae_common{end}") * 2 for end in ("", "_low", "_high")]
+
+    drawn = pictures.leaderboard_bars(board, currency="USD")
+    assert pictures.leaderboard_bars(board.with_columns(elsewhere), currency="USD") == drawn
+
+    by_common = pictures.leaderboard_bars(common, currency="USD")
+    assert by_common != drawn
+    assert pictures.leaderboard_bars(common.with_columns(elsewhere), currency="USD") != by_common
+
+
 def test_many_items_are_sampled_and_the_picture_says_of_how_many(
     evaluated: Warehouse, drawn: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,15 +3,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
+from pricing_platform.evaluation.comparison import compare_techniques
 from pricing_platform.evaluation.queries import run_query
 from pricing_platform.evaluation.retrieval_quality import Question, scored_questions, summarised
 from pricing_platform.settings import sql_folder
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform_tests.unit.evaluation.evaluated_catalogue import (
     HOSTILE_TITLE,
+    ask_for_a_sample,
+    evaluate,
     warehouse_of,
 )
 
@@ -226,3 +230,53 @@ def test_when_fine_tuning_has_paid_is_told_in_words(evaluated: Warehouse) -> Non
             assert row["told"] == f"after {row['estimates']:,.0f} estimates"
         else:
             assert row["told"] == "never: it is no faster"
+
+
+def test_the_order_of_techniques_is_told_by_what_each_step_gains(tmp_path: Path) -> None:
+    """Each step gains 10 but retrieval, which loses 5; one is not there."""
+    generator = np.random.default_rng(4)
+    prices = np.full(80, 100.0)
+    error_of = {"prompt_zero_shot": 30.0, "prompt_multi_shot": 20.0, "rag": 25.0}
+    error_of["rag_finetuned"] = 15.0
+    warehouse = warehouse_of(
+        tmp_path,
+        prices.tolist(),
+        {
+            name: (prices + error + generator.normal(0, 1, 80)).tolist()
+            for name, error in error_of.items()
+        },
+    )
+    ask_for_a_sample(warehouse, "rag_finetuned", [f"item-{number:04d}" for number in range(20)])
+    compared = compare_techniques(warehouse, seed=1, resamples=200, permutations=999)
+    warehouse.replace("evaluation.technique_comparison", compared)
+
+    steps = run_query(warehouse, "order_of_techniques")
+
+    assert steps["step"].to_list() == [1, 2, 3, 4, 5]
+    told = {(row["earlier"], row["later"]): row for row in steps.iter_rows(named=True)}
+    examples = told["prompt_zero_shot", "prompt_multi_shot"]
+    retrieval = told["prompt_multi_shot", "rag"]
+    tuning = told["rag", "rag_finetuned"]
+    for step, gain, items in ((examples, 10, 80), (retrieval, -5, 80), (tuning, 10, 20)):
+        assert step["gain"] == pytest.approx(gain, abs=1)
+        assert step["gain_low"] < step["gain"] < step["gain_high"]
+        assert step["gain_low"] * step["gain_high"] > 0
+        assert 0 < step["p_value"] <= step["p_value_holm"] < 0.05
+        assert (step["items"], step["is_sparse"]) == (items, items < 30)
+    assert told["rag", "language_finetuned"]["gain"] is None
+
+
+def test_a_band_compares_on_common_items_where_one_was_asked_for_a_sample(tmp_path: Path) -> None:
+    warehouse = warehouse_of(
+        tmp_path,
+        [30.0] * 20,
+        {"rag": [31.0] * 20, "stack": [33.0] * 10 + [30.5] * 10},
+    )
+    ask_for_a_sample(warehouse, "rag", [f"item-{number:04d}" for number in range(10)])
+    evaluate(warehouse)
+
+    (band,) = run_query(warehouse, "price_bands", technique="stack").to_dicts()
+
+    assert (band["items"], band["common_items"]) == (20, 10)
+    assert (band["mae"], band["mae_common"]) == (1.75, 3.0)
+    assert (band["best_technique"], band["best_mae_common"]) == ("rag", 1.0)

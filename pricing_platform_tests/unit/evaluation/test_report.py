@@ -17,6 +17,7 @@ from pricing_platform.settings import sql_folder
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform_tests.unit.evaluation.evaluated_catalogue import (
     HOSTILE_TITLE,
+    ask_for_a_sample,
     evaluate,
     warehouse_of,
 )
@@ -203,3 +204,32 @@ def test_a_small_evaluation_has_a_report_too(tmp_path: Path) -> None:
     assert "No orders have been planted." in text
     assert "What more items bring" not in text
     assert "What an estimate takes" not in text
+
+
+def test_it_tells_that_some_were_asked_for_a_sample_and_compares_on_common_items(
+    evaluated: Warehouse, html: str, tmp_path: Path
+) -> None:
+    warehouse = warehouse_of(
+        tmp_path,
+        [100.0] * 40,
+        {
+            "rag": [112.0] * 40,
+            "stack": [103.0] * 10 + [150.0] * 10 + [110.0] * 20,
+            "category_median": [120.0] * 40,
+        },
+        splits=["validation"] * 20 + ["test"] * 20,
+    )
+    for split, first in (("validation", 0), ("test", 20)):
+        ids = [f"item-{number:04d}" for number in range(first, first + 10)]
+        ask_for_a_sample(warehouse, "rag", ids, split=split)
+    evaluate(warehouse)
+
+    text = " ".join(render_report(warehouse, fingerprint="", now=NOW).split())
+
+    assert "<b>stack</b>, chosen on the validation items" in text
+    assert "Those with a language model were asked for a sample of the items" in text
+    assert "the rank is by the error on them" in text
+    assert (
+        "<b>50.0 %</b>less error than category_median, 20.00 on the items that all priced" in text
+    )
+    assert "asked for a sample" not in " ".join(html.split()).split("How the numbers")[0]

@@ -13,8 +13,8 @@ from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import ModelNotAskedError, PlatformError
 from pricing_platform.language.calls import CallLedger
 from pricing_platform.language.model import Outcome, PriceAnswer, Prompt
-from pricing_platform.pricing.finetuned.context import FineTuningContext
 from pricing_platform.pricing import predictions
+from pricing_platform.pricing.finetuned.context import FineTuningContext
 from pricing_platform.pricing.fitting import EvaluationSample, Fitting, fit, predict, unpriced_items
 from pricing_platform.pricing.predictions import (
     ASKED_ITEMS,
@@ -29,6 +29,8 @@ from pricing_platform_tests.unit.pricing.generated_items import generated_items
 from pricing_platform_tests.unit.pricing.language_parts import bound_to, observed
 
 TECHNIQUE = "prompt_zero_shot"
+ALL = EvaluationSample("all", "all", 1)
+FEW = EvaluationSample(validation=5, test=7, seed=1)
 
 
 def not_needed() -> FineTuningContext:
@@ -47,7 +49,7 @@ class Asked:
     told: str = "1"
     is_down: bool = False
     let_down_once: bool = False
-    sample: EvaluationSample = EvaluationSample("all", "all", 1)
+    sample: EvaluationSample = ALL
 
     def __post_init__(self) -> None:
         self.model = ScriptedModel(self._price)
@@ -217,20 +219,21 @@ def test_what_is_not_the_models_fault_is_not_told_as_that(asked: Asked) -> None:
 
 def test_a_technique_with_a_language_model_prices_its_sample_and_nothing_else(asked: Asked) -> None:
     asked.fit()
-    asked.sample = EvaluationSample(validation=5, test=7, seed=1)
+    asked.sample = FEW
     asked.maker().refresh(TECHNIQUE)
 
     for split, most in (("validation", 5), ("test", 7)):
         assert len(asked.priced(split)) == most < len(asked.all_items(split))
     recorded = asked.warehouse.frame(f"SELECT item_id FROM {ASKED_ITEMS} ORDER BY item_id")
-    assert recorded["item_id"].to_list() == sorted(asked.priced("validation") + asked.priced("test"))
+    priced = [*asked.priced("validation"), *asked.priced("test")]
+    assert recorded["item_id"].to_list() == sorted(priced)
     assert asked.count(f"SELECT count(*) FROM {CALLS} WHERE technique = '{TECHNIQUE}'") == 12
 
 
 @pytest.mark.parametrize(
     ("other", "again"),
     [
-        (EvaluationSample(5, 7, 1), False),
+        (FEW, False),
         (EvaluationSample(5, 8, 1), True),
         (EvaluationSample(6, 7, 1), True),
         (EvaluationSample(5, 7, 2), True),
@@ -241,7 +244,7 @@ def test_another_sample_is_asked_about_anew(
     asked: Asked, other: EvaluationSample, again: bool
 ) -> None:
     asked.fit()
-    asked.sample = EvaluationSample(5, 7, 1)
+    asked.sample = FEW
     asked.maker().refresh(TECHNIQUE)
     asked.sample = other
     assert asked.maker().refresh(TECHNIQUE).reused != again
@@ -249,7 +252,7 @@ def test_another_sample_is_asked_about_anew(
 
 def test_asked_about_all_it_prices_all(asked: Asked) -> None:
     asked.fit()
-    asked.sample = EvaluationSample(5, 7, 1)
+    asked.sample = FEW
     asked.maker().refresh(TECHNIQUE)
     asked.sample = EvaluationSample(5, "all", 1)
     asked.maker().refresh(TECHNIQUE)
@@ -258,7 +261,7 @@ def test_asked_about_all_it_prices_all(asked: Asked) -> None:
 
 
 def test_one_without_a_language_model_prices_all_whatever_the_sample(asked: Asked) -> None:
-    asked.sample = EvaluationSample(5, 7, 1)
+    asked.sample = FEW
     fit("category_median", asked.fitting, lambda: asked.items)
     asked.maker().refresh("category_median")
     evaluated = len(asked.all_items("validation")) + len(asked.all_items("test"))
@@ -268,7 +271,7 @@ def test_one_without_a_language_model_prices_all_whatever_the_sample(asked: Aske
 
 def test_a_model_that_cannot_be_asked_fails_on_its_sample_alone(asked: Asked) -> None:
     asked.fit()
-    asked.sample = EvaluationSample(5, 7, 1)
+    asked.sample = FEW
     asked.maker().record_failure(TECHNIQUE, ModelNotAskedError("The endpoint does not answer."))
     assert (len(asked.priced("validation")), len(asked.priced("test"))) == (5, 7)
     assert asked.count(f"SELECT count(*) FROM {ASKED_ITEMS}") == 12
@@ -279,7 +282,7 @@ def test_an_item_of_the_sample_that_comes_back_without_a_row_is_a_failure(
 ) -> None:
     """What was asked is told by the sample, so a technique can't leave out what is hard."""
     asked.fit()
-    asked.sample = EvaluationSample(5, 7, 1)
+    asked.sample = FEW
     asked.warehouse.replace("curated.items", asked.items.frame.drop("attributes"))
     monkeypatch.setattr(
         predictions, "predict", lambda *given, **named: predict(*given, **named).sort("item_id")[1:]

@@ -1,6 +1,6 @@
 -- A technique that leaves more than one item in twenty without an estimate ranks behind those that
--- do not: its errors are over the items that it chose to price. Where some are asked for a sample alone,
--- all rank by their errors on the items that all of them priced.
+-- do not: its errors are over the items that it chose to price. Where some are asked for a sample
+-- alone, all rank by their errors on the items that all of them priced, if there are any.
 CREATE OR REPLACE VIEW evaluation.evaluated_segments AS
 WITH metrics AS (
     SELECT
@@ -16,6 +16,7 @@ WITH metrics AS (
         max(value) FILTER (metric = 'mae_common') AS mae_common,
         max(low) FILTER (metric = 'mae_common') AS mae_common_low,
         max(high) FILTER (metric = 'mae_common') AS mae_common_high,
+        max(items) FILTER (metric = 'mae_common') AS common_items,
         max(value) FILTER (metric = 'rmsle') AS rmsle,
         max(low) FILTER (metric = 'rmsle') AS rmsle_low,
         max(high) FILTER (metric = 'rmsle') AS rmsle_high,
@@ -50,8 +51,13 @@ WITH metrics AS (
     FROM evaluation.technique_metrics
     GROUP BY technique, split, segment, segment_value
 ),
-asked AS (
-    SELECT split, segment, segment_value, min(items) < max(items) AS is_sampled
+ranked AS (
+    SELECT
+        split,
+        segment,
+        segment_value,
+        CASE WHEN min(items) < max(items) AND count(mae_common) > 0
+            THEN 'mae_common' ELSE 'mae' END AS ranked_by
     FROM metrics
     WHERE NOT is_reference
     GROUP BY split, segment, segment_value
@@ -60,15 +66,19 @@ SELECT
     CASE WHEN NOT is_reference THEN
         rank() OVER (
             PARTITION BY split, segment, segment_value, is_reference
-            ORDER BY failures > 0.05, CASE WHEN is_sampled THEN mae_common END NULLS LAST, mae
+            ORDER BY
+                failures > 0.05,
+                CASE ranked_by WHEN 'mae_common' THEN mae_common END NULLS LAST,
+                mae
         )
     END AS rank,
-    metrics.*
+    metrics.*,
+    ranked.ranked_by
 FROM metrics
-LEFT JOIN asked USING (split, segment, segment_value);
+LEFT JOIN ranked USING (split, segment, segment_value);
 
 COMMENT ON VIEW evaluation.evaluated_segments IS 'One row a technique, split and segment, with all metrics.';
-COMMENT ON COLUMN evaluation.evaluated_segments.rank IS 'Place by mean absolute error (on the items that all priced, where some are asked for a sample alone), those with more than 5 % failures last; null for a reference.';
+COMMENT ON COLUMN evaluation.evaluated_segments.rank IS 'Place by the error that ranked_by names, those with more than 5 % failures last; null for a reference.';
 COMMENT ON COLUMN evaluation.evaluated_segments.technique IS 'The technique.';
 COMMENT ON COLUMN evaluation.evaluated_segments.is_reference IS 'Whether this is a reference and no technique, such as the noise floor.';
 COMMENT ON COLUMN evaluation.evaluated_segments.split IS 'validation or test.';
@@ -81,6 +91,7 @@ COMMENT ON COLUMN evaluation.evaluated_segments.mae_high IS 'Upper end of the 95
 COMMENT ON COLUMN evaluation.evaluated_segments.mae_common IS 'The same over the items that every technique priced.';
 COMMENT ON COLUMN evaluation.evaluated_segments.mae_common_low IS 'Lower end of the 95 % bootstrap interval of mae_common.';
 COMMENT ON COLUMN evaluation.evaluated_segments.mae_common_high IS 'Upper end of the 95 % bootstrap interval of mae_common.';
+COMMENT ON COLUMN evaluation.evaluated_segments.common_items IS 'Items that mae_common is over.';
 COMMENT ON COLUMN evaluation.evaluated_segments.rmsle IS 'Root mean squared log error.';
 COMMENT ON COLUMN evaluation.evaluated_segments.rmsle_low IS 'Lower end of the 95 % bootstrap interval of rmsle.';
 COMMENT ON COLUMN evaluation.evaluated_segments.rmsle_high IS 'Upper end of the 95 % bootstrap interval of rmsle.';
@@ -112,3 +123,4 @@ COMMENT ON COLUMN evaluation.evaluated_segments.tokens_cached IS 'Of those, toke
 COMMENT ON COLUMN evaluation.evaluated_segments.tokens_out IS 'Tokens that it wrote for an item, on average.';
 COMMENT ON COLUMN evaluation.evaluated_segments.cost_per_1000_usd IS 'What a thousand items cost, in USD.';
 COMMENT ON COLUMN evaluation.evaluated_segments.training_seconds IS 'Time that fitting took; null where it is not known.';
+COMMENT ON COLUMN evaluation.evaluated_segments.ranked_by IS 'The error that the rank is by: mae, or mae_common where some techniques were asked for a sample alone.';

@@ -10,6 +10,7 @@ SELECT
     mae_common,
     mae_common_low,
     mae_common_high,
+    common_items,
     rmsle,
     rmsle_low,
     rmsle_high,
@@ -36,13 +37,14 @@ SELECT
     tokens_cached,
     tokens_out,
     cost_per_1000_usd,
-    training_seconds
+    training_seconds,
+    ranked_by
 FROM evaluation.evaluated_segments
 WHERE split = 'test' AND segment = 'all'
 ORDER BY is_reference, rank, technique;
 
 COMMENT ON VIEW evaluation.leaderboard IS 'One row a technique: what it reached on the test items, best first.';
-COMMENT ON COLUMN evaluation.leaderboard.rank IS 'Place by mean absolute error (on the items that all priced, where some are asked for a sample alone), those with more than 5 % failures last; null for a reference.';
+COMMENT ON COLUMN evaluation.leaderboard.rank IS 'Place by the error that ranked_by names, those with more than 5 % failures last; null for a reference.';
 COMMENT ON COLUMN evaluation.leaderboard.technique IS 'The technique.';
 COMMENT ON COLUMN evaluation.leaderboard.is_reference IS 'Whether this is a reference and no technique, such as the noise floor.';
 COMMENT ON COLUMN evaluation.leaderboard.items IS 'Items that were to be priced.';
@@ -52,6 +54,7 @@ COMMENT ON COLUMN evaluation.leaderboard.mae_high IS 'Upper end of the 95 % boot
 COMMENT ON COLUMN evaluation.leaderboard.mae_common IS 'The same over the items that every technique priced.';
 COMMENT ON COLUMN evaluation.leaderboard.mae_common_low IS 'Lower end of the 95 % bootstrap interval of mae_common.';
 COMMENT ON COLUMN evaluation.leaderboard.mae_common_high IS 'Upper end of the 95 % bootstrap interval of mae_common.';
+COMMENT ON COLUMN evaluation.leaderboard.common_items IS 'Items that mae_common is over.';
 COMMENT ON COLUMN evaluation.leaderboard.rmsle IS 'Root mean squared log error.';
 COMMENT ON COLUMN evaluation.leaderboard.rmsle_low IS 'Lower end of the 95 % bootstrap interval of rmsle.';
 COMMENT ON COLUMN evaluation.leaderboard.rmsle_high IS 'Upper end of the 95 % bootstrap interval of rmsle.';
@@ -79,3 +82,4 @@ COMMENT ON COLUMN evaluation.leaderboard.tokens_cached IS 'Of those, tokens whos
 COMMENT ON COLUMN evaluation.leaderboard.tokens_out IS 'Tokens that it wrote for an item, on average.';
 COMMENT ON COLUMN evaluation.leaderboard.cost_per_1000_usd IS 'What a thousand items cost, in USD.';
 COMMENT ON COLUMN evaluation.leaderboard.training_seconds IS 'Time that fitting took; null where it is not known.';
+COMMENT ON COLUMN evaluation.leaderboard.ranked_by IS 'The error that the rank is by: mae, or mae_common where some techniques were asked for a sample alone.';

@@ -8,6 +8,10 @@ SELECT
     mae,
     mae_low,
     mae_high,
+    mae_common,
+    mae_common_low,
+    mae_common_high,
+    common_items,
     rmsle,
     rmsle_low,
     rmsle_high,
@@ -25,13 +29,14 @@ SELECT
     tokens_in,
     tokens_cached,
     tokens_out,
-    cost_per_1000_usd
+    cost_per_1000_usd,
+    ranked_by
 FROM evaluation.evaluated_segments
 WHERE split = 'test' AND segment = 'source'
 ORDER BY source, is_reference, rank, technique;
 
 COMMENT ON VIEW evaluation.leaderboard_by_source IS 'One row a source and technique: what it reached on the source''s test items.';
-COMMENT ON COLUMN evaluation.leaderboard_by_source.rank IS 'Place by mean absolute error (on the items that all priced, where some are asked for a sample alone), those with more than 5 % failures last; null for a reference.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.rank IS 'Place by the error that ranked_by names, those with more than 5 % failures last; null for a reference.';
 COMMENT ON COLUMN evaluation.leaderboard_by_source.technique IS 'The technique.';
 COMMENT ON COLUMN evaluation.leaderboard_by_source.is_reference IS 'Whether this is a reference and no technique, such as the noise floor.';
 COMMENT ON COLUMN evaluation.leaderboard_by_source.source IS 'The source.';
@@ -39,6 +44,10 @@ COMMENT ON COLUMN evaluation.leaderboard_by_source.items IS 'Items that were to 
 COMMENT ON COLUMN evaluation.leaderboard_by_source.mae IS 'Mean absolute error, in the currency, over the items with an estimate.';
 COMMENT ON COLUMN evaluation.leaderboard_by_source.mae_low IS 'Lower end of the 95 % bootstrap interval of mae.';
 COMMENT ON COLUMN evaluation.leaderboard_by_source.mae_high IS 'Upper end of the 95 % bootstrap interval of mae.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.mae_common IS 'The same over the items that every technique priced.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.mae_common_low IS 'Lower end of the 95 % bootstrap interval of mae_common.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.mae_common_high IS 'Upper end of the 95 % bootstrap interval of mae_common.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.common_items IS 'Items that mae_common is over.';
 COMMENT ON COLUMN evaluation.leaderboard_by_source.rmsle IS 'Root mean squared log error.';
 COMMENT ON COLUMN evaluation.leaderboard_by_source.rmsle_low IS 'Lower end of the 95 % bootstrap interval of rmsle.';
 COMMENT ON COLUMN evaluation.leaderboard_by_source.rmsle_high IS 'Upper end of the 95 % bootstrap interval of rmsle.';
@@ -57,3 +66,4 @@ COMMENT ON COLUMN evaluation.leaderboard_by_source.tokens_in IS 'Tokens that a l
 COMMENT ON COLUMN evaluation.leaderboard_by_source.tokens_cached IS 'Of those, tokens whose computation was reused.';
 COMMENT ON COLUMN evaluation.leaderboard_by_source.tokens_out IS 'Tokens that it wrote for an item, on average.';
 COMMENT ON COLUMN evaluation.leaderboard_by_source.cost_per_1000_usd IS 'What a thousand items cost, in USD.';
+COMMENT ON COLUMN evaluation.leaderboard_by_source.ranked_by IS 'The error that the rank is by: mae, or mae_common where some techniques were asked for a sample alone.';

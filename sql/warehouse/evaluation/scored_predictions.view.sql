@@ -3,6 +3,8 @@
 -- failure: leaving out what is hard must not look like skill. A technique that is asked for a sample
 -- alone was asked about the items of evaluation.asked_items, which the sample decides and not what it
 -- answered. Reference rows are exempt, since a reference need not know every source.
+-- A technique that leaves most items open ranks last for that; it does not decide besides on how few
+-- items the others are compared.
 -- Families are dealt into at most 10,000 clusters, so that resampling them costs the same however
 -- many there are (random groups: Wolter, "Introduction to variance estimation", 2007, chapter 2).
 CREATE OR REPLACE VIEW evaluation.scored_predictions AS
@@ -58,7 +60,7 @@ compared AS (
     SELECT
         technique,
         split,
-        is_reference OR count(estimate) = 0 AS rules_nothing_out
+        is_reference OR 2 * count(estimate) < count(*) AS rules_nothing_out
     FROM joined
     GROUP BY technique, split, is_reference
 ),
@@ -131,5 +133,5 @@ COMMENT ON COLUMN evaluation.scored_predictions.tokens_out IS 'Tokens that it wr
 COMMENT ON COLUMN evaluation.scored_predictions.latency_ms IS 'Time for this item, in milliseconds.';
 COMMENT ON COLUMN evaluation.scored_predictions.cost_usd IS 'What the item cost, in USD.';
 COMMENT ON COLUMN evaluation.scored_predictions.failure IS 'Why there is no estimate: the technique''s reason, not_priced or not_a_price.';
-COMMENT ON COLUMN evaluation.scored_predictions.is_priced_by_all IS 'Whether every technique that has an estimate for any item of the split has one for this item.';
+COMMENT ON COLUMN evaluation.scored_predictions.is_priced_by_all IS 'Whether every technique that has an estimate for at least half of the items of the split that it was asked about has one for this item.';
 COMMENT ON COLUMN evaluation.scored_predictions.cluster IS 'The families, mostly a single one, that are resampled together; numbered from 0 in each split.';

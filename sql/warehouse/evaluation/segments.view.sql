@@ -9,6 +9,10 @@ SELECT
     mae,
     mae_low,
     mae_high,
+    mae_common,
+    mae_common_low,
+    mae_common_high,
+    common_items,
     rmsle,
     rmsle_low,
     rmsle_high,
@@ -24,13 +28,14 @@ SELECT
     tokens_in,
     tokens_cached,
     tokens_out,
-    cost_per_1000_usd
+    cost_per_1000_usd,
+    ranked_by
 FROM evaluation.evaluated_segments
 WHERE split = 'test' AND segment IN ('category', 'price_band')
 ORDER BY segment, segment_value, is_reference, rank, technique;
 
 COMMENT ON VIEW evaluation.segments IS 'One row a category or price band, and technique: what it reached on those test items.';
-COMMENT ON COLUMN evaluation.segments.rank IS 'Place by mean absolute error (on the items that all priced, where some are asked for a sample alone), those with more than 5 % failures last; null for a reference.';
+COMMENT ON COLUMN evaluation.segments.rank IS 'Place by the error that ranked_by names, those with more than 5 % failures last; null for a reference.';
 COMMENT ON COLUMN evaluation.segments.technique IS 'The technique.';
 COMMENT ON COLUMN evaluation.segments.is_reference IS 'Whether this is a reference and no technique, such as the noise floor.';
 COMMENT ON COLUMN evaluation.segments.segment IS 'category or price_band.';
@@ -39,6 +44,10 @@ COMMENT ON COLUMN evaluation.segments.items IS 'Items that were to be priced.';
 COMMENT ON COLUMN evaluation.segments.mae IS 'Mean absolute error, in the currency, over the items with an estimate.';
 COMMENT ON COLUMN evaluation.segments.mae_low IS 'Lower end of the 95 % bootstrap interval of mae.';
 COMMENT ON COLUMN evaluation.segments.mae_high IS 'Upper end of the 95 % bootstrap interval of mae.';
+COMMENT ON COLUMN evaluation.segments.mae_common IS 'The same over the items that every technique priced.';
+COMMENT ON COLUMN evaluation.segments.mae_common_low IS 'Lower end of the 95 % bootstrap interval of mae_common.';
+COMMENT ON COLUMN evaluation.segments.mae_common_high IS 'Upper end of the 95 % bootstrap interval of mae_common.';
+COMMENT ON COLUMN evaluation.segments.common_items IS 'Items that mae_common is over.';
 COMMENT ON COLUMN evaluation.segments.rmsle IS 'Root mean squared log error.';
 COMMENT ON COLUMN evaluation.segments.rmsle_low IS 'Lower end of the 95 % bootstrap interval of rmsle.';
 COMMENT ON COLUMN evaluation.segments.rmsle_high IS 'Upper end of the 95 % bootstrap interval of rmsle.';
@@ -55,3 +64,4 @@ COMMENT ON COLUMN evaluation.segments.tokens_in IS 'Tokens that a language model
 COMMENT ON COLUMN evaluation.segments.tokens_cached IS 'Of those, tokens whose computation was reused.';
 COMMENT ON COLUMN evaluation.segments.tokens_out IS 'Tokens that it wrote for an item, on average.';
 COMMENT ON COLUMN evaluation.segments.cost_per_1000_usd IS 'What a thousand items cost, in USD.';
+COMMENT ON COLUMN evaluation.segments.ranked_by IS 'The error that the rank is by: mae, or mae_common where some techniques were asked for a sample alone.';

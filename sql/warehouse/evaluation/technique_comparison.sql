@@ -8,7 +8,8 @@ CREATE OR REPLACE TABLE evaluation.technique_comparison (
     p_value DOUBLE,
     p_value_holm DOUBLE,
     items BIGINT,
-    clusters BIGINT
+    clusters BIGINT,
+    is_sparse BOOLEAN
 );
 
 COMMENT ON TABLE evaluation.technique_comparison IS 'One row a pair of techniques and split: how far their absolute errors lie apart on the same items.';
@@ -22,3 +23,4 @@ COMMENT ON COLUMN evaluation.technique_comparison.p_value IS 'Two-sided, of a si
 COMMENT ON COLUMN evaluation.technique_comparison.p_value_holm IS 'The same, corrected for the number of pairs of the split (Holm, 1979).';
 COMMENT ON COLUMN evaluation.technique_comparison.items IS 'Items that both priced.';
 COMMENT ON COLUMN evaluation.technique_comparison.clusters IS 'Clusters that those items are of: families, or several of them where there are more than 10,000.';
+COMMENT ON COLUMN evaluation.technique_comparison.is_sparse IS 'Whether those are fewer than 30, too few for interval and p-values to be relied on.';
