@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from random import Random
+
+import numpy as np
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +35,38 @@ def test_it_is_the_same_in_every_order_and_stays_nearly_so() -> None:
     fewer = ITEMS.take(list(range(len(ITEMS) - 1)))
     assert len(sample - set(stratified_sample(fewer, 60, seed=1).frame["item_id"])) <= 6
     assert set(stratified_sample(ITEMS, 60, seed=2).frame["item_id"]) != sample
+
+
+@given(
+    described=st.lists(
+        st.tuples(st.sampled_from(["drives", "kettles", None]), st.integers(1, 30)),
+        min_size=3,
+        max_size=60,
+    ),
+    most=st.integers(2, 60),
+    random=st.randoms(use_true_random=False),
+)
+def test_of_any_catalogue_it_has_as_many_as_asked_for_whatever_the_order(
+    described: list[tuple[str | None, int]], most: int, random: Random
+) -> None:
+    frame = pl.DataFrame(
+        {
+            "item_id": [f"item-{number:03d}" for number in range(len(described))],
+            "category": [category for category, _ in described],
+            "price": [float(price) for _, price in described],
+        },
+        schema_overrides={"category": pl.String},
+    )
+    items = ItemSet(frame, np.zeros((len(described), 2), np.float32))
+    places = list(range(len(items)))
+    random.shuffle(places)
+
+    sample = stratified_sample(items, most, seed=1)
+    shuffled = stratified_sample(items.take(places), most, seed=1)
+
+    assert len(sample) == min(most, len(items))
+    assert sample.frame["item_id"].is_sorted()
+    assert sample.frame.equals(shuffled.frame.sort("item_id"))
 
 
 def test_prices_of_a_sample_are_spread_as_all_are() -> None:
