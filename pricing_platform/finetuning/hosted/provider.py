@@ -65,11 +65,18 @@ class HostedJob(BaseModel):
     created_at: float | None = None
     finished_at: float | None = None
     metadata: JsonValue = None
+    hyperparameters: JsonValue = None
 
     @property
     def key(self) -> JsonValue:
         """What it was asked for with; null where the endpoint does not keep such."""
         return self.metadata.get(_METADATA_KEY) if isinstance(self.metadata, dict) else None
+
+    @property
+    def epochs(self) -> JsonValue:
+        """Of the training; null where the endpoint does not tell."""
+        told = self.hyperparameters
+        return told.get("n_epochs") if isinstance(told, dict) else None
 
     @property
     def has_ended(self) -> bool:
@@ -180,16 +187,13 @@ class FineTuningProvider:
                 HostedFile,
             )
 
-    def find_job(self, key: str) -> HostedJob | None:
-        """The job that was asked for with this key and has not come to nothing.
+    def jobs(self) -> Iterator[HostedJob]:
+        """All that the endpoint knows, the newest first.
 
         Raises:
-            CallFailedError: when the endpoint lists no jobs, among other reasons.
+            CallFailedError: when it lists none, among other reasons.
         """
-        for job in self._listed(HostedJob, lambda **page: self._jobs.list(**page), strict=True):
-            if job.key == key and job.status not in ("failed", "cancelled"):
-                return job
-        return None
+        return self._listed(HostedJob, lambda **page: self._jobs.list(**page), strict=True)
 
     def create_job(
         self,

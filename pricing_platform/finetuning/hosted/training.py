@@ -166,8 +166,7 @@ class _Training:
                     f"The job {record.job} at {self.provider.url} has made {name}, which is not"
                     " among the models that the endpoint lists.",
                     "Run again when it is there. If it was deleted there, delete"
-                    f" {self.folder} to look for the job anew, or change"
-                    " PRICING_LLM_FINE_TUNING_EPOCHS to train anew.",
+                    f" {self.folder} to train anew.",
                 )
 
     def _begun(self, record: TrainingRecord, validation: TrainingFile) -> TrainingRecord:
@@ -255,7 +254,7 @@ class _Training:
         attempt = 0
         while True:
             attempt += 1
-            found = self._found_job(may_be_there=record.is_creating)
+            found = self._found_job(uploaded, may_be_there=record.is_creating)
             if found is not None:
                 return self._kept(record, job=found.id, is_creating=False)
             record = self._kept(record, is_creating=True)
@@ -278,20 +277,39 @@ class _Training:
                 continue
             return self._kept(record, job=created.id, is_creating=False)
 
-    def _found_job(self, *, may_be_there: bool) -> HostedJob | None:
+    def _found_job(self, uploaded: str, *, may_be_there: bool) -> HostedJob | None:
+        """The job of this training, where a run has asked for it and did not come to know.
+
+        One whose model was deleted since is passed by, unless it may be so young that its model is
+        still to come.
+        """
         try:
-            return self.provider.find_job(self.key)
+            for job in self.provider.jobs():
+                if not self._is_ours(job, uploaded, may_be_there=may_be_there):
+                    continue
+                name = job.fine_tuned_model or ""
+                if may_be_there or job.status != "succeeded" or self.provider.has_model(name):
+                    return job
         except CallFailedError as error:
             if not error.is_unknown:
                 raise
-        if not may_be_there:
-            return None
-        raise PlatformError(
-            f"A run asked {self.provider.url} for a training and does not know whether it was"
-            " taken; the endpoint lists no jobs.",
-            "Look with the provider whether there is one. If there is, write its name as the job"
-            f" in {self.folder / 'job.json'}; if not, delete that file; and run again.",
-        )
+            if may_be_there:
+                raise PlatformError(
+                    f"A run asked {self.provider.url} for a training and does not know whether it"
+                    " was taken; the endpoint lists no jobs.",
+                    "Look with the provider whether there is one. If there is, write its name as"
+                    f" the job in {self.folder / 'job.json'}; if not, delete that file; and run"
+                    " again.",
+                ) from None
+        return None
+
+    def _is_ours(self, job: HostedJob, uploaded: str, *, may_be_there: bool) -> bool:
+        """Whether a job is the one; where the endpoint keeps no keys, by its file and epochs."""
+        if job.status in ("failed", "cancelled"):
+            return False
+        if job.key is not None or not may_be_there:
+            return job.key == self.key
+        return job.training_file == uploaded and job.epochs in (None, self.training.epochs)
 
     def _followed(self, record: TrainingRecord) -> TrainingRecord:
         """The record when the job has ended.

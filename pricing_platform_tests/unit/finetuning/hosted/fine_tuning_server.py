@@ -93,6 +93,7 @@ class FineTuningServer:
     lists_files: bool = True
     lists_jobs: bool = True
     knows_method: bool = True
+    keeps_metadata: bool = True
     goes_on: bool = False
     breaks_uploads: int = 0
     before: Callable[[str], None] = lambda _what: None
@@ -218,7 +219,7 @@ class FineTuningServer:
             "validation_file": job.asked.get("validation_file"),
             "trained_tokens": self._trained_tokens(job) if has_succeeded else None,
             "hyperparameters": {"n_epochs": job.epochs},
-            "metadata": job.asked.get("metadata"),
+            "metadata": job.asked.get("metadata") if self.keeps_metadata else None,
         }
 
     def _trained_tokens(self, job: Job) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ from pricing_platform_tests.unit.language.endpoint.loopback_http import Response
 
 FILES, JOBS = "POST /files", "POST /fine_tuning/jobs"
 RESET = Response(reset=True)
+IN_QUERY = "a-secret-in-the-query-0123"
 
 
 def done(server: FineTuningServer) -> tuple[int, int]:
@@ -59,13 +61,14 @@ def test_what_is_sent_and_logged_holds_no_key(run: Run, caplog: pytest.LogCaptur
     caplog.set_level(logging.DEBUG)
     server = FineTuningServer()
     with server.running() as url:
-        run(url)
+        run(f"{url}?code={IN_QUERY}")
     assert all(headers["authorization"] == f"Bearer {KEY}" for headers in server.headers)
     assert not any(KEY.encode() in body for body in server.received)
     assert KEY not in caplog.text
+    assert IN_QUERY not in caplog.text
     kept = [path.read_text() for path in run.training.folder.rglob("*") if path.is_file()]
     assert len(kept) >= 3
-    assert not any(KEY in text for text in kept)
+    assert not any(secret in text for text in kept for secret in (KEY, IN_QUERY))
 
 
 def test_the_same_again_asks_for_nothing_new(run: Run) -> None:
@@ -100,12 +103,9 @@ WINDOWS = {
 }
 
 
-@pytest.mark.parametrize("window", WINDOWS)
-def test_a_killed_run_goes_on_with_the_same_file_and_job(
-    window: str, run: Run, tmp_path: Path
-) -> None:
+def killed_at(server: FineTuningServer, window: str, url: str, folder: Path) -> None:
+    """Has a process train at the endpoint, which kills it in this window."""
     when, what = WINDOWS[window]
-    server = FineTuningServer()
     killed: list[str] = []
 
     def kill(did: str) -> None:
@@ -117,16 +117,46 @@ def test_a_killed_run_goes_on_with_the_same_file_and_job(
                 raise ConnectionResetError("its request is not read to the end")
 
     setattr(server, when, kill)
-    with server.running() as url:
-        module = "pricing_platform_tests.unit.finetuning.hosted.killed_client"
-        client = subprocess.Popen([sys.executable, "-m", module, url, str(tmp_path)])
-        assert client.wait(timeout=120) == -9
-        # What came after the kill is the other run's, in this process.
-        model = run(url)
+    module = "pricing_platform_tests.unit.finetuning.hosted.killed_client"
+    client = subprocess.Popen([sys.executable, "-m", module, url, str(folder)])
+    assert client.wait(timeout=120) == -9
     assert killed == [what]
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_killed_run_goes_on_with_the_same_file_and_job(
+    window: str, run: Run, tmp_path: Path
+) -> None:
+    server = FineTuningServer()
+    with server.running() as url:
+        killed_at(server, window, url, tmp_path)
+        model = run(url)
     assert done(server) == (2, 1)
     assert model.name == server.jobs["ftjob-1"].model
     assert run.cache.spending().total == Cost(model.trained_tokens, model.cost_usd)
+
+
+@pytest.mark.parametrize("window", ["after the upload", "while the job runs", "after the end"])
+def test_where_nothing_is_listed_the_record_alone_is_gone_by(
+    window: str, run: Run, tmp_path: Path
+) -> None:
+    server = FineTuningServer(lists_files=False, lists_jobs=False)
+    with server.running() as url:
+        killed_at(server, window, url, tmp_path)
+        run(url)
+    assert done(server) == (2, 1)
+
+
+def test_where_no_keys_are_kept_a_job_is_known_by_its_file_and_epochs(
+    run: Run, tmp_path: Path
+) -> None:
+    server = FineTuningServer(keeps_metadata=False)
+    with server.running() as url:
+        run(url, epochs=5)
+        killed_at(server, "before the job is known to be there", url, tmp_path)
+        model = run(url)
+    assert done(server) == (2, 2)
+    assert server.jobs[model.job].epochs == 2
 
 
 @pytest.mark.parametrize("path", ["/files", "/fine_tuning/jobs"])
@@ -227,8 +257,7 @@ def test_a_job_that_failed_says_why_and_is_not_tried_again_by_itself(run: Run) -
         assert done(server) == (2, 1)
         assert [at.outcome for at in run.ended] == ["failed"]
         assert run.cache.claim("another", Cost(100, 0.0), Budget(tokens=100)) == "mine"
-        for path in run.folder.iterdir():
-            path.unlink()
+        shutil.rmtree(run.folder)
         server.fails = None
         run(url)
     assert done(server) == (2, 2)
@@ -326,9 +355,20 @@ def test_a_model_that_is_not_listed_yet_is_waited_for(run: Run) -> None:
     with server.running() as url:
         run(url)
     assert looks >= 3
-    other = FineTuningServer(lists_model=False)
-    with other.running() as url, pytest.raises(PlatformError, match="not among the models"):
-        run(url, wait_seconds=0.1)
+
+
+def test_a_model_that_was_deleted_is_trained_anew_when_that_is_asked_for(run: Run) -> None:
+    server = FineTuningServer()
+    with server.running() as url:
+        run(url)
+        server.lists_model = False
+        with pytest.raises(PlatformError, match="not among the models") as told:
+            run(url, wait_seconds=0.0)
+        assert f"delete {run.folder} to train anew" in told.value.remedy
+        shutil.rmtree(run.folder)
+        with pytest.raises(PlatformError, match="ftjob-2"):
+            run(url, wait_seconds=0.0)
+    assert done(server) == (2, 2)
 
 
 def test_a_training_that_the_budget_has_no_room_for_is_refused_before_anything_is_sent(
