@@ -25,6 +25,7 @@ from pricing_platform.finetuning.forgetting.configuration import configured_forg
 from pricing_platform.finetuning.forgetting.contamination import texts_with_prices
 from pricing_platform.finetuning.forgetting.probes import read_probes, read_texts
 from pricing_platform.pricing.fitting import unpriced_items
+from pricing_platform.pricing.registry import technique_names
 from pricing_platform.resources import PostgresResource, WarehouseResource
 from pricing_platform.retrieval.chunk_embeddings import (
     chunks_without_embedding,
@@ -103,12 +104,17 @@ prices_do_not_leak = _none_found(
     remaining_price_leaks,
     "No attribute, product or quotient of two gives the price away.",
 )
-items_are_priced = _none_found(
-    "predictions",
-    "items_are_priced",
-    unpriced_items,
-    "Every technique has one row for every item that it was to price.",
+
+
+@dg.asset_check(
+    asset="predictions",
+    blocking=True,
+    description="Every technique has one row for every item that it was to price.",
 )
+def items_are_priced(warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Looks for items without a row of a technique that is compared under these settings."""
+    names = technique_names(warehouse.settings())
+    return _verdict(unpriced_items(warehouse.open(), names))
 
 
 @dg.asset_check(asset="items", description="The splits hold about 80, 10 and 10 % of the families.")

@@ -6,9 +6,11 @@ import dagster as dg
 
 from pricing_platform.assets import ASSETS
 from pricing_platform.assets.ingestion import ingestion_assets
+from pricing_platform.assets.predictions import predictions_asset
 from pricing_platform.catalog.configured_sources import configured_source_names
 from pricing_platform.checks import CHECKS
 from pricing_platform.jobs import JOBS
+from pricing_platform.pricing.registry import technique_names
 from pricing_platform.resources import (
     LoggedProgress,
     ModelsResource,
@@ -40,7 +42,11 @@ def build_defs(
     """
     source_names = configured_source_names(settings)
     return dg.Definitions(
-        assets=[*ingestion_assets(source_names), *ASSETS],
+        assets=[
+            *ingestion_assets(source_names),
+            *ASSETS,
+            predictions_asset(technique_names(settings)),
+        ],
         asset_checks=CHECKS,
         jobs=JOBS,
         schedules=schedules(settings),

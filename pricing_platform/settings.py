@@ -157,6 +157,28 @@ class Settings(BaseSettings):
     llm_usd_per_million_input: float = Field(0, ge=0, description="Price of tokens sent.")
     llm_usd_per_million_cached: float = Field(0, ge=0, description="Price of cached tokens sent.")
     llm_usd_per_million_output: float = Field(0, ge=0, description="Price of tokens written.")
+    llm_fine_tuning: bool = Field(
+        False,
+        description="Whether the endpoint is to fine-tune a model on the train items, which is then"
+        " compared as endpoint_finetuned.",
+    )
+    llm_fine_tuning_model: str | None = Field(
+        None, description="The endpoint's name of the model to fine-tune; without it llm_model."
+    )
+    llm_fine_tuning_epochs: int = Field(
+        3, ge=1, description="How often the endpoint trains on each item."
+    )
+    llm_fine_tuning_items: int = Field(
+        1000, ge=10, description="How many train items the endpoint is shown at most."
+    )
+    llm_fine_tuning_wait_seconds: float = Field(
+        3600,
+        ge=0,
+        description="How long a run follows the endpoint's training; the next run goes on with it.",
+    )
+    llm_usd_per_million_training: float | None = Field(
+        None, ge=0, description="Price of tokens trained on; needed where there is a budget in USD."
+    )
     language_test_items: SampleSize = Field(
         150,
         description="How many test items techniques with a language model are asked about, or all.",
@@ -220,6 +242,16 @@ class Settings(BaseSettings):
     def _leaves_prices(self) -> Self:
         if self.price_minimum >= self.price_maximum:
             raise ValueError("PRICING_PRICE_MINIMUM must be below PRICING_PRICE_MAXIMUM")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_fine_tuned(self) -> Self:
+        if self.llm_fine_tuning and not (self.llm_base_url and self.llm_model):
+            raise ValueError(
+                "PRICING_LLM_FINE_TUNING needs PRICING_LLM_BASE_URL and PRICING_LLM_MODEL"
+            )
+        if self.llm_fine_tuning and self.llm_api != "chat":
+            raise ValueError("PRICING_LLM_FINE_TUNING needs PRICING_LLM_API=chat")
         return self
 
     @property

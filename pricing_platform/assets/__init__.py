@@ -26,7 +26,6 @@ from pricing_platform.assets.language_evaluation import (
     forgetting,
     injection_resistance,
 )
-from pricing_platform.assets.predictions import predictions
 from pricing_platform.assets.style import style, style_adapter
 from pricing_platform.assets.training import (
     base_model,
@@ -57,7 +56,6 @@ ASSETS: Sequence[dg.AssetsDefinition] = (
     language_adapter,
     language_techniques,
     style_adapter,
-    predictions,
     technique_metrics,
     technique_comparison,
     context_sweep,
@@ -70,4 +68,4 @@ ASSETS: Sequence[dg.AssetsDefinition] = (
     freshness_impact,
     evaluation_report,
 )
-"""All assets but ``raw_listings``, whose partitions depend on the sources."""
+"""All assets but ``raw_listings`` and ``predictions``, whose partitions depend on the settings."""

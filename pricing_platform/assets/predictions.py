@@ -1,6 +1,7 @@
 """The record from which all evaluation follows: what each technique says of each item."""
 
 import time
+from collections.abc import Sequence
 
 import dagster as dg
 
@@ -18,7 +19,6 @@ from pricing_platform.pricing.predictions import (
     PREDICTIONS_VERSION,
     PredictionMaker,
 )
-from pricing_platform.pricing.registry import technique_names
 from pricing_platform.resources import (
     LoggedProgress,
     ModelsResource,
@@ -28,65 +28,69 @@ from pricing_platform.resources import (
 from pricing_platform.stores.provenance import Refreshed
 from pricing_platform.stores.warehouse import Warehouse
 
-_PARTITIONS = (*technique_names(), NOISE_FLOOR)
 
+def predictions_asset(techniques: Sequence[str]) -> dg.AssetsDefinition:
+    """``predictions`` with a partition for each of the techniques, and one for the noise floor."""
+    partitions = (*techniques, NOISE_FLOOR)
 
-@dg.asset(
-    deps=[
-        "classical_model",
-        "learned_comparables_model",
-        "encoder_adapter",
-        "language_adapter",
-        "language_techniques",
-    ],
-    group_name="predictions",
-    kinds={"duckdb", "pytorch"},
-    owners=OWNERS,
-    code_version=PREDICTIONS_VERSION,
-    partitions_def=partitions_of(_PARTITIONS),
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    pool="training",
-)
-def predictions(
-    context: dg.AssetExecutionContext,
-    config: RefreshConfig,
-    warehouse: WarehouseResource,
-    postgres: PostgresResource,
-    models: ModelsResource,
-    progress: dg.ResourceParam[LoggedProgress],
-) -> dg.MaterializeResult[None]:
-    """One row an item and technique: the record from which all evaluation follows."""
-    inputs = TechniqueInputs.current(context, warehouse, postgres, models)
-    store = inputs.store
-    maker = PredictionMaker(
-        store,
-        inputs.fitting,
-        inputs.items,
-        references=lambda: read_reference_prices(configured_sources(inputs.settings)),
-        language=inputs.language,
-        fine_tuning=inputs.fine_tuning,
-        told_version=inputs.told_version,
-        sample=EvaluationSample.from_settings(inputs.settings),
-        progress=progress.of(context),
+    @dg.asset(
+        deps=[
+            "classical_model",
+            "learned_comparables_model",
+            "encoder_adapter",
+            "language_adapter",
+            "language_techniques",
+        ],
+        group_name="predictions",
+        kinds={"duckdb", "pytorch"},
+        owners=OWNERS,
+        code_version=PREDICTIONS_VERSION,
+        partitions_def=partitions_of(partitions),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool="training",
     )
-    for technique in context.partition_keys:
-        started = time.perf_counter()
-        refreshed = _refreshed(context, maker, technique, force=config.force)
-        context.add_asset_metadata(
-            {
-                "dagster/row_count": refreshed.state(PREDICTIONS).row_count,
-                "reused": refreshed.reused,
-                "seconds": time.perf_counter() - started,
-                **_headline(store, technique),
-            },
-            partition_key=technique,
+    def predictions(
+        context: dg.AssetExecutionContext,
+        config: RefreshConfig,
+        warehouse: WarehouseResource,
+        postgres: PostgresResource,
+        models: ModelsResource,
+        progress: dg.ResourceParam[LoggedProgress],
+    ) -> dg.MaterializeResult[None]:
+        """One row an item and technique: the record from which all evaluation follows."""
+        inputs = TechniqueInputs.current(context, warehouse, postgres, models)
+        store = inputs.store
+        maker = PredictionMaker(
+            store,
+            inputs.fitting,
+            inputs.items,
+            references=lambda: read_reference_prices(configured_sources(inputs.settings)),
+            language=inputs.language,
+            fine_tuning=inputs.fine_tuning,
+            told_version=inputs.told_version,
+            sample=EvaluationSample.from_settings(inputs.settings),
+            progress=progress.of(context),
         )
-    store.drop_partitions(PREDICTIONS, "technique", keep=_PARTITIONS)
-    store.drop_partitions(ASKED_ITEMS, "technique", keep=_PARTITIONS)
-    return dg.MaterializeResult(
-        data_version=dg.DataVersion(store.data_version(PREDICTIONS)),
-        metadata=table_metadata(store, PREDICTIONS),
-    )
+        for technique in context.partition_keys:
+            started = time.perf_counter()
+            refreshed = _refreshed(context, maker, technique, force=config.force)
+            context.add_asset_metadata(
+                {
+                    "dagster/row_count": refreshed.state(PREDICTIONS).row_count,
+                    "reused": refreshed.reused,
+                    "seconds": time.perf_counter() - started,
+                    **_headline(store, technique),
+                },
+                partition_key=technique,
+            )
+        store.drop_partitions(PREDICTIONS, "technique", keep=partitions)
+        store.drop_partitions(ASKED_ITEMS, "technique", keep=partitions)
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(store.data_version(PREDICTIONS)),
+            metadata=table_metadata(store, PREDICTIONS),
+        )
+
+    return predictions
 
 
 def _refreshed(

@@ -17,7 +17,11 @@ from pricing_platform.language.pretrained.description import ModelDescription
 from pricing_platform.language.pretrained.made_folder import CONVERSION_VERSION
 from pricing_platform.language.pretrained.named_models import named_model
 from pricing_platform.pricing.fitting import FITTING_VERSION, fit
-from pricing_platform.pricing.registry import FINE_TUNED_LANGUAGE, LANGUAGE_TECHNIQUES
+from pricing_platform.pricing.registry import (
+    ASKING_TECHNIQUES,
+    FINE_TUNED_LANGUAGE,
+    technique_names,
+)
 from pricing_platform.resources import (
     LoggedProgress,
     ModelsResource,
@@ -204,13 +208,15 @@ def language_techniques(
 ) -> dg.MaterializeResult[None]:
     """One checkpoint a technique that asks a language model: shots or references, calibration.
 
+    Where it is asked for, the endpoint fine-tunes a model first, for the last of them.
     One that can't be fitted, because its model can't be asked, keeps the others from nothing: the
     predictions say so, item by item.
     """
     started = time.perf_counter()
     inputs = TechniqueInputs.current(context, warehouse, postgres, models)
     fitted, unfitted = {}, {}
-    for technique in LANGUAGE_TECHNIQUES:
+    offered = technique_names(inputs.settings)
+    for technique in (name for name in ASKING_TECHNIQUES if name in offered):
         with inputs.kept_calls(f"fitting/{technique}") as language:
             try:
                 fitted[technique] = fit(

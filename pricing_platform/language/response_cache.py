@@ -363,6 +363,13 @@ class ResponseCache:
             )
             return room
 
+    def set_aside(self, key: str, worst: Cost, budget: Budget) -> Claim:
+        """Takes from the budget what may be spent after this process has ended, as by a training.
+
+        It ends with :meth:`keep`. What was set aside before with the same key is counted once.
+        """
+        return self.add_batch_requests([BatchRequest(key, "", "", worst)], budget)
+
     def remove_batch_request(self, key: str, spent: Cost = _NOTHING, *, told: bool = True) -> None:
         """Forgets a request that was answered with an error, so that it is written again.
 

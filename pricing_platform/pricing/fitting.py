@@ -7,7 +7,7 @@ the items come from belongs to the caller.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,14 +31,16 @@ from pricing_platform.finetuning.checkpoints import (
     unfinished_folder,
     write_checkpoint,
 )
+from pricing_platform.finetuning.hosted.configuration import HostedTraining
 from pricing_platform.finetuning.training_loop import TrainingConfiguration
 from pricing_platform.language.prompts import templates_version
 from pricing_platform.pricing.ensemble import Ensemble
 from pricing_platform.pricing.registry import (
+    ASKING_TECHNIQUES,
+    ENDPOINT_FINETUNED,
     ENSEMBLE,
     ENSEMBLE_MEMBERS,
     FINE_TUNED_LANGUAGE,
-    LANGUAGE_TECHNIQUES,
     SAMPLED_TECHNIQUES,
     TECHNIQUES,
     technique_class,
@@ -69,7 +71,7 @@ class Fitting:
     ask (it is called for them alone: whoever asks no model needs none to be there),
     ``fine_tuned_model`` that of the model which is fine-tuned and of its budget, likewise,
     ``fine_tuning_tokens`` what an encoder's fine-tuning reads at most, ``checkpoints`` the folder
-    of all checkpoints.
+    of all checkpoints, ``hosted`` what an endpoint is to train, None where it is to train nothing.
     """
 
     items_version: str
@@ -79,6 +81,7 @@ class Fitting:
     seed: int
     fine_tuning_tokens: int
     checkpoints: Path
+    hosted: HostedTraining | None = None
 
     @classmethod
     def current(
@@ -98,6 +101,7 @@ class Fitting:
             settings.seed,
             settings.fine_tuning_tokens,
             settings.checkpoints_folder,
+            HostedTraining.from_settings(settings),
         )
 
     def fingerprint(self, technique: str) -> str:
@@ -107,7 +111,7 @@ class Fitting:
             [self.fingerprint(name) for name in ENSEMBLE_MEMBERS] if technique == ENSEMBLE else []
         )
         asked = (
-            [self.language_model(), templates_version()] if technique in LANGUAGE_TECHNIQUES else []
+            [self.language_model(), templates_version()] if technique in ASKING_TECHNIQUES else []
         )
         tuned = [self.fine_tuned_model()] if technique in FINE_TUNED_LANGUAGE else []
         return fingerprint(
@@ -123,8 +127,10 @@ class Fitting:
             *tuned,
         )
 
-    def options(self, technique: str) -> dict[str, TrainingConfiguration]:
+    def options(self, technique: str) -> dict[str, Any]:
         """What settings decide of this technique alone, as arguments of its ``fit``."""
+        if technique == ENDPOINT_FINETUNED:
+            return {"training": self.hosted}
         if technique in FINE_TUNED:
             return {"training": TrainingConfiguration(token_budget=self.fine_tuning_tokens)}
         return {}
@@ -263,9 +269,7 @@ def _written(
         data_hash=data_hash(train.frame, validation.frame),
         # A language model is verified where it is opened.
         base_weights=(
-            {}
-            if fitted.name in (*LANGUAGE_TECHNIQUES, *FINE_TUNED_LANGUAGE)
-            else fitted.base_weights
+            {} if fitted.name in (*ASKING_TECHNIQUES, *FINE_TUNED_LANGUAGE) else fitted.base_weights
         ),
         configuration=fitted.configuration,
         metrics=metrics,
@@ -284,7 +288,7 @@ def load(
 ) -> Technique:
     """The fitted technique; one that asks or adapts a language model does so with the one given."""
     fitted: Any = technique_class(technique).load(checkpoint.path)
-    if technique in LANGUAGE_TECHNIQUES and language is not None:
+    if technique in ASKING_TECHNIQUES and language is not None:
         fitted = fitted.bound(language)
     if technique in FINE_TUNED_LANGUAGE and fine_tuning is not None:
         fitted = fitted.bound(fine_tuning)
@@ -366,7 +370,7 @@ def _combined(
     return pl.concat(parts)
 
 
-def unpriced_items(warehouse: Warehouse) -> pl.DataFrame:
+def unpriced_items(warehouse: Warehouse, techniques: Sequence[str]) -> pl.DataFrame:
     """Items that a technique was asked about without exactly one row: both names, rows."""
     return warehouse.frame(
         """
@@ -385,7 +389,7 @@ def unpriced_items(warehouse: Warehouse) -> pl.DataFrame:
         HAVING count(predictions.item_id) <> 1
         ORDER BY technique, item_id
         """,
-        [list(TECHNIQUES)],
+        [list(techniques)],
     )
 
 

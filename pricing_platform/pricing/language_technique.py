@@ -72,6 +72,10 @@ class LanguageContext:
         """The same, with an empty ledger for the calls of this technique."""
         return replace(self, ledger=CallLedger(technique, self.model.name))
 
+    def asking(self, model: LanguageModel) -> LanguageContext:
+        """The same with another model, whose calls go into the same ledger under its name."""
+        return replace(self, model=model, ledger=replace(self.ledger, model=model.name))
+
 
 @dataclass(frozen=True)
 class _Reading:

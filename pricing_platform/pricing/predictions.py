@@ -26,10 +26,10 @@ from pricing_platform.pricing.fitting import (
     predict,
 )
 from pricing_platform.pricing.registry import (
+    ASKING_TECHNIQUES,
     ENSEMBLE,
     ENSEMBLE_MEMBERS,
     FINE_TUNED_LANGUAGE,
-    LANGUAGE_TECHNIQUES,
     SAMPLED_TECHNIQUES,
 )
 from pricing_platform.pricing.technique import ESTIMATE_SCHEMA
@@ -113,7 +113,7 @@ class PredictionMaker:
                 priced) on the current items.
         """
         make, inputs = self._plan(technique)
-        asks = technique in LANGUAGE_TECHNIQUES
+        asks = technique in ASKING_TECHNIQUES
         return refresh(
             self.warehouse,
             self._tables(technique),
@@ -161,7 +161,7 @@ class PredictionMaker:
     def _tables(self, technique: str) -> list[str]:
         """The tables that have rows of the technique."""
         asked = [ASKED_ITEMS] if technique in SAMPLED_TECHNIQUES else []
-        return [PREDICTIONS, *asked, *([CALLS] if technique in LANGUAGE_TECHNIQUES else [])]
+        return [PREDICTIONS, *asked, *([CALLS] if technique in ASKING_TECHNIQUES else [])]
 
     def _was_let_down(self, technique: str) -> bool:
         """Whether a call failed for a reason that may have passed: what was answered is kept."""
@@ -185,7 +185,7 @@ class PredictionMaker:
             )
         checkpoint = self.fitting.require(technique)
         follows_from = [self.fitting.fingerprint(technique), checkpoint.manifest.files]
-        if technique in LANGUAGE_TECHNIQUES:
+        if technique in ASKING_TECHNIQUES:
             return (
                 lambda: self._asked(technique, checkpoint),
                 self._inputs(*follows_from, self.told_version(), self.sample),

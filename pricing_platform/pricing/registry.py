@@ -10,6 +10,7 @@ from importlib import import_module
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.pricing.technique import Technique
+from pricing_platform.settings import Settings
 
 TECHNIQUES: dict[str, str] = {
     "category_median": "pricing_platform.pricing.category_median:CategoryMedian",
@@ -27,6 +28,9 @@ TECHNIQUES: dict[str, str] = {
         "pricing_platform.pricing.finetuned.language_finetuned:LanguageFinetuned"
     ),
     "rag_finetuned": "pricing_platform.pricing.finetuned.rag_finetuned:RagFinetuned",
+    "endpoint_finetuned": (
+        "pricing_platform.pricing.finetuned.endpoint_finetuned:EndpointFinetuned"
+    ),
     "ensemble": "pricing_platform.pricing.ensemble:Ensemble",
 }
 """Name -> ``module:Class``, in the order in which they are fitted: the ensemble last."""
@@ -39,12 +43,18 @@ LANGUAGE_TECHNIQUES = (
     "prompt_tools",
     "rag",
 )
-"""Those that ask a language model, which may be one that is paid for by the call."""
+"""Those that prompt a language model, which may be one that is paid for by the call."""
+
+ENDPOINT_FINETUNED = "endpoint_finetuned"
+"""The one that an endpoint fine-tunes, for money: offered to those who ask for it."""
+
+ASKING_TECHNIQUES = (*LANGUAGE_TECHNIQUES, ENDPOINT_FINETUNED)
+"""Those that ask a language model, be it that of the prompts or one that was made of it."""
 
 FINE_TUNED_LANGUAGE = ("language_finetuned", "rag_finetuned")
 """Those that fine-tune a language model on this machine."""
 
-SAMPLED_TECHNIQUES = (*LANGUAGE_TECHNIQUES, *FINE_TUNED_LANGUAGE)
+SAMPLED_TECHNIQUES = (*ASKING_TECHNIQUES, *FINE_TUNED_LANGUAGE)
 """Those that are evaluated on a sample of the items: each estimate takes a language model."""
 
 ENSEMBLE_MEMBERS = tuple(
@@ -53,9 +63,13 @@ ENSEMBLE_MEMBERS = tuple(
 """Whom the ensemble asks: what prices every item, and costs nothing a call."""
 
 
-def technique_names() -> tuple[str, ...]:
-    """All techniques, the ensemble last."""
-    return tuple(TECHNIQUES)
+def technique_names(settings: Settings | None = None) -> tuple[str, ...]:
+    """The techniques that are compared under these settings, the ensemble last.
+
+    Without settings, those that are compared under any.
+    """
+    asked_for = settings is not None and settings.llm_fine_tuning
+    return tuple(name for name in TECHNIQUES if name != ENDPOINT_FINETUNED or asked_for)
 
 
 def technique_class(name: str) -> type[Technique]:

@@ -38,7 +38,7 @@ from pricing_platform.pricing.new_products import (
     write_products,
 )
 from pricing_platform.pricing.rag import Rag
-from pricing_platform.pricing.registry import FINE_TUNED_LANGUAGE, LANGUAGE_TECHNIQUES
+from pricing_platform.pricing.registry import ASKING_TECHNIQUES, FINE_TUNED_LANGUAGE
 from pricing_platform.pricing.technique import Technique
 from pricing_platform.progress import Progress, silent
 from pricing_platform.retrieval.comparables import find_comparables
@@ -129,7 +129,7 @@ class PricingService:
             language = fine_tuning = None
             if name in FINE_TUNED_LANGUAGE:
                 fine_tuning = fine_tuning_context(settings, asked.currency, warehouse)
-            if name in LANGUAGE_TECHNIQUES:
+            if name in ASKING_TECHNIQUES:
                 facts = current_brand_facts(warehouse, postgres)
                 language = language_context(asked, warehouse, facts).of(name)
             fitted = load(name, checkpoint, language, fine_tuning)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Self
 
 from pricing_platform.language.endpoint.batches import write_batch
@@ -81,6 +82,11 @@ class EndpointLanguageModel:
         """
         configuration = EndpointConfiguration.from_settings(settings, currency.code)
         return cls(configuration, cache, report=report)
+
+    def fine_tuned(self, name: str) -> EndpointLanguageModel:
+        """A model of the same endpoint that was fine-tuned to answer in words, not in JSON."""
+        changed = replace(self.configuration, model=name, structured_output=False)
+        return EndpointLanguageModel(changed, self.cache, report=self._report)
 
     @property
     def name(self) -> str:

@@ -8,7 +8,6 @@ caller's work does not hold up the calls that are under way.
 from __future__ import annotations
 
 import asyncio
-import logging
 import queue
 import random
 import threading
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.language.endpoint import failures
+from pricing_platform.language.endpoint.client import QUIET, async_client
 from pricing_platform.language.endpoint.configuration import EndpointConfiguration
 from pricing_platform.language.endpoint.failures import Failure
 from pricing_platform.language.endpoint.replies import (
@@ -40,11 +40,8 @@ from pricing_platform.language.response_cache import (
 if TYPE_CHECKING:
     import openai
 
-_CONNECT_SECONDS = 10.0
 _LOOK_AGAIN_SECONDS = 0.02
 _ANSWERED: frozenset[Outcome] = frozenset({"answered", "refused", "too_long"})
-_LOGGERS = ("httpx", "httpx2", "httpcore", "httpcore2", "openai")
-"""Those that write the address that is asked, which may hold a secret."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +117,8 @@ class Sending:
 
     async def _run(self) -> None:
         self._cache.write_off_dead()
-        with _QUIET:
-            async with _client(self._configuration) as client, asyncio.TaskGroup() as group:
+        with QUIET:
+            async with async_client(self._configuration) as client, asyncio.TaskGroup() as group:
                 for _ in range(min(self._configuration.concurrency, len(self._waiting))):
                     group.create_task(self._work(client))
 
@@ -371,33 +368,6 @@ def _sum(before: Usage, last: Usage) -> Usage:
     )
 
 
-class _Quiet:
-    """While one run or more send, the loggers that write addresses tell warnings only."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._runs = 0
-        self._levels: dict[str, int] = {}
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._runs += 1
-            if self._runs == 1:
-                self._levels = {name: logging.getLogger(name).level for name in _LOGGERS}
-                for name, level in self._levels.items():
-                    logging.getLogger(name).setLevel(max(level, logging.WARNING))
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._runs -= 1
-            if self._runs == 0:
-                for name, level in self._levels.items():
-                    logging.getLogger(name).setLevel(level)
-
-
-_QUIET = _Quiet()
-
-
 def listed_models(configuration: EndpointConfiguration) -> list[str] | None:
     """The names of the models that an endpoint lists, which costs nothing; None if it lists none.
 
@@ -407,11 +377,11 @@ def listed_models(configuration: EndpointConfiguration) -> list[str] | None:
     import openai
 
     async def ask() -> list[str]:
-        async with _client(configuration) as client:
+        async with async_client(configuration) as client:
             return [model.id async for model in client.models.list()]
 
     try:
-        with _QUIET:
+        with QUIET:
             return asyncio.run(ask())
     except openai.APITimeoutError:
         reason = failures.timed_out(configuration).reason
@@ -426,23 +396,4 @@ def listed_models(configuration: EndpointConfiguration) -> list[str] | None:
     raise PlatformError(
         f"The endpoint of {configuration.model} cannot be used. {reason}",
         "See that the server runs, and that PRICING_LLM_BASE_URL and PRICING_LLM_API_KEY fit it.",
-    )
-
-
-def _client(configuration: EndpointConfiguration) -> openai.AsyncOpenAI:
-    import httpx2
-    import openai
-
-    key = configuration.api_key.get_secret_value() if configuration.api_key is not None else ""
-    credentials = configuration.credentials
-    # Credentials in the URL are sent as its user meant them, unless there is a key as well.
-    headers = {"Authorization": credentials} if credentials is not None and not key else None
-    seconds = configuration.timeout_seconds
-    return openai.AsyncOpenAI(
-        api_key=key or "none",  # the library insists on one
-        base_url=configuration.url,
-        default_query=dict(configuration.query),
-        max_retries=0,  # ours tell how often a call was sent, and read a body that is half a JSON
-        timeout=httpx2.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS)),
-        default_headers=headers,
     )

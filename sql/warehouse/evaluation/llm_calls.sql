@@ -18,8 +18,8 @@ CREATE OR REPLACE TABLE evaluation.llm_calls (
 COMMENT ON TABLE evaluation.llm_calls IS 'One row a call of a language model: for which technique, item and step, and what it took.';
 COMMENT ON COLUMN evaluation.llm_calls.technique IS 'The technique; with fitting/, context_sweep/ or injection_resistance/ before it where the call was made for that.';
 COMMENT ON COLUMN evaluation.llm_calls.model IS 'The language model.';
-COMMENT ON COLUMN evaluation.llm_calls.item_id IS 'The item.';
-COMMENT ON COLUMN evaluation.llm_calls.step IS 'What the call was for, such as attributes, action or price.';
+COMMENT ON COLUMN evaluation.llm_calls.item_id IS 'The item; empty for a training at the endpoint.';
+COMMENT ON COLUMN evaluation.llm_calls.step IS 'What the call was for, such as attributes, action or price; fine_tuning for a training at the endpoint, whose tokens_in are those trained on.';
 COMMENT ON COLUMN evaluation.llm_calls.call IS 'Which of the technique''s calls for the item it was, from 1.';
 COMMENT ON COLUMN evaluation.llm_calls.tokens_in IS 'Tokens sent.';
 COMMENT ON COLUMN evaluation.llm_calls.tokens_cached IS 'Of those, tokens whose computation was reused.';

@@ -20,6 +20,7 @@ class Request:
     path: str
     headers: dict[str, str]
     body: bytes
+    method: str = "POST"
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,23 @@ class Response:
 
 
 Handler = Callable[[Request], Awaitable[Response]]
+Breaks = Callable[[Request], bool]
+"""Whether the connection is reset in the middle of a request's body, which is empty here."""
+
+
+def never(_request: Request) -> bool:
+    return False
 
 
 @contextmanager
-def serving(handler: Handler) -> Iterator[str]:
+def serving(handler: Handler, breaks: Breaks = never) -> Iterator[str]:
     """The server's URL, for as long as the context lasts."""
     loop = asyncio.new_event_loop()
     started: list[int] = []
     ready, done = threading.Event(), asyncio.Event()
 
     async def run() -> None:
-        server = await serve(handler)
+        server = await serve(handler, breaks=breaks)
         started.append(server.sockets[0].getsockname()[1])
         ready.set()
         await done.wait()
@@ -67,11 +74,12 @@ def serving(handler: Handler) -> Iterator[str]:
         thread.join()
 
 
-async def serve(handler: Handler, port: int = 0) -> asyncio.Server:
+async def serve(handler: Handler, port: int = 0, breaks: Breaks = never) -> asyncio.Server:
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             while True:
-                response = await handler(await _request(reader))
+                request = await _request(reader, breaks)
+                response = Response(reset=True) if request is None else await handler(request)
                 if response.reset:
                     _reset(writer)
                     break
@@ -82,12 +90,17 @@ async def serve(handler: Handler, port: int = 0) -> asyncio.Server:
     return await asyncio.start_server(connected, "127.0.0.1", port, limit=2**20, backlog=256)
 
 
-async def _request(reader: asyncio.StreamReader) -> Request:
+async def _request(reader: asyncio.StreamReader, breaks: Breaks) -> Request | None:
+    """The next request; None where the connection is to break before all of it has come."""
     lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines[1:] if line)
     headers = {name.lower(): value for name, value in headers.items()}
-    body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Request(lines[0].split()[1], headers, body)
+    method, path, _ = lines[0].split()
+    length = int(headers.get("content-length", "0"))
+    if breaks(Request(path, headers, b"", method)):
+        await reader.readexactly(length // 2)
+        return None
+    return Request(path, headers, await reader.readexactly(length), method)
 
 
 def _head(response: Response) -> bytes:
