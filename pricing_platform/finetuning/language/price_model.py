@@ -141,7 +141,9 @@ class FittedPriceModel:
         """
         read = [TokenExample(at.ids[: at.start], at.start, at.described) for at in examples]
         batches = length_sorted_batches(
-            lengths_of(read), batch_tokens=_BATCH_TOKENS[self._model.device.type], batch_items=64
+            lengths_of(read),
+            batch_tokens=_BATCH_TOKENS[self.language_model.device.type],
+            batch_items=64,
         )
         for rows in batches:
             pooled, states = self._read([read[at] for at in rows])
@@ -160,7 +162,8 @@ class FittedPriceModel:
         return found
 
     @cached_property
-    def _model(self) -> Any:
+    def language_model(self) -> Any:
+        """The base model with the adapters merged into it, for reading alone."""
         model = merged(with_adapters_of(load_base(self.base), self.adapters), self.scale)
         model = model.to(_device()).eval().requires_grad_(False)
         round_frozen_weights(model)
@@ -168,22 +171,24 @@ class FittedPriceModel:
 
     @cached_property
     def _upper(self) -> Any:
-        return upper_blocks(self._model, self._first)
+        return upper_blocks(self.language_model, self._first)
 
     @property
     def _first(self) -> int:
-        return self.configuration.first_adapted(len(block_list(self._model)))
+        return self.configuration.first_adapted(len(block_list(self.language_model)))
 
     def _read(self, examples: Sequence[TokenExample]) -> tuple[Singles, torch.Tensor]:
         """The pooled states below the adapters, and what the head reads above them."""
         import torch
 
-        device = self._model.device
+        device = self.language_model.device
         ids, mask = padded_ids(examples)
         seen = torch.from_numpy(mask).to(device)
         depths = pooled_depths(self._first)
         with torch.inference_mode(), mixed_precision(device):
-            lower = lower_states(self._model, torch.from_numpy(ids).to(device), seen, depths)
+            lower = lower_states(
+                self.language_model, torch.from_numpy(ids).to(device), seen, depths
+            )
             last = self._upper(
                 inputs_embeds=lower[self._first], attention_mask=seen, use_cache=False
             ).last_hidden_state

@@ -110,6 +110,7 @@ class LocalLanguageModel:
     shares_prefix: bool = True
     least_share: float = LEAST_SHARE
     follows_all_numbers: bool = False
+    held: Network | None = None
     _number_tokens: dict[str, NumberTokens] = field(default_factory=dict)
 
     @classmethod
@@ -160,6 +161,30 @@ class LocalLanguageModel:
             shares_prefix,
             least_share,
         )
+
+    @classmethod
+    def of_network(
+        cls, name: str, folder: Path, network: Network, *, highest_price: int
+    ) -> LocalLanguageModel:
+        """Of a network that is in memory, as one that adapters were merged into.
+
+        Its identity is that of the folder and not of the network: its answers are not to be kept.
+
+        Args:
+            name: what the model is called in tables.
+            folder: holds the tokenizer that the network was trained with.
+            network: that is asked.
+            highest_price: the last whole number that a price is looked for among.
+        """
+        model = cls.open(
+            name,
+            folder,
+            highest_price=highest_price,
+            device=network.device,
+            precision=network.precision,
+        )
+        model.held = network
+        return model
 
     @functools.cached_property
     def precision(self) -> Precision:
@@ -407,6 +432,8 @@ class LocalLanguageModel:
 
     @property
     def _network(self) -> Network:
+        if self.held is not None:
+            return self.held
         precision = self.precision
         with _LOADING, told_as_not_asked():
             return loaded_network(

@@ -5,6 +5,7 @@ Here belong the base model's place and the budget. Which model it is, the settin
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,8 @@ class LanguageBase:
 class FineTuningContext:
     """The base model, the budget of one training in seconds, and what prices were over time.
 
+    ``highest_price`` is the last whole number that a written price is looked for among.
+
     ``price_history`` has item_id, price and observed_at (UTC), every observation of every training
     item; see ``references.PriceHistory``. ``general`` are the probes and texts that forgetting is
     measured on, of which no more than ``forgetting_limit`` may be lost; None where it is not.
@@ -53,6 +56,7 @@ class FineTuningContext:
     currency: Currency
     seconds: float
     price_history: pl.DataFrame
+    highest_price: int = 1_000
     general: ForgettingFiles | None = None
     forgetting_limit: float = 1.0
 
@@ -71,6 +75,7 @@ def fine_tuning_identity(settings: Settings, currency: Currency) -> str:
         currency.code,
         settings.fine_tuning_seconds,
         settings.forgetting_limit,
+        settings.price_maximum,
         [file_sha256(path) for path in (*general.probes, *general.text)],
         (general.probes_limit, general.text_tokens),
     )
@@ -98,6 +103,7 @@ def fine_tuning_context(
         currency,
         settings.fine_tuning_seconds,
         price_history(warehouse),
+        math.ceil(settings.price_maximum),
         configured_forgetting(settings),
         settings.forgetting_limit,
     )

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 from pydantic import JsonValue
 
+from pricing_platform.catalog.item_samples import stratified_sample
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import PlatformError
 from pricing_platform.finetuning.language.adapters import ADAPTER_FOLDER
@@ -41,6 +42,11 @@ from pricing_platform.finetuning.language.token_examples import (
 )
 from pricing_platform.pricing.estimates import SMALLEST_ESTIMATE, Floats, Stopwatch, from_log
 from pricing_platform.pricing.finetuned.context import FineTuningContext
+from pricing_platform.pricing.finetuned.digits import (
+    WrittenPrices,
+    adapted_language_model,
+    written_prices,
+)
 from pricing_platform.pricing.finetuned.forgetting_gate import GeneralAbility, largest_scale
 from pricing_platform.pricing.finetuned.item_examples import ItemTokens
 from pricing_platform.pricing.intervals import LEVEL, ConformalInterval
@@ -54,7 +60,14 @@ from pricing_platform.progress import Progress, silent
 Singles = npt.NDArray[np.float32]
 _SETTINGS = "fine_tuned.json"
 _OUTSIDE = (1 - LEVEL) / 2
+_LEVELS = (_OUTSIDE, 0.5, 1 - _OUTSIDE)
 _PRICED_TOGETHER = 2_048
+ReadOut = Literal["histogram", "digits"]
+"""How a price is read: by the head over the states, or as the numbers that would be written."""
+
+CALIBRATION_ITEMS = 100
+"""Validation items that a read-out is chosen and an interval calibrated on at most."""
+
 SNAPSHOTS_AT = (0.25, 0.5)
 """Shares of the training at which the model is kept as it is, to see what it forgot by then."""
 
@@ -66,12 +79,17 @@ _SPEED_STEPS = math.sqrt(2)
 class FineTunedTechnique(ABC):
     """A language model whose states give a distribution over prices; its median is the estimate.
 
-    Its interval is the distribution's inner 80 %, moved on each side so that on validation it
-    holds that share (conformalised quantile regression, Romano et al. 2019).
+    There are two distributions: the histogram that the head gives, and the one over the numbers
+    that the model would write. Where a technique can be read either way, the one with the lower
+    error on validation is kept. Its interval is the distribution's inner 80 %, moved on each side
+    so that on validation it holds that share (conformalised quantile regression, Romano et al.
+    2019).
     """
 
     name: ClassVar[str]
     version: ClassVar[str]
+    read_outs: ClassVar[tuple[ReadOut, ...]] = ("histogram",)
+    """Of which one is chosen on validation."""
 
     model_name: str
     base_weights: dict[str, str]
@@ -79,6 +97,7 @@ class FineTunedTechnique(ABC):
     configuration_of_adapters: AdapterConfiguration
     training: AdapterTraining
     fitted: FittedPriceModel
+    read_out: ReadOut = "histogram"
     measured: Measured = field(default_factory=Measured)
     context: FineTuningContext | None = field(default=None, repr=False)
 
@@ -127,6 +146,7 @@ class FineTunedTechnique(ABC):
             "adapters": self.configuration_of_adapters.model_dump(mode="json"),
             "training": self.training.model_dump(mode="json"),
             "scale": self.fitted.scale,
+            "read_out": self.read_out,
             "interval": {"below": interval.below, "above": interval.above},
         }
 
@@ -176,6 +196,7 @@ class FineTunedTechnique(ABC):
                 "adapters": self.configuration_of_adapters.model_dump(mode="json"),
                 "training": self.training.model_dump(mode="json"),
                 "scale": self.fitted.scale,
+                "read_out": self.read_out,
             },
         )
         self.measured.write(folder)
@@ -204,6 +225,7 @@ class FineTunedTechnique(ABC):
             fitted=FittedPriceModel(
                 Path(), folder / ADAPTER_FOLDER, head, adapters, kept["scale"], snapshots
             ),
+            read_out=kept["read_out"],
             measured=Measured.read(folder),
             **cls.load_parts(folder),
         )
@@ -226,15 +248,8 @@ class FineTunedTechnique(ABC):
         watch = Stopwatch()
         examples, numbers = self.examples(items)
         beside = 1000 * watch.seconds() / max(len(items), 1)
-        found, latency = np.empty((3, len(items))), np.empty(len(items))
-        watch = Stopwatch()
-        levels = (_OUTSIDE, 0.5, 1 - _OUTSIDE)
-        for rows, anchored, probabilities in self.fitted.distributions(examples, numbers):
-            for at, level in enumerate(levels):
-                found[at, rows] = self.fitted.head.log_quantile(anchored, probabilities, level)
-            latency[rows] = 1000 * watch.seconds() / len(rows)
-            watch = Stopwatch()
-        low, estimate, high = found
+        found = self._read(self.read_out, examples, numbers)
+        low, estimate, high = found.logs
         interval = self.measured.interval
         return (
             items.frame.select("item_id")
@@ -242,19 +257,36 @@ class FineTunedTechnique(ABC):
                 estimate=np.maximum(from_log(estimate), SMALLEST_ESTIMATE),
                 low=from_log(np.minimum(low + interval.below, estimate)),
                 high=from_log(np.maximum(high + interval.above, estimate)),
-                failure=None,
+                failure=pl.Series(found.failures, dtype=pl.String),
                 tokens_in=np.array([at.start for at in examples], np.int64),
                 tokens_cached=0,
                 tokens_out=0,
-                latency_ms=latency + beside,
+                latency_ms=found.latency_ms + beside,
                 cost_usd=0.0,
                 prompt_version=None,
                 context_items=self.shown(items),
                 context_cut=0,
             )
+            .with_columns(pl.col("estimate", "low", "high").fill_nan(None))
             .select(ESTIMATE_SCHEMA.names())
             .cast(ESTIMATE_SCHEMA)
         )
+
+    def _read(
+        self, read_out: ReadOut, examples: Sequence[TokenExample], numbers: Singles
+    ) -> WrittenPrices:
+        """Log prices at the lower end, the middle and the upper end of each distribution."""
+        if read_out == "digits":
+            model = adapted_language_model(self.fitted, self.known_context)
+            return written_prices(model, self.tokens, examples, _LEVELS)
+        logs, latency = np.empty((len(_LEVELS), len(examples))), np.empty(len(examples))
+        watch = Stopwatch()
+        for rows, anchored, probabilities in self.fitted.distributions(examples, numbers):
+            for at, level in enumerate(_LEVELS):
+                logs[at, rows] = self.fitted.head.log_quantile(anchored, probabilities, level)
+            latency[rows] = 1000 * watch.seconds() / len(rows)
+            watch = Stopwatch()
+        return WrittenPrices(logs, latency, [None] * len(examples))
 
     def shown(self, items: ItemSet) -> pl.Series:
         """How many comparables each item's example shows."""
@@ -283,22 +315,28 @@ class FineTunedTechnique(ABC):
         return replace(self, fitted=self.fitted.scaled(found["adapter_scale"])), found
 
     def calibrated(self, validation: ItemSet, metrics: dict[str, float], *, seed: int) -> Self:
-        """Gated, with the interval that holds its share of the validation items, and metrics."""
+        """Gated, read the better way, with an interval that holds its share, and with metrics."""
         gated, lost = self.gated(seed=seed)
-        return gated._calibrated(validation, metrics | lost)
+        sample = stratified_sample(validation, CALIBRATION_ITEMS, seed=seed)
+        return gated._calibrated(sample, metrics | lost)
 
     def _calibrated(self, validation: ItemSet, metrics: dict[str, float]) -> Self:
         examples, numbers = self.examples(validation)
-        low, estimate, high = self.fitted.quantiles(
-            examples, numbers, (_OUTSIDE, 0.5, 1 - _OUTSIDE)
-        )
-        actual = np.log1p(validation.prices())
+        prices = validation.prices()
+        tried = {way: self._read(way, examples, numbers).logs for way in self.read_outs}
+        # Where a number is missing, so is the error: such a way of reading is not chosen.
+        errors = {way: float(np.abs(from_log(at[1]) - prices).mean()) for way, at in tried.items()}
+        best = min(errors, key=lambda way: (math.isnan(errors[way]), errors[way]))
+        low, _, high = tried[best]
+        actual = np.log1p(prices)
         interval = ConformalInterval(
             below=ConformalInterval.fit(actual, low).below,
             above=ConformalInterval.fit(actual, high).above,
         )
-        error = float(np.abs(from_log(estimate) - validation.prices()).mean())
-        return replace(self, measured=Measured(interval, {**metrics, "validation_mae": error}))
+        told = {f"validation_mae_{way}": error for way, error in errors.items() if error == error}
+        found = metrics | told | {"validation_mae": errors[best]}
+        found["validation_items"] = float(len(validation))
+        return replace(self, read_out=best, measured=Measured(interval, found))
 
 
 def planned(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pricing_platform.finetuning.language.token_examples import TokenExample
 from pricing_platform.language.local.prompt_tokens import PromptTokenizer
+from pricing_platform.language.model import Message, Prompt
 from pricing_platform.language.prompts import Currency, data, whole_price
 
 MOST_TOKENS = 160
@@ -45,6 +46,14 @@ class ItemTokens:
         """What :meth:`example` reads, as text."""
         cut = self._tokenizer.decode_after([], self._encoded(text))
         return f"{cut}{context}\n{self._currency.answer_prefix}"
+
+    def prompt_of(self, example: TokenExample) -> Prompt:
+        """What an example reads, as a prompt that any language model can be asked."""
+        ids = example.ids[len(self._tokenizer.leading_ids) : example.start]
+        read = self._tokenizer.decode_after([], list(ids))
+        asked = read.removesuffix(f"\n{self._currency.answer_prefix}")
+        message = Message("user", asked)
+        return Prompt((message,), self._currency.answer_prefix, form="plain")
 
     def cut(self, texts: Sequence[str], most_tokens: int) -> list[str]:
         """The beginnings of texts, of so many tokens at most."""

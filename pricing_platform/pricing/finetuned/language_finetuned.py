@@ -23,6 +23,7 @@ from pricing_platform.pricing.finetuned.context import FineTuningContext
 from pricing_platform.pricing.finetuned.fine_tuned_technique import (
     SNAPSHOTS_AT,
     FineTunedTechnique,
+    ReadOut,
     Singles,
     drawn,
     planned,
@@ -38,7 +39,8 @@ class LanguageFinetuned(FineTunedTechnique):
     """A language model that has read the training items and learnt what they cost."""
 
     name: ClassVar[str] = "language_finetuned"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
+    read_outs: ClassVar[tuple[ReadOut, ...]] = ("histogram", "digits")
 
     @classmethod
     def fit(

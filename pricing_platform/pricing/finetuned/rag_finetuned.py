@@ -97,7 +97,7 @@ class RagFinetuned(FineTunedTechnique):
     """A language model that has learnt to price a product beside the comparables it is shown."""
 
     name: ClassVar[str] = "rag_finetuned"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     references: References
     embeddings: npt.NDArray[np.float16]

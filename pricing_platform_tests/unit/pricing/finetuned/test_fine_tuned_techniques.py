@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,18 @@ import pytest
 
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import PlatformError
+from pricing_platform.finetuning.language.adapters import (
+    load_base,
+    merged,
+    with_adapters_of,
+)
 from pricing_platform.finetuning.language.configuration import (
     AdapterConfiguration,
     AdapterTraining,
 )
 from pricing_platform.language.local.folder import content_sha256
+from pricing_platform.language.local.local_model import LocalLanguageModel
+from pricing_platform.language.local.prompt_tokens import PromptTokenizer
 from pricing_platform.language.prompts import Currency
 from pricing_platform.pricing.finetuned.context import FineTuningContext, LanguageBase
 from pricing_platform.pricing.finetuned.fine_tuned_technique import FineTunedTechnique
@@ -134,3 +142,54 @@ def test_a_price_that_moves_moves_the_estimate_without_a_training(
     ratio = (moved["estimate"] / before["estimate"]).median()
     assert isinstance(ratio, float)
     assert 1.15 < ratio < 2.5
+
+
+def test_the_digits_are_read_as_the_model_would_write_them(
+    fitted: FineTunedTechnique, context: FineTuningContext, tmp_path: Path
+) -> None:
+    """Of the merged model in a folder, any other reader reads the same estimates."""
+    if not isinstance(fitted, LanguageFinetuned):
+        pytest.skip("its digits are not read")
+    items = ITEMS.split("test")
+    read = replace(fitted, read_out="digits").price(items)
+    assert read["failure"].is_null().all()
+    folder = tmp_path / "merged"
+    shutil.copytree(context.base.folder, folder)
+    merged(
+        with_adapters_of(load_base(context.base.folder), fitted.fitted.adapters)
+    ).save_pretrained(folder)
+    reader = LocalLanguageModel.open("merged", folder, highest_price=1_000)
+    examples, _ = fitted.examples(items)
+    for place, answer in reader.read_prices([fitted.tokens.prompt_of(at) for at in examples]):
+        assert answer.distribution is not None
+        median = answer.distribution.quantile(0.5)
+        assert read["estimate"][place] == pytest.approx(median, rel=0.02)
+
+
+def test_an_example_and_its_prompt_are_the_same_tokens(fitted: FineTunedTechnique) -> None:
+    examples, _ = fitted.examples(ITEMS.split("test"))
+    tokenizer = PromptTokenizer(fitted.known_context.base.folder)
+    for example in examples:
+        (ids,) = tokenizer.encode_prompts([fitted.tokens.prompt_of(example)])
+        assert ids == list(example.ids[: example.start])
+
+
+def test_the_way_of_reading_with_the_lower_error_is_kept(fitted: FineTunedTechnique) -> None:
+    errors = {at: fitted.metrics[f"validation_mae_{at}"] for at in fitted.read_outs}
+    assert fitted.read_out == min(errors, key=lambda at: errors[at])
+    assert fitted.metrics["validation_mae"] == errors[fitted.read_out]
+
+
+def test_digits_are_kept_where_the_head_knows_nothing(
+    fitted: FineTunedTechnique,
+) -> None:
+    if not isinstance(fitted, LanguageFinetuned):
+        pytest.skip("its digits are not read")
+    anchor = replace(fitted.fitted.head.anchor, offset=20.0)
+    astray = replace(
+        fitted, fitted=replace(fitted.fitted, head=replace(fitted.fitted.head, anchor=anchor))
+    )
+    chosen = astray.calibrated(ITEMS.split("validation"), {}, seed=1)
+    assert chosen.read_out == "digits"
+    priced = chosen.price(ITEMS.split("test"))
+    assert (priced["estimate"] <= 1_001).all()
