@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -21,7 +21,6 @@ from pricing_platform.catalog.item_samples import stratified_sample
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import PlatformError
 from pricing_platform.evaluation.pricer import chosen_items, family_names
-from pricing_platform.evaluation.resampling import FamilyResampling
 from pricing_platform.language import prompts
 from pricing_platform.language.calls import CallLedger
 from pricing_platform.language.context_fit import FittedPrompt, fit_context
@@ -43,11 +42,9 @@ ANSWER_TOKENS = 16
 Ask = Callable[[str, str], Prompt]
 """The prompt for a text and an item id."""
 
-Choice = TypeVar("Choice")
 Technique = TypeVar("Technique", bound="LanguageTechnique")
 
 _SETTINGS = "language.json"
-_SIGNIFICANCE = 0.05
 _OUTSIDE = (1 - LEVEL) / 2
 _SHARPNESS = (1.0, 1.5, 2.0, 3.0)
 
@@ -449,23 +446,6 @@ class Choosing:
         errors = technique.errors_by_sharpness(self.sample, self.otherwise, self.progress)
         best = min(errors, key=lambda at: float(errors[at].mean()))
         return technique.changed(sharpness=best), errors[best]
-
-
-def not_worse(errors: Mapping[Choice, Floats], sample: ItemSet, *, seed: int) -> list[Choice]:
-    """The choices that are not significantly worse than the best, in their order.
-
-    Args:
-        errors: absolute errors of each choice, shape (items,).
-        sample: the items; they are compared in pairs, by family, at a level of 5 %.
-        seed: of the test's permutations.
-    """
-    families = FamilyResampling.of(family_names(sample), seed=seed)
-    best = min(errors.values(), key=lambda at: float(at.mean()))
-    return [
-        choice
-        for choice, error in errors.items()
-        if families.p_value(error - best) >= _SIGNIFICANCE
-    ]
 
 
 def _read(answer: PriceAnswer, currency: Currency, sharpness: float) -> _Reading:

@@ -28,7 +28,6 @@ from pricing_platform.pricing.language_technique import (
     Choosing,
     LanguageContext,
     LanguageTechnique,
-    not_worse,
 )
 from pricing_platform.pricing.neighbours import Integers
 from pricing_platform.pricing.references import (
@@ -51,7 +50,7 @@ class PromptMultiShot(LanguageTechnique):
     """
 
     name: ClassVar[str] = "prompt_multi_shot"
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
 
     shots: References
     by_count: dict[int, References]
@@ -72,13 +71,13 @@ class PromptMultiShot(LanguageTechnique):
         )
 
     def chosen(self, choosing: Choosing) -> tuple[Self, dict[str, float]]:
-        """The fewest shots that are not significantly worse than the best, on a sample."""
+        """As many shots as have the lowest MAE on a sample."""
         candidates: dict[int, Self] = {}
         errors: dict[int, Floats] = {}
         for shots in self.by_count.values():
             candidate = replace(self, shots=shots, by_count={})
             candidates[len(shots)], errors[len(shots)] = choosing.sharpened(candidate)
-        best = min(not_worse(errors, choosing.sample, seed=choosing.seed))
+        best = min(errors, key=lambda count: float(errors[count].mean()))
         found = {f"tried_mae_{count}_shots": float(at.mean()) for count, at in errors.items()}
         return candidates[best], found
 

@@ -22,7 +22,7 @@ from pricing_platform.language.local import LocalLanguageModel
 from pricing_platform.language.model import Outcome, PriceAnswer, Prompt, PromptForm
 from pricing_platform.language.price_distribution import PriceDistribution
 from pricing_platform.pricing.intervals import ConformalInterval
-from pricing_platform.pricing.language_technique import LanguageTechnique, not_worse
+from pricing_platform.pricing.language_technique import LanguageTechnique
 from pricing_platform.pricing.log_price_technique import Measured
 from pricing_platform.pricing.prompt_chain import PromptChain
 from pricing_platform.pricing.prompt_multi_shot import PromptMultiShot
@@ -300,16 +300,6 @@ def test_is_calibrated_on_families_that_nothing_was_chosen_on(
     assert not {family_of[at] for at in once} & {family_of[at] for at in often}
     few = kind.fit(train, validation, seed=1, language=bound_to(ScriptedModel()))
     assert few.metrics["validation_items"] == len(validation), "too few are left"
-
-
-def test_keeps_what_is_not_significantly_worse_than_the_best(train: ItemSet) -> None:
-    random = np.random.default_rng(1)
-    errors = random.gamma(2, 10, len(train))
-    noise = random.normal(0, 5, len(train))
-    tried = {"worse": errors + 3 + noise / 5, "alike": errors + noise, "best": errors - 0.1}
-    assert not_worse(tried, train, seed=1) == ["alike", "best"]
-    one_family = ItemSet(train.frame.with_columns(family_id=pl.lit("one")), train.embeddings)
-    assert len(not_worse(tried, one_family, seed=1)) == 3, "one family says nothing"
 
 
 @of_each
