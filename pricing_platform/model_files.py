@@ -7,6 +7,7 @@ belongs to whoever computes with it.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import json
@@ -15,7 +16,7 @@ import os
 import platform
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -23,6 +24,8 @@ from pydantic import JsonValue
 from pricing_platform.errors import PlatformError
 
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+_M_MMAP_THRESHOLD = -3  # of malloc.h
+_LARGE_BLOCK = 4 << 20
 _log = logging.getLogger(__name__)
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?@(?P<revision>[\w./-]+)")
 
@@ -58,6 +61,18 @@ def hub_folder(name: str, *, setting: str, alternative: str, files: Sequence[str
             f" {type(error).__name__}.",
             f"Check the name, the revision and the network, or set {setting} to a folder.",
         ) from None
+
+
+@functools.cache
+def return_large_blocks() -> None:
+    """Has the C library return blocks of memory to the system as soon as they are freed.
+
+    By itself glibc keeps what is freed below a bound that grows to 32 MB with what is freed, in a
+    heap that activations of many sizes break into pieces: a training then holds several times what
+    it uses. Where the C library has no such bound, nothing happens.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
 
 
 def file_sha256(path: Path) -> str:

@@ -94,7 +94,7 @@ class Settings(BaseSettings):
         description="How many tokens the encoder's fine-tuning reads at most, all epochs together.",
     )
     fine_tuning_seconds: float = Field(
-        240,
+        150,
         gt=0,
         description="How long a language model may be fine-tuned for language_finetuned; for"
         " rag_finetuned half as long.",
@@ -185,22 +185,22 @@ class Settings(BaseSettings):
     )
     language_validation_items: SampleSize = Field(100, description="The same of validation items.")
     measured_items: int = Field(
-        40, ge=2, description="How many validation items the context sweep is made on."
+        20, ge=2, description="How many validation items the context sweep is made on."
     )
     style_seconds: float = Field(
-        45.0, gt=0, description="How long the training of a style may take, on this machine."
+        30.0, gt=0, description="How long the training of a style may take, on this machine."
     )
     style_replies: int = Field(
-        20, ge=2, description="To how many held-out messages a style's variants reply."
+        10, ge=2, description="To how many held-out messages a style's variants reply."
     )
     learning_curve_seconds: float = Field(
-        60,
+        45,
         ge=0,
         description="How long techniques may be fitted on parts of the items for the learning"
         " curve; 0 for only the fits that exist.",
     )
     timed_items: int = Field(
-        32,
+        12,
         ge=1,
         description="How many test items are estimated one by one to time each technique; twice as"
         " many are in batches.",
@@ -209,7 +209,7 @@ class Settings(BaseSettings):
         0, ge=0, description="What an hour of one core of this machine costs; 0 if that is nothing."
     )
     injected_items: int = Field(
-        3, ge=2, description="How many test items the injections are planted into."
+        2, ge=2, description="How many test items the injections are planted into."
     )
     seed: int = Field(42, ge=0, description="Of all that is random in fitting and resampling.")
 

@@ -102,7 +102,7 @@ class LanguageTechnique(ABC):
     version: ClassVar[str]
     calibration_items: ClassVar[int] = 100
     """Validation items that the interval is calibrated on at most: each of them costs calls."""
-    choosing_items: ClassVar[int] = 40
+    choosing_items: ClassVar[int] = 30
     """Validation items that options are chosen on at most: each costs calls for each of them."""
 
     model_name: str

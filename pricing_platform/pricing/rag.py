@@ -19,7 +19,7 @@ from pydantic import JsonValue
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.language import prompts
 from pricing_platform.language.context_fit import FittedPrompt, fit_context
-from pricing_platform.language.excerpts import EXCERPT_CHARACTERS, excerpt
+from pricing_platform.language.excerpts import excerpt
 from pricing_platform.language.model import Prompt
 from pricing_platform.language.prompts import PricedText
 from pricing_platform.pricing.estimates import Floats
@@ -44,6 +44,9 @@ from pricing_platform.pricing.word_search import WordSearch, best
 
 _COUNTS = (3, 5, 8)
 _WORD_WEIGHTS = (0.0, 0.3, 0.6)
+_EXCERPT_CHARACTERS = 100
+"""Of each comparable's text; what stands behind it takes time and tells little more."""
+
 _FACTS = 3
 _RANK_CONSTANT = 60
 """Of reciprocal rank fusion, as Cormack et al. (2009) set it."""
@@ -76,7 +79,7 @@ class Comparable:
     @property
     def shown(self) -> PricedText:
         """As a prompt takes it."""
-        return PricedText(excerpt(self.text), self.price, self.age_days)
+        return PricedText(excerpt(self.text, _EXCERPT_CHARACTERS), self.price, self.age_days)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,7 +91,7 @@ class Rag(LanguageTechnique):
     """
 
     name: ClassVar[str] = "rag"
-    version: ClassVar[str] = "5"
+    version: ClassVar[str] = "6"
 
     references: References
     embeddings: npt.NDArray[np.float16]
@@ -160,7 +163,7 @@ class Rag(LanguageTechnique):
     @property
     def settings(self) -> dict[str, JsonValue]:
         """The options, and how long a comparable is at most."""
-        return {**asdict(self.options), "characters": EXCERPT_CHARACTERS}
+        return {**asdict(self.options), "characters": _EXCERPT_CHARACTERS}
 
     def prompts(self, items: ItemSet) -> list[FittedPrompt]:
         """See :class:`LanguageTechnique`; facts about the brand are left out before comparables."""

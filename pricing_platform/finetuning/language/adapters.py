@@ -14,29 +14,34 @@ from typing import TYPE_CHECKING, Any
 from pricing_platform.errors import PlatformError
 from pricing_platform.finetuning.language.configuration import LINEAR_LAYERS, AdapterConfiguration
 from pricing_platform.finetuning.price_network import has_bfloat16
-from pricing_platform.model_files import quiet_transformers
+from pricing_platform.language.local.network import default_device
+from pricing_platform.language.local.quantization import Quantization, quantization_options
+from pricing_platform.model_files import quiet_transformers, return_large_blocks
 
 if TYPE_CHECKING:
     import torch
 
-Quantization = str
 ADAPTER_FOLDER = "adapter"
 
 
-def load_base(folder: Path, *, attention: str = "sdpa", **options: Any) -> Any:
-    """The causal language model of a folder in float32, in evaluation mode.
+def load_base(folder: Path, *, attention: str = "sdpa", quantization: Quantization = "none") -> Any:
+    """The causal language model of a folder on the default device, in evaluation mode.
 
     Args:
         folder: in the layout of ``transformers``, with weights as safetensors.
         attention: ``sdpa``, or ``eager``, which is faster backwards on a CPU.
-        options: of ``from_pretrained`` besides, as for weights in fewer bits.
+        quantization: how the weights of its blocks are held: in float32, or in fewer bits as QLoRA
+            has them (Dettmers et al. 2023).
 
     Raises:
-        PlatformError: when no causal language model can be loaded from it.
+        PlatformError: when no causal language model can be loaded from it, or not in so few bits.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
+    return_large_blocks()
+    device = default_device()
+    options = quantization_options(quantization, device)
     with quiet_transformers():
         try:
             model = AutoModelForCausalLM.from_pretrained(
@@ -45,7 +50,8 @@ def load_base(folder: Path, *, attention: str = "sdpa", **options: Any) -> Any:
                 use_safetensors=True,
                 trust_remote_code=False,
                 attn_implementation=attention,
-                **{"dtype": torch.float32, **options},
+                dtype=torch.float32,
+                **options,
             )
         except (OSError, ValueError, KeyError) as error:
             raise PlatformError(
@@ -53,6 +59,11 @@ def load_base(folder: Path, *, attention: str = "sdpa", **options: Any) -> Any:
                 "Set PRICING_BASE_MODEL to a folder with such a model in the layout of"
                 " transformers, with weights as safetensors.",
             ) from error
+    if quantization == "none":
+        model = model.to(device)
+    for part in filter(_is_quantized, model.modules()):
+        # Packed for a processor's matrix units, they would have no backward pass.
+        part.support_avx512bf16_for_cpu = False
     return model.eval()
 
 
@@ -110,16 +121,25 @@ def adapter_scale(model: Any, scale: float) -> Iterator[None]:
     Method: WiSE-FT (Wortsman et al. 2022) for low-rank adapters: halfway between the base weights
     and the tuned ones much is kept of both.
     """
-    layers = [at for at in model.modules() if isinstance(getattr(at, "scaling", None), dict)]
+    layers = _adapted_layers(model)
     before = [dict(at.scaling) for at in layers]
     try:
-        for layer in layers:
-            for name in layer.scaling:
-                layer.scaling[name] *= scale
+        scale_adapters(model, scale)
         yield
     finally:
         for layer, scaling in zip(layers, before, strict=True):
             layer.scaling.update(scaling)
+
+
+def scale_adapters(model: Any, scale: float) -> None:
+    """Multiplies what the model's adapters add by ``scale``, for good."""
+    for layer in _adapted_layers(model):
+        for name in layer.scaling:
+            layer.scaling[name] *= scale
+
+
+def _adapted_layers(model: Any) -> list[Any]:
+    return [at for at in model.modules() if isinstance(getattr(at, "scaling", None), dict)]
 
 
 def merged(model: Any, scale: float = 1.0) -> Any:
@@ -129,17 +149,28 @@ def merged(model: Any, scale: float = 1.0) -> Any:
 
 
 def round_frozen_weights(module: torch.nn.Module) -> None:
-    """Rounds once to bfloat16 what autocast would round again in every step."""
+    """Rounds once to bfloat16 what autocast would round again in every step.
+
+    What is not rounded is copied out of the file that it is mapped from, which is then let go.
+    """
     import torch
 
     device = next(module.parameters()).device
     if not has_bfloat16(device):
         return
     for part in module.modules():
-        if isinstance(part, torch.nn.Linear) and not part.weight.requires_grad:
-            part.weight = torch.nn.Parameter(
-                part.weight.data.to(torch.bfloat16), requires_grad=False
-            )
+        if _is_quantized(part):
+            continue
+        rounds = isinstance(part, torch.nn.Linear)
+        for name, weight in list(part.named_parameters(recurse=False)):
+            if not weight.requires_grad:
+                kept = weight.data.to(torch.bfloat16) if rounds else weight.data.clone()
+                setattr(part, name, torch.nn.Parameter(kept, requires_grad=False))
+
+
+def _is_quantized(part: torch.nn.Module) -> bool:
+    """Whether the weights are held in fewer bits, by a layer of a class of its own."""
+    return type(part).__module__.startswith("bitsandbytes.")
 
 
 def block_list(model: Any) -> Any:

@@ -68,20 +68,20 @@ class Anchor:
         mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
         if emphasised:
             scale[-emphasised:] /= _EMPHASIS
-        scaled = ((features - mean) / scale).astype(np.float32)
+        ridge = _Ridge.of(((features - mean) / scale).astype(np.float32), log_prices)
         fold = _folds(groups, seed=seed)
         numbers = np.unique(fold)
         first = fold == numbers[0]
         errors = {
-            at: float(np.abs(_said_of(scaled, log_prices, first, at) - log_prices[first]).mean())
+            at: float(np.abs(ridge.said_of(first, at) - log_prices[first]).mean())
             for at in _PENALTIES
         }
         best = min(errors, key=lambda at: errors[at])
         unseen = np.empty(len(log_prices))
         for number in numbers:
             left_out = fold == number
-            unseen[left_out] = _said_of(scaled, log_prices, left_out, best)
-        weights, offset = _solution(scaled, log_prices, best)
+            unseen[left_out] = ridge.said_of(left_out, best)
+        weights, offset = ridge.solution(np.zeros(len(features), np.bool_), best)
         return cls(mean, scale, weights, offset, best), unseen
 
 
@@ -90,28 +90,49 @@ def _folds(groups: npt.NDArray[np.int64], *, seed: int) -> npt.NDArray[np.int64]
     return random.integers(_FOLDS, size=int(groups.max()) + 1)[groups]
 
 
-def _said_of(
-    features: Singles, targets: Floats, left_out: npt.NDArray[np.bool_], penalty: float
-) -> Floats:
-    """What a regression on all others says of those that are left out."""
-    others = ~left_out if not left_out.all() else left_out
-    weights, offset = _solution(features[others], targets[others], penalty)
-    return np.asarray(features[left_out] @ weights + offset, dtype=np.float64)
+@dataclass(frozen=True, eq=False)
+class _Ridge:
+    """Ridge regressions on parts of the same items, which share the products that they are made of.
 
+    ``features`` have shape (items, features) and ``targets`` (items,); the first items alone are
+    learnt from. ``products`` are those of these items with each other where there are no more of
+    them than features, else of the features with each other.
+    """
 
-def _solution(features: Singles, targets: Floats, penalty: float) -> tuple[Singles, float]:
-    """Weights and offset, by whichever of the two forms has the smaller system."""
-    from scipy.linalg import solve
+    features: Singles
+    targets: Floats
+    products: Singles
+    is_dual: bool
 
-    features, targets = features[:_MOST_ITEMS], targets[:_MOST_ITEMS]
-    offset, strength = float(targets.mean()), penalty * features.shape[1]
-    centred = (targets - offset).astype(np.float32)
-    if len(features) <= features.shape[1]:
-        system = features @ features.T
+    @classmethod
+    def of(cls, features: Singles, targets: Floats) -> Self:
+        """With the products of all items, computed once."""
+        learnt = features[:_MOST_ITEMS]
+        is_dual = len(learnt) <= learnt.shape[1]
+        products = learnt @ learnt.T if is_dual else learnt.T @ learnt
+        return cls(features, targets, products, is_dual)
+
+    def said_of(self, left_out: npt.NDArray[np.bool_], penalty: float) -> Floats:
+        """What a regression on all others says of those that are left out."""
+        weights, offset = self.solution(left_out, penalty)
+        return np.asarray(self.features[left_out] @ weights + offset, dtype=np.float64)
+
+    def solution(self, left_out: npt.NDArray[np.bool_], penalty: float) -> tuple[Singles, float]:
+        """Weights and offset without those that are left out; where that is all, with them."""
+        from scipy.linalg import solve
+
+        known = ~left_out[:_MOST_ITEMS]
+        known = known if known.any() else ~known
+        features, targets = self.features[:_MOST_ITEMS][known], self.targets[:_MOST_ITEMS][known]
+        offset, strength = float(targets.mean()), penalty * features.shape[1]
+        centred = (targets - offset).astype(np.float32)
+        if self.is_dual:
+            system = self.products[np.ix_(known, known)]
+        else:
+            others = self.features[:_MOST_ITEMS][~known]
+            system = self.products - others.T @ others
+            centred = features.T @ centred
         system[np.diag_indices_from(system)] += strength
-        dual = solve(system, centred, assume_a="pos", overwrite_a=True)
-        return np.asarray(dual @ features, dtype=np.float32), offset
-    system = features.T @ features
-    system[np.diag_indices_from(system)] += strength
-    weights = solve(system, features.T @ centred, assume_a="pos", overwrite_a=True)
-    return np.asarray(weights, dtype=np.float32), offset
+        found = solve(system, centred, assume_a="pos", overwrite_a=True)
+        weights = found @ features if self.is_dual else found
+        return np.asarray(weights, dtype=np.float32), offset

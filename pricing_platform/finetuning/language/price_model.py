@@ -25,6 +25,7 @@ from pricing_platform.finetuning.language.adapters import (
     merged,
     round_frozen_weights,
     save_adapters,
+    scale_adapters,
     with_adapters_of,
     with_new_adapters,
 )
@@ -60,6 +61,7 @@ from pricing_platform.finetuning.language.upper_blocks import (
 )
 from pricing_platform.finetuning.price_network import mixed_precision
 from pricing_platform.finetuning.text_batches import length_sorted_batches
+from pricing_platform.language.local.quantization import Quantization
 from pricing_platform.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -104,8 +106,8 @@ class FittedPriceModel:
     """Where the base model is, the adapters' folder, the head, and how strongly the adapters act.
 
     ``scale`` is 1 unless a smaller one keeps the model from forgetting too much; at 0 the head
-    alone reads the untouched base. ``snapshots``: share of the training -> folder of what it was
-    like then.
+    alone reads the untouched base. ``quantization`` is how the base's weights are held.
+    ``snapshots``: share of the training -> folder of what it was like then.
     """
 
     base: Path
@@ -113,6 +115,7 @@ class FittedPriceModel:
     head: PriceHead
     configuration: AdapterConfiguration
     scale: float = 1.0
+    quantization: Quantization = "none"
     snapshots: Mapping[float, Path] = field(default_factory=dict)
 
     def at(self, share: float) -> FittedPriceModel:
@@ -139,7 +142,7 @@ class FittedPriceModel:
             examples: read up to their ``start``.
             numbers: shape (examples, any), as the model was fitted with.
         """
-        read = [TokenExample(at.ids[: at.start], at.start, at.described) for at in examples]
+        read = _only_read(examples)
         batches = length_sorted_batches(
             lengths_of(read),
             batch_tokens=_BATCH_TOKENS[self.language_model.device.type],
@@ -163,9 +166,17 @@ class FittedPriceModel:
 
     @cached_property
     def language_model(self) -> Any:
-        """The base model with the adapters merged into it, for reading alone."""
-        model = merged(with_adapters_of(load_base(self.base), self.adapters), self.scale)
-        model = model.to(_device()).eval().requires_grad_(False)
+        """The base model with the adapters, for reading alone.
+
+        They are merged into it where its weights are not held in fewer bits.
+        """
+        base = load_base(self.base, quantization=self.quantization)
+        model = with_adapters_of(base, self.adapters)
+        if self.quantization == "none":
+            model = merged(model, self.scale)
+        else:
+            scale_adapters(model, self.scale)
+        model = model.eval().requires_grad_(False)
         round_frozen_weights(model)
         return model
 
@@ -199,6 +210,62 @@ class FittedPriceModel:
             return means.numpy(), read_states(last, spans).float()
 
 
+def lower_reading(
+    model: Any,
+    examples: Sequence[TokenExample],
+    first: int,
+    *,
+    identity: str,
+    pooled_folder: Path,
+    states_folder: Path,
+) -> FrozenStates:
+    """What the blocks below ``first`` make of examples, up to where each is to be written on.
+
+    See :func:`compute_frozen_states` for the arguments.
+    """
+    return compute_frozen_states(
+        model,
+        _only_read(examples),
+        first,
+        identity=identity,
+        pooled_folder=pooled_folder,
+        states_folder=states_folder,
+    )
+
+
+def quantile_of_states(
+    model: Any,
+    head: PriceHead,
+    first: int,
+    states: FrozenStates,
+    examples: Sequence[TokenExample],
+    numbers: Singles,
+    level: float,
+) -> Floats:
+    """Log prices at a level of each example's distribution, shape (examples,).
+
+    Args:
+        model: with the adapters on its blocks from ``first`` on.
+        head: that was trained with them.
+        first: the lowest adapted block.
+        states: see :func:`lower_reading`.
+        examples: of which they are.
+        numbers: shape (examples, any), as the head was fitted with.
+        level: of the distribution.
+    """
+    import torch
+
+    rows = np.arange(len(examples))
+    above = _upper_states(model, first, _only_read(examples), states, rows)
+    anchored = head.anchor(_features(states.pooled, numbers))
+    probabilities = head.probabilities(above.to(torch.float32), anchored)
+    return head.log_quantile(anchored, probabilities, level)
+
+
+def _only_read(examples: Sequence[TokenExample]) -> list[TokenExample]:
+    return [TokenExample(at.ids[: at.start], at.start, at.described) for at in examples]
+
+
 def fit_price_model(
     base: Path,
     base_identity: str,
@@ -211,8 +278,10 @@ def fit_price_model(
     folder: Path,
     work_folder: Path,
     pooled_folder: Path,
+    states_folder: Path | None = None,
     pooled_as: Sequence[TokenExample] | None = None,
     seed: int,
+    quantization: Quantization = "none",
     extra_loss: Callable[[Any, int], ExtraLoss] | None = None,
     watch: Callable[[Any, PriceHead, float], None] | None = None,
     watched_at: Sequence[float] = (),
@@ -232,9 +301,12 @@ def fit_price_model(
         folder: where the adapters are written.
         work_folder: where states of the training are kept, so that a killed one can go on.
         pooled_folder: where pooled states are kept for other fits on the same texts.
+        states_folder: where the states of single tokens are kept, for a fit on the same examples
+            until the caller removes it; by default within the work folder.
         pooled_as: what the anchor reads of each example, where that is not the example itself:
             with fewer tokens, but the same ones up to the end of its described span.
         seed: of the folds, the weights and the order.
+        quantization: how the base's weights are held while it is trained and read.
         extra_loss: given the adapted model and its lowest adapted block, what is added to the loss.
         watch: called with the model, the head and the share done, at shares of the training.
         watched_at: these shares, ascending.
@@ -245,19 +317,19 @@ def fit_price_model(
         The model, and metrics: seconds of each part, losses, items and epochs.
     """
     clock = time.perf_counter()
-    model = load_base(base, attention=_fastest_attention()).to(_device())
+    model = load_base(base, attention=_fastest_attention(), quantization=quantization)
     first = configuration.first_adapted(len(block_list(model)))
     require_divisible(model, first, model.config.get_text_config().vocab_size)
     # A copy of its own in the training; here only blocks that never change compute.
     round_frozen_weights(model.requires_grad_(False))
-    identity = f"{base_identity} {_device().type}"
+    identity = f"{base_identity} {_device().type} {quantization}"
     states = compute_frozen_states(
         model,
         [train.examples[at] for at in trained_rows],
         first,
         identity=identity,
         pooled_folder=pooled_folder,
-        states_folder=work_folder / "states",
+        states_folder=states_folder or work_folder / "states",
         progress=progress,
     )
     pooled = states.pooled
@@ -281,18 +353,18 @@ def fit_price_model(
         seed=seed,
     )
     adapted = with_new_adapters(model, configuration, seed=seed)
+    chosen = train.take(trained_rows)
     sample = _sample(trained_rows, seed=seed)
     head = PriceHead.fresh(
         anchor,
         log_prices - unseen,
-        _upper_states(adapted, first, train, trained_rows, states, sample),
+        _upper_states(adapted, first, chosen.examples, states, sample),
         unseen[trained_rows[sample]],
         seed=seed,
     )
     head.network.to(_device())
     metrics["anchor_seconds"] = time.perf_counter() - clock
     clock = time.perf_counter()
-    chosen = train.take(trained_rows)
     kept: dict[float, Path] = {
         share: folder / SNAPSHOTS_FOLDER / f"{share:g}" for share in snapshots_at
     }
@@ -324,7 +396,14 @@ def fit_price_model(
     metrics |= {**found, "adapter_seconds": time.perf_counter() - clock}
     metrics |= {"items": float(len(train)), "trained_items": float(len(trained_rows))}
     _save(adapted, head, folder)
-    fitted = FittedPriceModel(base, folder / ADAPTER_FOLDER, head, configuration, snapshots=kept)
+    fitted = FittedPriceModel(
+        base,
+        folder / ADAPTER_FOLDER,
+        head,
+        configuration,
+        quantization=quantization,
+        snapshots=kept,
+    )
     return fitted, metrics | {"epochs": float(epochs)}
 
 
@@ -336,27 +415,22 @@ def _sample(rows: Integers, *, seed: int) -> Integers:
 def _upper_states(
     model: Any,
     first: int,
-    train: PricedExamples,
-    trained_rows: Integers,
+    examples: Sequence[TokenExample],
     states: FrozenStates,
     sample: Integers,
 ) -> torch.Tensor:
-    """What a head reads of a sample before any training, shape (sample, 2 * hidden)."""
+    """What a head reads of a sample of the examples, shape (sample, 2 * hidden)."""
     import torch
 
     upper, found = upper_blocks(model, first), []
     for start in range(0, len(sample), 32):
         rows = sample[start : start + 32]
         entering, mask = states.padded(rows, model.device)
-        spans = torch.tensor([(*at.span, at.start) for at in _at(train, trained_rows[rows])])
+        spans = torch.tensor([(*examples[at].span, examples[at].start) for at in rows])
         with torch.inference_mode(), mixed_precision(model.device):
             last = upper(inputs_embeds=entering, attention_mask=mask, use_cache=False)
         found.append(read_states(last.last_hidden_state, spans.to(model.device)).cpu())
     return torch.cat(found)
-
-
-def _at(train: PricedExamples, rows: Integers) -> list[TokenExample]:
-    return [train.examples[at] for at in rows]
 
 
 def _save(model: Any, head: PriceHead, folder: Path) -> None:

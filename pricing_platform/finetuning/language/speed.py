@@ -13,6 +13,7 @@ from typing import Any
 from pricing_platform.finetuning.language.adapters import block_owner, load_base
 from pricing_platform.finetuning.language.adapters import round_frozen_weights as round_weights
 from pricing_platform.finetuning.price_network import mixed_precision
+from pricing_platform.language.local.quantization import Quantization
 from pricing_platform.model_files import processor
 from pricing_platform.stores.warehouse import fingerprint, make_folder
 
@@ -20,21 +21,33 @@ _TEXTS, _TOKENS = 16, 128
 _PASSES = 3
 
 
-def tokens_per_second(base: Path, content_sha256: str, cache_folder: Path) -> float:
+def tokens_per_second(
+    base: Path,
+    content_sha256: str,
+    cache_folder: Path,
+    quantization: Quantization = "none",
+) -> float:
     """Tokens of a forward pass through the whole model; the fastest of a few passes counts.
 
     Args:
         base: the folder of the model.
         content_sha256: of it; another content is measured anew, and so is another processor.
         cache_folder: where the figure is remembered.
+        quantization: how its weights are held.
     """
     import torch
 
-    name = fingerprint(content_sha256, processor()[0], torch.__version__, torch.get_num_threads())
+    name = fingerprint(
+        content_sha256,
+        quantization,
+        processor()[0],
+        torch.__version__,
+        torch.get_num_threads(),
+    )
     path = cache_folder / "speeds" / f"{name[:32]}.json"
     if path.exists():
         return float(json.loads(path.read_text(encoding="utf-8"))["tokens_per_second"])
-    measured = _measured(base)
+    measured = _measured(base, quantization)
     make_folder(path.parent)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps({"tokens_per_second": measured}), encoding="utf-8")
@@ -42,11 +55,11 @@ def tokens_per_second(base: Path, content_sha256: str, cache_folder: Path) -> fl
     return measured
 
 
-def _measured(base: Path) -> float:
+def _measured(base: Path, quantization: Quantization) -> float:
     import torch
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model: Any = load_base(base).to(device).requires_grad_(False)
+    model: Any = load_base(base, quantization=quantization).requires_grad_(False)
     round_weights(model)
     ids = torch.arange(_TEXTS * _TOKENS, device=device).reshape(_TEXTS, _TOKENS)
     ids = ids.remainder(model.config.get_text_config().vocab_size)

@@ -66,7 +66,7 @@ def train_language_adapter(
     clock = time.perf_counter()
     device = default_device()
     # On a CPU fused attention is slower with a backward pass.
-    model = load_base(base, attention="sdpa" if device == "cuda" else "eager").to(device)
+    model = load_base(base, attention="sdpa" if device == "cuda" else "eager")
     first = configuration.first_adapted(len(block_list(model)))
     require_divisible(model, first, model.config.get_text_config().vocab_size)
     round_frozen_weights(model.requires_grad_(False))

@@ -47,6 +47,7 @@ from pricing_platform.language.price_distribution import PriceDistribution
 
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}  # what stays in a CPU's cache, and what fills a GPU
 _BATCH_ITEMS = 64
+_WRITTEN_ITEMS = 96  # writing a token takes hardly longer for more rows
 _CACHED_TOKENS = {"cpu": 32_768, "cuda": 1_048_576}  # of all prompts of a batch together
 _WRITTEN_TOGETHER = 8
 _SCORED_TOGETHER = 16  # each token of a scored text has logits over the whole vocabulary
@@ -264,24 +265,8 @@ class LocalLanguageModel:
                 yield i, Completion(usage, outcome="too_long", reason=reason)
             else:
                 fitting.append(i)
-        if not fitting:
-            return
-        prefix = self._prefix([tokens[i] for i in fitting])
-        for rows in self._batches(fitting, tokens, prefix, written=request.max_tokens):
-            started = time.perf_counter()
-            texts = generate(
-                self._network,
-                self._tokenizer,
-                [tokens[i] for i in rows],
-                prefix.ids,
-                prefix.cache,
-                max_tokens=request.max_tokens,
-                stop=request.stop,
-            )
-            seconds = time.perf_counter() - started
-            for i, found in zip(rows, texts, strict=True):
-                usage = _usage(tokens[i], found.tokens, prefix, seconds, len(rows), len(fitting))
-                yield i, Completion(usage, found.text)
+        for alike in groups_by_beginning({i: tokens[i] for i in fitting}) if fitting else ():
+            yield from self._alike_completions(alike, tokens, request)
 
     def log_likelihoods(
         self, prompts: Sequence[list[int]], texts: Sequence[list[int]]
@@ -327,6 +312,27 @@ class LocalLanguageModel:
                 starts[i] = numbers.start(tokens[i])
         for alike in groups_by_beginning(starts) if starts else ():
             yield from self._alike_prices(numbers, {i: starts[i] for i in alike}, tokens)
+
+    def _alike_completions(
+        self, alike: Sequence[int], tokens: Sequence[list[int]], request: CompletionRequest
+    ) -> Iterator[tuple[int, Completion]]:
+        """Of prompts whose common beginning is computed once."""
+        prefix = self._prefix([tokens[i] for i in alike])
+        for rows in self._batches(alike, tokens, prefix, written=request.max_tokens):
+            started = time.perf_counter()
+            texts = generate(
+                self._network,
+                self._tokenizer,
+                [tokens[i] for i in rows],
+                prefix.ids,
+                prefix.cache,
+                max_tokens=request.max_tokens,
+                stop=request.stop,
+            )
+            seconds = time.perf_counter() - started
+            for i, found in zip(rows, texts, strict=True):
+                usage = _usage(tokens[i], found.tokens, prefix, seconds, len(rows), len(alike))
+                yield i, Completion(usage, found.text)
 
     def _alike_prices(
         self,
@@ -409,7 +415,9 @@ class LocalLanguageModel:
         batch_tokens = self.batch_tokens * (_WRITTEN_TOGETHER if written else 1)
         cached = _CACHED_TOKENS[self.device.split(":")[0]] // (len(prefix.ids) + int(lengths.max()))
         batches = length_sorted_batches(
-            lengths, batch_tokens=batch_tokens, batch_items=max(1, min(_BATCH_ITEMS, cached))
+            lengths,
+            batch_tokens=batch_tokens,
+            batch_items=max(1, min(_WRITTEN_ITEMS if written else _BATCH_ITEMS, cached)),
         )
         for chosen in batches:
             yield [rows[int(at)] for at in chosen]

@@ -18,6 +18,7 @@ from pricing_platform.finetuning.forgetting.configuration import (
 )
 from pricing_platform.finetuning.language.speed import tokens_per_second
 from pricing_platform.language.local.folder import content_sha256
+from pricing_platform.language.local.quantization import Quantization
 from pricing_platform.language.pretrained import language_model_folder, language_model_name
 from pricing_platform.language.prompts import Currency
 from pricing_platform.model_files import file_sha256
@@ -31,7 +32,7 @@ class LanguageBase:
     """A language model that is fine-tuned: its name, folder, and the sha256 over its content.
 
     ``tokens_per_second`` is what a forward pass reads on this machine; ``cache_folder`` may be
-    deleted at any time.
+    deleted at any time; ``quantization`` is how its weights are held.
     """
 
     name: str
@@ -39,6 +40,7 @@ class LanguageBase:
     content_sha256: str
     tokens_per_second: float
     cache_folder: Path
+    quantization: Quantization = "none"
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def fine_tuning_identity(settings: Settings, currency: Currency) -> str:
         settings.fine_tuning_seconds,
         settings.forgetting_limit,
         settings.price_maximum,
+        settings.quantization,
         [file_sha256(path) for path in (*general.probes, *general.text)],
         (general.probes_limit, general.text_tokens),
     )
@@ -93,10 +96,15 @@ def fine_tuning_context(
         folder = language_model_folder(settings)
         content = content_sha256(folder)
         speed = settings.language_tokens_per_second or tokens_per_second(
-            folder, content, settings.cache_folder
+            folder, content, settings.cache_folder, settings.quantization
         )
     base = LanguageBase(
-        language_model_name(settings), folder, content, speed, settings.cache_folder
+        language_model_name(settings),
+        folder,
+        content,
+        speed,
+        settings.cache_folder,
+        settings.quantization,
     )
     return FineTuningContext(
         base,

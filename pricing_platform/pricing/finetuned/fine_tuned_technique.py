@@ -146,6 +146,7 @@ class FineTunedTechnique(ABC):
             "adapters": self.configuration_of_adapters.model_dump(mode="json"),
             "training": self.training.model_dump(mode="json"),
             "scale": self.fitted.scale,
+            "quantization": self.fitted.quantization,
             "read_out": self.read_out,
             "interval": {"below": interval.below, "above": interval.above},
         }
@@ -196,6 +197,7 @@ class FineTunedTechnique(ABC):
                 "adapters": self.configuration_of_adapters.model_dump(mode="json"),
                 "training": self.training.model_dump(mode="json"),
                 "scale": self.fitted.scale,
+                "quantization": self.fitted.quantization,
                 "read_out": self.read_out,
             },
         )
@@ -223,7 +225,13 @@ class FineTunedTechnique(ABC):
             configuration_of_adapters=adapters,
             training=AdapterTraining(**kept["training"]),
             fitted=FittedPriceModel(
-                Path(), folder / ADAPTER_FOLDER, head, adapters, kept["scale"], snapshots
+                Path(),
+                folder / ADAPTER_FOLDER,
+                head,
+                adapters,
+                kept["scale"],
+                kept["quantization"],
+                snapshots,
             ),
             read_out=kept["read_out"],
             measured=Measured.read(folder),
@@ -301,7 +309,12 @@ class FineTunedTechnique(ABC):
         context = self.known_context
         if context.general is None:
             return self, {}
-        ability = GeneralAbility.of_base(context.base.folder, context.general)
+        ability = GeneralAbility.of_base(
+            context.base.folder,
+            context.general,
+            self.configuration_of_adapters,
+            context.base.quantization,
+        )
         decision = largest_scale(
             ability, self.fitted.adapters, limit=context.forgetting_limit, seed=seed
         )

@@ -6,7 +6,7 @@ belongs to ``finetuning.forgetting``; the table's rows are made there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pricing_platform.catalog.item_set import ItemSet
@@ -22,13 +22,13 @@ from pricing_platform.pricing.finetuned.fine_tuned_technique import FineTunedTec
 from pricing_platform.pricing.finetuned.forgetting_gate import (
     SCALES,
     GeneralAbility,
-    price_errors,
+    PricedSample,
     priced_sample,
 )
 from pricing_platform.pricing.finetuned.mitigations import MITIGATIONS, MitigatedTraining
 from pricing_platform.progress import Progress, silent
 
-FORGETTING_VERSION = "1"
+FORGETTING_VERSION = "2"
 SHORT = "language_finetuned, short"
 """The trainings that mitigations are compared on: few items, the same for all."""
 
@@ -43,7 +43,7 @@ def measure_forgetting(
     seed: int,
     progress: Progress = silent,
 ) -> ForgettingCurve:
-    """Snapshots and strengths of each technique, and short trainings with each mitigation.
+    """Snapshots of each technique, strengths of one, and short trainings with each mitigation.
 
     Args:
         techniques: bound to their base model, by name; at least one.
@@ -57,31 +57,32 @@ def measure_forgetting(
     first = next(iter(techniques.values()))
     context = first.known_context
     assert context.general is not None  # noqa: S101
-    ability = GeneralAbility.of_base(context.base.folder, context.general)
+    ability = GeneralAbility.of_base(
+        context.base.folder,
+        context.general,
+        first.configuration_of_adapters,
+        context.base.quantization,
+    )
     sample = priced_sample(validation, seed=seed)
-    points = []
-    for name, technique in techniques.items():
-        points += _points(name, technique, ability, sample)
-        progress("measuring what was forgotten", len(points), len(points))
-    training = MitigatedTraining(train, context, seed, work_folder, progress)
     alone = techniques.get("language_finetuned", first)
+    points, read = [], {}
+    for name, technique in techniques.items():
+        read[name] = priced = PricedSample.read(
+            ability, technique.examples(sample), sample.prices(), work_folder / "priced" / name
+        )
+        scales = SCALES if technique is alone else (technique.fitted.scale,)
+        points += _points(name, technique, ability, priced, scales)
+        progress("measuring what was forgotten", len(points), len(points))
+    training = MitigatedTraining(
+        train, context, alone.configuration_of_adapters, seed, work_folder, progress
+    )
     for mitigation in MITIGATIONS:
         fitted, metrics = training.fit(mitigation)
+        steps, seconds = int(metrics["steps"]), metrics["adapter_seconds"]
         with ability.adapted(fitted.adapters) as adapted:
             measure = ability.measure(adapted, 1.0)
-        errors = price_errors(fitted, alone.examples(sample), sample.prices())
-        points.append(
-            CurvePoint(
-                SHORT,
-                mitigation,
-                1.0,
-                int(metrics["steps"]),
-                1.0,
-                measure,
-                errors,
-                metrics["adapter_seconds"],
-            )
-        )
+            errors = read[alone.name].errors(adapted, fitted.head, 1.0)
+        points.append(CurvePoint(SHORT, mitigation, 1.0, steps, 1.0, measure, errors, seconds))
     return forgetting_curve(
         ability.tests.probes,
         ability.base.measure,
@@ -93,26 +94,33 @@ def measure_forgetting(
 
 
 def _points(
-    name: str, technique: FineTunedTechnique, ability: GeneralAbility, sample: ItemSet
+    name: str,
+    technique: FineTunedTechnique,
+    ability: GeneralAbility,
+    priced: PricedSample,
+    scales: Sequence[float],
 ) -> list[CurvePoint]:
     """The technique at its snapshots, and at its end with its adapters at several strengths."""
-    read, prices = technique.examples(sample), sample.prices()
     steps = int(technique.metrics.get("steps", 0))
     seconds = technique.metrics.get("adapter_seconds", 0.0)
 
-    def point(fitted: FittedPriceModel, share: float, scale: float) -> CurvePoint:
+    def points(fitted: FittedPriceModel, share: float, at: Sequence[float]) -> list[CurvePoint]:
         with ability.adapted(fitted.adapters) as adapted:
-            measure = ability.measure(adapted, scale)
-        return CurvePoint(
-            name,
-            NONE if scale == 1 else SCALED,
-            scale,
-            round(share * steps),
-            share,
-            measure,
-            price_errors(fitted.scaled(scale), read, prices),
-            share * seconds,
-        )
+            return [
+                CurvePoint(
+                    name,
+                    NONE if scale == 1 else SCALED,
+                    scale,
+                    round(share * steps),
+                    share,
+                    ability.measure(adapted, scale),
+                    priced.errors(adapted, fitted.head, scale),
+                    share * seconds,
+                )
+                for scale in at
+            ]
 
-    early = [point(technique.fitted.at(share), share, 1.0) for share in technique.fitted.snapshots]
-    return early + [point(technique.fitted, 1.0, scale) for scale in SCALES]
+    found = []
+    for share in technique.fitted.snapshots:
+        found += points(technique.fitted.at(share), share, (1.0,))
+    return found + points(technique.fitted, 1.0, scales)

@@ -75,6 +75,7 @@ class LanguageFinetuned(FineTunedTechnique):
             work_folder=work,
             pooled_folder=base.cache_folder / "pooled_states",
             seed=seed,
+            quantization=base.quantization,
             snapshots_at=SNAPSHOTS_AT,
             progress=progress,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ class MitigatedTraining:
 
     train: ItemSet
     context: FineTuningContext
+    adapters: AdapterConfiguration
     seed: int
     folder: Path
     progress: Progress = silent
@@ -65,7 +67,7 @@ class MitigatedTraining:
         tokens = ItemTokens(base.folder, self.context.currency)
         known = priced_examples(self.train, tokens)
         known = known.take(drawn(len(known), TRAINED_ITEMS, seed=self.seed))
-        rank = _LOW_RANK if mitigation == LOWER_RANK else AdapterConfiguration().rank
+        lower = {"rank": _LOW_RANK, "alpha": 2 * _LOW_RANK}
         losses = {REPLAY: self._replayed, KL: self._held}
         return fit_price_model(
             base.folder,
@@ -73,12 +75,14 @@ class MitigatedTraining:
             known,
             np.arange(len(known)),
             1.0,
-            AdapterConfiguration(rank=rank, alpha=2 * rank),
+            self.adapters.model_copy(update=lower if mitigation == LOWER_RANK else {}),
             AdapterTraining(),
             folder=self.folder / mitigation,
             work_folder=self.folder / mitigation / "work",
+            states_folder=self.folder / "states",
             pooled_folder=base.cache_folder / "pooled_states",
             seed=self.seed,
+            quantization=base.quantization,
             extra_loss=losses.get(mitigation),
             progress=self.progress,
         )
@@ -120,15 +124,7 @@ class MitigatedTraining:
 
     def _texts(self, adapted: Any, first: int) -> tuple[list[TokenExample], FrozenStates]:
         """Texts that the base model continued, and their states below the adapters."""
-        folder = self.context.base.folder
-        written = write_replay(
-            network_of(load_base(folder)),
-            PromptTokenizer(folder),
-            texts=_REPLAYED_TEXTS,
-            seed=self.seed,
-            max_tokens=_REPLAYED_TOKENS,
-        )
-        examples = [TokenExample(ids, 1) for ids in written]
+        examples = [TokenExample(ids, 1) for ids in self._replay]
         states = compute_frozen_states(
             adapted,
             examples,
@@ -138,6 +134,18 @@ class MitigatedTraining:
             states_folder=self.folder / "texts" / "states",
         )
         return examples, states
+
+    @cached_property
+    def _replay(self) -> list[tuple[int, ...]]:
+        """Texts that the base model wrote; the same for all that learn from them."""
+        folder = self.context.base.folder
+        return write_replay(
+            network_of(load_base(folder, quantization=self.context.base.quantization)),
+            PromptTokenizer(folder),
+            texts=_REPLAYED_TEXTS,
+            seed=self.seed,
+            max_tokens=_REPLAYED_TOKENS,
+        )
 
 
 @dataclass(frozen=True, eq=False)

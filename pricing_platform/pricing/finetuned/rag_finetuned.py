@@ -144,6 +144,7 @@ class RagFinetuned(FineTunedTechnique):
             pooled_folder=base.cache_folder / "pooled_states",
             pooled_as=alone.take(read).examples,
             seed=seed,
+            quantization=base.quantization,
             snapshots_at=SNAPSHOTS_AT,
             progress=progress,
         )

@@ -14,7 +14,9 @@ BLOCKS = 6
 HIDDEN = 32
 
 
-def write_tiny_base(folder: Path, *, family: str = "single_digits", blocks: int = BLOCKS) -> Path:
+def write_tiny_base(
+    folder: Path, *, family: str = "single_digits", blocks: int = BLOCKS, hidden: int = HIDDEN
+) -> Path:
     """A folder with the family's tokenizer and a random Llama."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -26,8 +28,8 @@ def write_tiny_base(folder: Path, *, family: str = "single_digits", blocks: int 
     torch.manual_seed(7)
     config = LlamaConfig(
         vocab_size=len(fast) + 3,
-        hidden_size=HIDDEN,
-        intermediate_size=2 * HIDDEN,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
         num_hidden_layers=blocks,
         num_attention_heads=2,
         num_key_value_heads=1,

@@ -226,7 +226,6 @@ def test_less_precision_reads_about_the_same(folders: dict[str, Path], precision
 
 @pytest.mark.parametrize("quantization", ["8bit", "4bit"])
 def test_weights_in_fewer_bits_read_about_the_same(tmp_path: Path, quantization: str) -> None:
-    pytest.importorskip("bitsandbytes")
     folder = model_folders.build("whole_numbers", tmp_path, hidden=128)
     asked = [zero_shot(text) for text in TEXTS]
     exact = distributions(opened(folder), asked)

@@ -193,3 +193,38 @@ def test_digits_are_kept_where_the_head_knows_nothing(
     assert chosen.read_out == "digits"
     priced = chosen.price(ITEMS.split("test"))
     assert (priced["estimate"] <= 1_001).all()
+
+
+def test_weights_in_four_bits_are_trained_on_and_read(
+    context: FineTuningContext, tmp_path: Path
+) -> None:
+    """QLoRA: the base in four bits, the adapters beside it."""
+    folder = write_tiny_base(tmp_path / "base", hidden=128)  # four bits come in blocks of 64
+    base = replace(
+        context.base,
+        folder=folder,
+        content_sha256=content_sha256(folder),
+        quantization="4bit",
+    )
+    quantized = replace(context, base=base)
+    fitted = LanguageFinetuned.fit(
+        ITEMS.split("train"),
+        ITEMS.split("validation"),
+        seed=1,
+        work_folder=tmp_path / "work",
+        fine_tuning=quantized,
+        adapters=ADAPTERS,
+        training=TRAINING,
+    )
+    layer = fitted.fitted.language_model.get_base_model().model.layers[0].mlp.up_proj
+    assert layer.weight.nbytes <= 0.5 * 128 * 256
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    fitted.save(checkpoint)
+    loaded = LanguageFinetuned.load(checkpoint).bound(quantized)
+    items = ITEMS.split("test")
+    priced = fitted.price(items)
+    assert loaded.price(items)["estimate"].equals(priced["estimate"])
+    error = np.abs(priced["estimate"].to_numpy() - items.prices()).mean()
+    median = np.median(ITEMS.split("train").prices())
+    assert error < 0.8 * np.abs(median - items.prices()).mean()

@@ -99,7 +99,7 @@ def test_the_gate_looks_at_smaller_strengths_only_where_it_must(
     context: FineTuningContext, tmp_path: Path
 ) -> None:
     assert context.general is not None
-    ability = GeneralAbility.of_base(context.base.folder, context.general)
+    ability = GeneralAbility.of_base(context.base.folder, context.general, ADAPTERS)
     adapters = fit(context, tmp_path).fitted.adapters
     free = largest_scale(ability, adapters, limit=1e9, seed=1)
     assert free.passed
