@@ -264,6 +264,10 @@ def test_the_order_of_techniques_is_told_by_what_each_step_gains(tmp_path: Path)
         assert 0 < step["p_value"] <= step["p_value_holm"] < 0.05
         assert (step["items"], step["is_sparse"]) == (items, items < 30)
     assert told["rag", "language_finetuned"]["gain"] is None
+    known = sorted((examples, retrieval, tuning), key=lambda at: float(at["p_value"]))
+    times = [3 * known[0]["p_value"], 2 * known[1]["p_value"], known[2]["p_value"]]
+    expected = np.maximum.accumulate(times)  # as Holm corrects for three
+    assert sorted(at["p_value_holm"] for at in known) == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_band_compares_on_common_items_where_one_was_asked_for_a_sample(tmp_path: Path) -> None:
