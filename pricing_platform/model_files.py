@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import gc
 import hashlib
 import json
 import logging
@@ -24,8 +25,6 @@ from pydantic import JsonValue
 from pricing_platform.errors import PlatformError
 
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-_M_MMAP_THRESHOLD = -3  # of malloc.h
-_LARGE_BLOCK = 4 << 20
 _log = logging.getLogger(__name__)
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?@(?P<revision>[\w./-]+)")
 
@@ -63,16 +62,16 @@ def hub_folder(name: str, *, setting: str, alternative: str, files: Sequence[str
         ) from None
 
 
-@functools.cache
-def return_large_blocks() -> None:
-    """Has the C library return blocks of memory to the system as soon as they are freed.
+def return_freed_memory() -> None:
+    """Collects garbage, and has the C library return to the system what is free.
 
-    By itself glibc keeps what is freed below a bound that grows to 32 MB with what is freed, in a
-    heap that activations of many sizes break into pieces: a training then holds several times what
-    it uses. Where the C library has no such bound, nothing happens.
+    Activations of many sizes leave a heap in pieces, and glibc by itself returns its end alone;
+    so a process that trains one model after another holds several times what it uses. Where the C
+    library can't be asked for it, nothing happens.
     """
+    gc.collect()
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def file_sha256(path: Path) -> str:

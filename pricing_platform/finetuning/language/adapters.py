@@ -16,7 +16,7 @@ from pricing_platform.finetuning.language.configuration import LINEAR_LAYERS, Ad
 from pricing_platform.finetuning.price_network import has_bfloat16
 from pricing_platform.language.local.network import default_device
 from pricing_platform.language.local.quantization import Quantization, quantization_options
-from pricing_platform.model_files import quiet_transformers, return_large_blocks
+from pricing_platform.model_files import quiet_transformers, return_freed_memory
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +39,7 @@ def load_base(folder: Path, *, attention: str = "sdpa", quantization: Quantizati
     import torch
     from transformers import AutoModelForCausalLM
 
-    return_large_blocks()
+    return_freed_memory()
     device = default_device()
     options = quantization_options(quantization, device)
     with quiet_transformers():

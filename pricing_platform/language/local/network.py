@@ -23,7 +23,7 @@ from pricing_platform.language.local.precision import (
 )
 from pricing_platform.language.local.quantization import Quantization, quantization_options
 from pricing_platform.language.local.weights import require_memory, weight_sizes
-from pricing_platform.model_files import quiet_transformers
+from pricing_platform.model_files import quiet_transformers, return_freed_memory
 
 if TYPE_CHECKING:
     import torch
@@ -302,6 +302,7 @@ def _loaded(folder: Path, precision: Precision, quantization: Quantization, devi
     from transformers import AutoModelForCausalLM, GenerationConfig
 
     options = quantization_options(quantization, device)
+    return_freed_memory()
     if device == "cpu":
         held = _BYTES[precision if quantization == "none" else quantization]
         require_memory(f"in {folder}", int(held * weight_sizes(folder).parameters))
