@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
@@ -12,9 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.binary_copy import compare_binary_copy
+from benchmarks.configuration import forget_configuration
 from benchmarks.curation import compare_curation
 from benchmarks.encoder import compare_encoders
 from benchmarks.endpoint import compare_endpoint, compare_killed_runs
+from benchmarks.fine_tuning import compare_fine_tuning
 from benchmarks.imports import compare_imports
 from benchmarks.measurement import Comparison
 from benchmarks.price_facts import compare_price_facts
@@ -24,13 +25,6 @@ from benchmarks.refreshers import compare_refreshers
 from pricing_platform.settings import Settings
 from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.warehouse import Warehouse
-
-
-def forget_configuration() -> None:
-    """Sees to it that no store is written to but those that a benchmark makes for itself."""
-    for name in [name for name in os.environ if name.upper().startswith("PRICING_")]:
-        del os.environ[name]
-    Settings.model_config["env_file"] = None
 
 
 def _binary_copy(folder: Path) -> Iterable[Comparison]:
@@ -54,6 +48,7 @@ COMPARISONS: dict[str, Callable[[Path], Iterable[Comparison]]] = {
     "prices": compare_price_facts,
     "refreshers": lambda folder: [compare_refreshers(folder)],
     "price_readout": compare_price_readout,
+    "fine_tuning": compare_fine_tuning,
     "endpoint": lambda folder: [compare_endpoint(folder)],
     "killed_runs": lambda folder: [compare_killed_runs(folder)],
     "refresh": _refresh_then_encoder,

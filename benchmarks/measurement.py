@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -23,6 +24,27 @@ class Comparison:
     aim: str
     met: bool
     note: str = ""
+
+
+class Clock:
+    """Seconds since it was made, but for those in which it was stopped."""
+
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        self._now = now
+        self._started, self._lost = now(), 0.0
+
+    def seconds(self) -> float:
+        """How long it ran; not to be asked while it is stopped."""
+        return self._now() - self._started - self._lost
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """For as long as this is open no time passes."""
+        before = self._now()
+        try:
+            yield
+        finally:
+            self._lost += self._now() - before
 
 
 def seconds(work: Callable[[], object]) -> float:
