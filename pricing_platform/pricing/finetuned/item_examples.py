@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pricing_platform.finetuning.language.token_examples import TokenExample
 from pricing_platform.language.local.prompt_tokens import PromptTokenizer
+from pricing_platform.language.model import Message, Prompt
 from pricing_platform.language.prompts import Currency, data, whole_price
 
 MOST_TOKENS = 160
@@ -41,10 +42,11 @@ class ItemTokens:
         """What stands before a price."""
         return self._currency.symbol
 
-    def prompt(self, text: str, *, context: str = "") -> str:
-        """What :meth:`example` reads, as text."""
+    def prompt(self, text: str, *, context: str = "") -> Prompt:
+        """What :meth:`example` reads, as any language model can be asked it."""
         cut = self._tokenizer.decode_after([], self._encoded(text))
-        return f"{cut}{context}\n{self._currency.answer_prefix}"
+        turn = Message("user", f"{cut}{context}")
+        return Prompt((turn,), self._currency.answer_prefix, form="plain")
 
     def cut(self, texts: Sequence[str], most_tokens: int) -> list[str]:
         """The beginnings of texts, of so many tokens at most."""
