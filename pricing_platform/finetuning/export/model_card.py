@@ -5,6 +5,7 @@ Here belongs how what is known of a model is told. Finding it out belongs to who
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,11 @@ from pricing_platform.language.pretrained.card import NOT_STATED
 
 CARD = "README.md"
 _LIBRARIES: dict[ExportForm, str] = {"adapter": "peft", "merged": "transformers", "gguf": "gguf"}
+_RELATIONS: dict[ExportForm, str] = {
+    "adapter": "adapter",
+    "merged": "finetune",
+    "gguf": "quantized",
+}
 _LICENCES = frozenset(
     {
         *("apache-2.0", "mit", "openrail", "bigscience-bloom-rail-1.0", "gemma"),
@@ -144,15 +150,13 @@ class ModelCard:
         """What the hub reads."""
         return {
             "base_model": self._base_name,
+            "base_model_relation": _RELATIONS[self.form],
             **_licence_fields(self.licence),
             "library_name": _LIBRARIES[self.form],
             "pipeline_tag": "text-generation",
-            "tags": ["price-estimation", "lora", self.training.technique, *self._form_tags()],
+            "tags": ["price-estimation", "lora", self.training.technique],
             "datasets": self.items["source"].unique().sort().to_list(),
         }
-
-    def _form_tags(self) -> list[str]:
-        return {"adapter": ["base_model:adapter"], "merged": [], "gguf": ["llama-cpp"]}[self.form]
 
     @property
     def _base_name(self) -> str:
@@ -176,9 +180,15 @@ class ModelCard:
             " llama.cpp, with the tokenizer.",
         }[self.form]
         revision = f" at revision {self.base.revision}" if self.base.revision else ""
+        read = (
+            ""
+            if self.base.gguf is None
+            else f" It was read from `{self.base.gguf.name}`, whose weights were multiplied out to"
+            " float32 where they are held in fewer bits."
+        )
         return (
-            f"{what} {acting}\n\nThe base model is `{self.base.name}`{revision}, whose files have"
-            f" the sha256 `{self.base_sha256}` (over weights, configuration and tokenizer)."
+            f"{what} {acting}\n\nThe base model is `{self._base_name}`{revision}; the sha256 over"
+            f" its weights, configuration and tokenizer is `{self.base_sha256}`.{read}"
         )
 
     def _asking(self) -> str:
@@ -198,13 +208,12 @@ class ModelCard:
                 "```python\n"
                 "from peft import PeftModel\n"
                 "from transformers import AutoModelForCausalLM\n\n"
-                f'base = AutoModelForCausalLM.from_pretrained("{self.base.name}")\n'
+                f"base = AutoModelForCausalLM.from_pretrained({self._base_argument})\n"
                 'model = PeftModel.from_pretrained(base, "this folder")\n'
                 "```\n\n"
-                "With the price head, where `pricing_platform` is installed:\n"
-                "`pricing_platform.finetuning.export.model_folders.read_adapter(folder, base)`."
-                " With `PRICING_BASE_MODEL` set to this folder the platform's prompts are asked of"
-                " the adapted model."
+                "With `PRICING_BASE_MODEL` set to this folder, `pricing_platform` asks the adapted"
+                " model whatever it asks of a language model. It reads the price head with"
+                " `pricing_platform.finetuning.export.model_folders.read_adapter`."
             )
         if self.form == "merged":
             return (
@@ -212,15 +221,26 @@ class ModelCard:
                 "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
                 'model = AutoModelForCausalLM.from_pretrained("this folder")\n'
                 'tokenizer = AutoTokenizer.from_pretrained("this folder")\n'
+                'inputs = tokenizer(prompt, return_tensors="pt")\n'
+                "written = model.generate(**inputs, max_new_tokens=4, do_sample=False)\n"
                 "```"
             )
+        body = {"prompt": self.example.prompt, "max_tokens": 4, "temperature": 0, "stop": ["\n"]}
+        told = json.dumps(body, ensure_ascii=False)
+        fence = _fence(told)
         return (
-            "```sh\n"
+            f"{fence}sh\n"
             f"llama-server -m {self.file}\n"
-            "curl http://127.0.0.1:8080/v1/completions -H 'Content-Type: application/json' -d \\\n"
-            '  \'{"prompt": "…", "max_tokens": 4, "temperature": 0, "stop": ["\\n"]}\'\n'
-            "```"
+            "curl http://127.0.0.1:8080/v1/completions -H 'Content-Type: application/json'"
+            f" --data @- <<'END'\n{told}\nEND\n{fence}"
         )
+
+    @property
+    def _base_argument(self) -> str:
+        """What finds the base model by itself where it is on the hub, else words for people."""
+        if self.base.revision is None:
+            return '"the base model\'s folder"'
+        return f'"{self.base.name}", revision="{self.base.revision}"'
 
     def _trained_on(self) -> str:
         told = self.training
@@ -231,9 +251,9 @@ class ModelCard:
             f" {100 * told.adapted_share:.0f} % of the blocks. Checkpoint `{told.checkpoint}` of"
             f" {told.created_at:%Y-%m-%d}.\n\n"
             f"{_table(self.items)}\n\n"
-            "A family is what one product is listed as; no family is in two splits. Nothing of the"
-            " validation or test split was learnt from: validation chose among settings, test"
-            " is what is reported."
+            "A family is one product as any number of listings tell it; no family is in two splits."
+            " Weights were learnt from train alone, validation chose among settings, and test is"
+            " what is reported."
         )
 
     def _metrics(self) -> str:
@@ -275,8 +295,8 @@ class ModelCard:
             )
         if self.shows_comparables:
             lines.append(
-                "It has learnt to price a product beside comparables and their prices, which have"
-                " to be found for it: without them it is worse. They are not part of this folder."
+                "It has learnt to price a product beside comparables and their prices. They have"
+                " to be found for it, and are not part of this folder."
             )
         return "\n".join(f"- {line}" for line in lines)
 

@@ -68,6 +68,8 @@ def write_adapter(fitted: FittedPriceModel, base: BaseReference, folder: Path) -
             for name, alpha in (told.get("alpha_pattern") or {}).items()
         },
     }
+    if isinstance(told["target_modules"], list):  # a set, which peft writes in any order
+        told["target_modules"].sort()
     (folder / _CONFIGURATION).write_text(json.dumps(told, indent=2), encoding="utf-8")
     head = folder / HEAD_FOLDER
     fitted.head.save(head)

@@ -293,6 +293,8 @@ def test_the_card_tells_what_it_is_and_how_it_is_asked(
     fitted = home.fitted["language_finetuned"]
     front, text = card_of(adapter)
     assert front["base_model"] == "tiny-llama"
+    assert front["base_model_relation"] == "adapter"
+    assert str(home.context.base.folder) not in text
     assert front["license"] == "apache-2.0"
     assert front["library_name"] == "peft"
     assert front["datasets"] == ["north", "south"]
