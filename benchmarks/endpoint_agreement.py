@@ -20,8 +20,9 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.gguf_export import export, llama_server, prompts_as_tokens
+from benchmarks.llama_cpp import llama_server, prompts_as_tokens
 from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.finetuning.export.gguf_model import GgufDescription, write_gguf
 from pricing_platform.language.endpoint import EndpointLanguageModel
 from pricing_platform.language.endpoint.configuration import EndpointConfiguration
 from pricing_platform.language.local import LocalLanguageModel
@@ -105,7 +106,8 @@ def _endpoint(
 def _llama_cpp(folder: Path, cache: Path) -> Iterator[str]:
     path = cache / "model.gguf"
     if not path.exists():
-        export(folder, path)
+        described = GgufDescription("model")
+        write_gguf(folder, path, described=described, kind="f32", pre_tokenizer="gpt-2")
     rewritten = prompts_as_tokens(folder)
     with (
         llama_server(path, context=1_024) as server,

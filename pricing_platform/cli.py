@@ -25,6 +25,7 @@ from pricing_platform.console import (
     print_leaderboard,
 )
 from pricing_platform.errors import PlatformError
+from pricing_platform.finetuning.export.forms import ExportForm, GgufType
 from pricing_platform.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -140,6 +141,50 @@ def price(
         assert file is not None  # noqa: S101
         target = out or file.with_suffix(".priced.parquet")
         _print_priced_file(service.price_file(file, target), service.technique, target)
+
+
+@app.command()
+def export(
+    technique: Annotated[str, typer.Argument(help="language_finetuned or rag_finetuned.")],
+    folder: Annotated[Path, typer.Argument(help="Where to write; new, or empty.")],
+    form: Annotated[
+        ExportForm,
+        typer.Option(
+            "--as",
+            help="An adapter for PEFT with the price head, a whole model, or a file for llama.cpp.",
+        ),
+    ] = "adapter",
+    gguf_type: Annotated[
+        GgufType | None,
+        typer.Option(help="How --as gguf holds the weights; f16 if nothing is said."),
+    ] = None,
+) -> None:
+    """Give away a fine-tuned language model, with a card that says what it is."""
+    from pricing_platform.console import TerminalProgress
+    from pricing_platform.pricing.finetuned.exporting import export_technique
+
+    if gguf_type is not None and form != "gguf":
+        raise PlatformError("--gguf-type is for --as gguf.", "Leave it out, or add --as gguf.")
+    settings = load_settings()
+    with TerminalProgress().shown() as progress:
+        exported = export_technique(
+            settings,
+            technique,
+            folder,
+            form=form,
+            gguf_type=gguf_type or "f16",
+            progress=progress.report,
+        )
+    output.print(
+        f"{technique} as {form}: {len(exported.files)} files, {exported.size / 1e6:,.1f} MB, in"
+        f" {exported.folder}",
+        soft_wrap=True,
+    )
+    if exported.adapter_scale != 1:
+        output.print(
+            f"Its adapters act at {exported.adapter_scale:g} of their strength: more of them"
+            " forgets more than PRICING_FORGETTING_LIMIT."
+        )
 
 
 @app.command()

@@ -7,6 +7,7 @@ on any of them. What is computed with it belongs to ``language.local``.
 from pricing_platform.language.pretrained.named_models import (
     language_model_folder,
     language_model_name,
+    source_gguf,
 )
 
-__all__ = ["language_model_folder", "language_model_name"]
+__all__ = ["language_model_folder", "language_model_name", "source_gguf"]

@@ -72,6 +72,19 @@ def language_model_folder(settings: Settings) -> Path:
     return found.folder
 
 
+def source_gguf(settings: Settings) -> Path | None:
+    """The GGUF file that the model which the settings name is converted from, if it is from one.
+
+    Raises:
+        PlatformError: when the embedded model's file is not there, or not the published one.
+    """
+    name = language_model_name(settings)
+    path = Path(name).expanduser()
+    if name == EMBEDDED_LANGUAGE_MODEL and not path.is_dir():
+        return embedded_gguf()
+    return path.resolve() if path.suffix == ".gguf" and path.is_file() else None
+
+
 def named_model(settings: Settings) -> NamedModel:
     """The model that the settings name; of one that has to be converted, nothing is yet.
 

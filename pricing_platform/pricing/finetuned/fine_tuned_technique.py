@@ -40,6 +40,7 @@ from pricing_platform.finetuning.language.token_examples import (
     TokenExample,
     lengths_of,
 )
+from pricing_platform.language.model import Prompt
 from pricing_platform.pricing.estimates import SMALLEST_ESTIMATE, Floats, Stopwatch, from_log
 from pricing_platform.pricing.finetuned.context import FineTuningContext
 from pricing_platform.pricing.finetuned.digits import (
@@ -124,6 +125,10 @@ class FineTunedTechnique(ABC):
     @abstractmethod
     def examples(self, items: ItemSet) -> tuple[list[TokenExample], Singles]:
         """What is read of each item, and the numbers known of it, shape (items, any)."""
+
+    @abstractmethod
+    def prompts(self, items: ItemSet) -> list[Prompt]:
+        """The same as prompts, for reading a price off what the model writes after them."""
 
     @property
     def model(self) -> str:

@@ -42,10 +42,11 @@ class ItemTokens:
         """What stands before a price."""
         return self._currency.symbol
 
-    def prompt(self, text: str, *, context: str = "") -> str:
-        """What :meth:`example` reads, as text."""
+    def prompt(self, text: str, *, context: str = "") -> Prompt:
+        """What :meth:`example` reads, as any language model can be asked it."""
         cut = self._tokenizer.decode_after([], self._encoded(text))
-        return f"{cut}{context}\n{self._currency.answer_prefix}"
+        turn = Message("user", f"{cut}{context}")
+        return Prompt((turn,), self._currency.answer_prefix, form="plain")
 
     def prompt_of(self, example: TokenExample) -> Prompt:
         """What an example reads, as a prompt that any language model can be asked."""

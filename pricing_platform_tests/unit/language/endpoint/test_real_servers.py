@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.gguf_export import export, llama_server, prompts_as_tokens
+from benchmarks.llama_cpp import llama_server, prompts_as_tokens
 from pricing_platform.errors import PlatformError
+from pricing_platform.finetuning.export.gguf_model import GgufDescription, write_gguf
 from pricing_platform.language.price_distribution import PriceDistribution
 from pricing_platform_tests.unit.language.endpoint.conftest import ModelAt
 from pricing_platform_tests.unit.language.endpoint.faulty_proxy import FAULTS, FaultyProxy, at_first
 from pricing_platform_tests.unit.language.endpoint.tiny_llama import (
     WINDOW,
+    number_probabilities,
     product_prompts,
     write_tiny_llama,
 )
@@ -36,10 +38,11 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def llama_url(tiny_llama: Path) -> Iterator[str]:
     pytest.importorskip("xllamacpp")
     pytest.importorskip("gguf")
-    export(tiny_llama, tiny_llama / "model.gguf")
+    path, described = tiny_llama / "model.gguf", GgufDescription("tiny")
+    write_gguf(tiny_llama, path, described=described, kind="f32", pre_tokenizer="gpt-2")
     rewritten = prompts_as_tokens(tiny_llama)
     with (
-        llama_server(tiny_llama / "model.gguf", context=WINDOW) as server,
+        llama_server(path, context=WINDOW) as server,
         FaultyProxy(server, rewritten=rewritten).running() as url,
     ):
         yield url
@@ -61,22 +64,6 @@ def transformers_url(tiny_llama: Path) -> Iterator[str]:
     server.kill_server()
 
 
-def local_probabilities(folder: Path, texts: Sequence[str]) -> Any:
-    """Of the numbers 1 to 1000 as the next token, shape (texts, 1000), each row's sum 1."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    numbers = tokenizer.convert_tokens_to_ids([str(number) for number in range(1, 1001)])
-    found = []
-    for text in texts:
-        with torch.no_grad():
-            logits = model(**tokenizer(text, return_tensors="pt")).logits[0, -1, numbers]
-        found.append(logits.softmax(-1).numpy())
-    return np.stack(found)
-
-
 def test_llama_cpp_gives_the_distribution_that_is_read_here(
     llama_url: str, tiny_llama: Path, model_at: ModelAt
 ) -> None:
@@ -85,7 +72,7 @@ def test_llama_cpp_gives_the_distribution_that_is_read_here(
     )
     prompts = product_prompts(6)
     counted = model.count_tokens(prompts)
-    expected = local_probabilities(tiny_llama, [prompt.as_text() for prompt in prompts])
+    expected = number_probabilities(tiny_llama, [prompt.as_text() for prompt in prompts])
     for index, answer in model.read_prices(prompts):
         assert (answer.outcome, answer.usage.tokens_in) == ("answered", counted[index])
         assert answer.distribution is not None

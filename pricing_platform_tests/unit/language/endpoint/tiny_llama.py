@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pricing_platform.language.model import Prompt
 from pricing_platform.language.prompts import Currency, zero_shot
@@ -46,19 +49,35 @@ def write_tiny_llama(folder: Path) -> None:
         initializer_range=0.3,
     )
     model = LlamaForCausalLM(config)
-    _answer_with_one_number(model, tokenizer)
+    answer_with_one_number(model, tokenizer)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
-def _answer_with_one_number(model: Any, tokenizer: Any) -> None:
+def number_probabilities(folder: Path, texts: Sequence[str], highest: int = 1_000) -> Any:
+    """Of the numbers from 1 as the next token, shape (texts, highest), each row's sum 1."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    numbers = tokenizer.convert_tokens_to_ids([str(number) for number in range(1, highest + 1)])
+    found = []
+    for text in texts:
+        with torch.no_grad():
+            logits = model(**tokenizer(text, return_tensors="pt")).logits[0, -1, numbers]
+        found.append(logits.softmax(-1).numpy())
+    return np.stack(found)
+
+
+def answer_with_one_number(model: Any, tokenizer: Any, highest: int = 1_000) -> None:
     """Makes numbers the likeliest after the currency's sign, and the end after a number.
 
     One dimension of the embeddings says that a number was read, another that the sign was.
     """
     import torch
 
-    numbers = tokenizer.convert_tokens_to_ids([str(number) for number in range(1, 1001)])
+    numbers = tokenizer.convert_tokens_to_ids([str(number) for number in range(1, highest + 1)])
     sign = tokenizer(USD.answer_prefix, add_special_tokens=False)["input_ids"][-1]
     read, written = model.get_input_embeddings().weight, model.get_output_embeddings().weight
     with torch.no_grad():

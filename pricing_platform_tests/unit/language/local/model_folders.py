@@ -33,7 +33,7 @@ def corpus() -> list[str]:
 
 def whole_numbers() -> tuple[Tokenizer, dict[str, str]]:
     """Byte-level BPE in which 0 to 1000 are tokens, and whole; a BOS and a pad of its own."""
-    return _byte_level(r"\p{N}+", numbers=1_001, begins=True), {
+    return byte_level(_words(r"\p{N}+"), numbers=1_001, begins=True), {
         "bos_token": "<s>",
         "eos_token": "</s>",
         "pad_token": "<pad>",
@@ -42,7 +42,7 @@ def whole_numbers() -> tuple[Tokenizer, dict[str, str]]:
 
 def three_digits() -> tuple[Tokenizer, dict[str, str]]:
     """As of Llama 3: groups of up to three digits; BOS; no pad; a chat template with a BOS."""
-    return _byte_level(r"\p{N}{1,3}", numbers=1_000, begins=True), {
+    return byte_level(_words(r"\p{N}{1,3}"), numbers=1_000, begins=True), {
         "bos_token": "<s>",
         "eos_token": "</s>",
         "chat_template": CHAT_TEMPLATE,
@@ -51,7 +51,7 @@ def three_digits() -> tuple[Tokenizer, dict[str, str]]:
 
 def merged_digits() -> tuple[Tokenizer, dict[str, str]]:
     """As of GPT-2: digits merge as they did in training; no BOS is put before a text."""
-    return _byte_level(r"\p{N}+", numbers=0, begins=False), {
+    return byte_level(_words(r"\p{N}+"), numbers=0, begins=False), {
         "bos_token": "</s>",
         "eos_token": "</s>",
     }
@@ -185,10 +185,9 @@ def copy(folder: Path, target: Path) -> Path:
     return Path(shutil.copytree(folder, target))
 
 
-def _byte_level(digits: str, *, numbers: int, begins: bool) -> Tokenizer:
-    """Byte-level BPE whose words are letters, digits as the pattern says, or other signs."""
+def byte_level(pattern: str, *, numbers: int, begins: bool) -> Tokenizer:
+    """Byte-level BPE of what the pattern cuts a text into; so many numbers are tokens."""
     tokenizer = Tokenizer(models.BPE(ignore_merges=numbers > 0))
-    pattern = rf" ?\p{{L}}+|{digits}| ?[^\s\p{{L}}\p{{N}}]+|\s+"
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(pattern), "isolated"),
@@ -207,6 +206,11 @@ def _byte_level(digits: str, *, numbers: int, begins: bool) -> Tokenizer:
     if begins:
         _begin_with(tokenizer, "<s>")
     return tokenizer
+
+
+def _words(digits: str) -> str:
+    """Letters, digits as a pattern says, or other signs."""
+    return rf" ?\p{{L}}+|{digits}| ?[^\s\p{{L}}\p{{N}}]+|\s+"
 
 
 def _begin_with(tokenizer: Tokenizer, token: str) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gguf_export import export
+from pricing_platform.finetuning.export.gguf_model import GgufDescription, write_gguf
 from pricing_platform.language.pretrained import named_models
 from pricing_platform.model_files import file_sha256
 from pricing_platform.settings import Settings
@@ -23,7 +23,8 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_gguf(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same model as one GGUF file."""
     path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
-    export(tiny_llama, path)
+    described = GgufDescription("tiny")
+    write_gguf(tiny_llama, path, described=described, kind="f32", pre_tokenizer="gpt-2")
     return path
 
 
