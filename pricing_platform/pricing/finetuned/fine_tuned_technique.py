@@ -126,9 +126,10 @@ class FineTunedTechnique(ABC):
     def examples(self, items: ItemSet) -> tuple[list[TokenExample], Singles]:
         """What is read of each item, and the numbers known of it, shape (items, any)."""
 
-    @abstractmethod
     def prompts(self, items: ItemSet) -> list[Prompt]:
         """The same as prompts, for reading a price off what the model writes after them."""
+        examples, _ = self.examples(items)
+        return [self.tokens.prompt_of(at) for at in examples]
 
     @property
     def model(self) -> str:

@@ -42,12 +42,6 @@ class ItemTokens:
         """What stands before a price."""
         return self._currency.symbol
 
-    def prompt(self, text: str, *, context: str = "") -> Prompt:
-        """What :meth:`example` reads, as any language model can be asked it."""
-        cut = self._tokenizer.decode_after([], self._encoded(text))
-        turn = Message("user", f"{cut}{context}")
-        return Prompt((turn,), self._currency.answer_prefix, form="plain")
-
     def prompt_of(self, example: TokenExample) -> Prompt:
         """What an example reads, as a prompt that any language model can be asked."""
         ids = example.ids[len(self._tokenizer.leading_ids) : example.start]

@@ -19,7 +19,6 @@ from pricing_platform.finetuning.language.configuration import (
 )
 from pricing_platform.finetuning.language.price_model import fit_price_model
 from pricing_platform.finetuning.language.token_examples import TokenExample
-from pricing_platform.language.model import Prompt
 from pricing_platform.pricing.finetuned.context import FineTuningContext
 from pricing_platform.pricing.finetuned.fine_tuned_technique import (
     SNAPSHOTS_AT,
@@ -95,7 +94,3 @@ class LanguageFinetuned(FineTunedTechnique):
         """See :class:`FineTunedTechnique`."""
         read = [self.tokens.example(text) for text in texts_of(items)]
         return read, np.zeros((len(items), 0), np.float32)
-
-    def prompts(self, items: ItemSet) -> list[Prompt]:
-        """See :class:`FineTunedTechnique`."""
-        return [self.tokens.prompt(text) for text in texts_of(items)]

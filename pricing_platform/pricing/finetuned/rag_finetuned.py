@@ -29,7 +29,6 @@ from pricing_platform.finetuning.language.configuration import (
 from pricing_platform.finetuning.language.plan import TrainingPlan
 from pricing_platform.finetuning.language.price_model import PricedExamples, fit_price_model
 from pricing_platform.finetuning.language.token_examples import TokenExample
-from pricing_platform.language.model import Prompt
 from pricing_platform.language.prompts import data, whole_price
 from pricing_platform.pricing.features import rounded
 from pricing_platform.pricing.finetuned.context import FineTuningContext
@@ -167,14 +166,6 @@ class RagFinetuned(FineTunedTechnique):
         found = self._shop.retrieved(items)
         shown = _shown_examples(items, self._shop, found, self.tokens, [None] * len(items))
         return shown, found.numbers()
-
-    def prompts(self, items: ItemSet) -> list[Prompt]:
-        """See :class:`FineTunedTechnique`."""
-        found = self._shop.retrieved(items)
-        return [
-            self.tokens.prompt(text, context=self._shop.told(found, row, self.tokens.symbol))
-            for row, text in enumerate(texts_of(items))
-        ]
 
     def shown(self, items: ItemSet) -> pl.Series:
         """See :class:`FineTunedTechnique`."""

@@ -159,8 +159,7 @@ def test_the_digits_are_read_as_the_model_would_write_them(
         with_adapters_of(load_base(context.base.folder), fitted.fitted.adapters)
     ).save_pretrained(folder)
     reader = LocalLanguageModel.open("merged", folder, highest_price=1_000)
-    examples, _ = fitted.examples(items)
-    for place, answer in reader.read_prices([fitted.tokens.prompt_of(at) for at in examples]):
+    for place, answer in reader.read_prices(fitted.prompts(items)):
         assert answer.distribution is not None
         median = answer.distribution.quantile(0.5)
         assert read["estimate"][place] == pytest.approx(median, rel=0.02)
