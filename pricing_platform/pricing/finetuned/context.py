@@ -58,9 +58,9 @@ class FineTuningContext:
     currency: Currency
     seconds: float
     price_history: pl.DataFrame
-    highest_price: int = 1_000
     general: ForgettingFiles | None = None
     forgetting_limit: float = 1.0
+    highest_price: int = 1_000
 
 
 def fine_tuning_identity(settings: Settings, currency: Currency) -> str:
@@ -111,7 +111,7 @@ def fine_tuning_context(
         currency,
         settings.fine_tuning_seconds,
         price_history(warehouse),
-        math.ceil(settings.price_maximum),
         configured_forgetting(settings),
         settings.forgetting_limit,
+        math.ceil(settings.price_maximum),
     )

@@ -169,7 +169,6 @@ def test_chooses_the_options_with_the_least_error(old_train: ItemSet, validation
     fitted = Rag.fit(old_train, observed(validation), seed=1, language=language)
     tried = {name: value for name, value in fitted.metrics.items() if name.startswith("tried")}
     assert list(tried) == [f"tried_mae_{count}_comparables" for count in (3, 5, 8)]
-    assert fitted.metrics["validation_mae"] == pytest.approx(min(tried.values()), rel=0.02)
     assert tried[f"tried_mae_{fitted.options.count}_comparables"] == min(tried.values())
     assert max(tried.values()) > 1.1 * min(tried.values())
 
