@@ -1,9 +1,10 @@
 """The estimates of a fine-tuned model in each form that it is exported in, beside the checkpoint's.
 
 ``python -m benchmarks.export_agreement HOME [--items 100] [--technique language_finetuned]
-[--gguf-type f16]`` exports the technique of a built home, asks the first test items, and prints how
-far the estimates lie apart: those of the price head, and those that are read off what the model
-writes, by plain PEFT, by the merged folder, and by llama.cpp's server. Needs the ``test`` extra.
+[--gguf-type f16] [--threads 2]`` exports the technique of a built home, asks the first test items,
+and prints how far the estimates lie from those of the checkpoint: the price head's, and those that
+are read off what the model writes, by plain PEFT, by the merged folder, and by llama.cpp's server.
+Needs the ``test`` extra.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -39,11 +40,13 @@ from pricing_platform.language.local.number_tokens import NumberTokens, NumberTr
 from pricing_platform.language.local.prompt_tokens import PromptTokenizer
 from pricing_platform.language.model import Prompt
 from pricing_platform.language.price_distribution import PriceDistribution
-from pricing_platform.pricing.finetuned.exporting import export_technique, exported_checkpoint
+from pricing_platform.pricing.finetuned.exporting import (
+    export_technique,
+    exported_checkpoint,
+    first_test_items,
+)
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
-from pricing_platform.retrieval.item_embeddings import load_item_set
 from pricing_platform.settings import Settings
-from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.warehouse import Warehouse
 
 Floats = npt.NDArray[np.float64]
@@ -176,14 +179,13 @@ def main(
     items: Annotated[int, typer.Option(min=1)] = 100,
     technique: str = "language_finetuned",
     gguf_type: GgufType = "f16",
+    threads: Annotated[int, typer.Option(min=1, help="Of llama.cpp.")] = 2,
 ) -> None:
     """Prints one row a way of asking."""
     settings = Settings(home=home)
     fitted = exported_checkpoint(settings, technique)
     warehouse, encoder = Warehouse.from_settings(settings), CachedEncoder.from_settings(settings)
-    with closing(Postgres.from_settings(settings)) as postgres:
-        tested = load_item_set(warehouse, postgres, encoder.identity, "split = 'test'")
-    asked = tested.take(range(min(items, len(tested))))
+    asked = first_test_items(warehouse, encoder, items)
     prompts, highest = fitted.prompts(asked), math.ceil(settings.price_maximum)
     base, scale = fitted.fitted.base, fitted.fitted.scale
     table = Table("estimates of", "read by", "items", "median difference", "largest difference")
@@ -203,7 +205,7 @@ def main(
         found = medians(merged, prompts)
         table.add_row("what is written", "the merged folder", *_told(found, expected))
         (gguf,) = (root / "gguf").glob("*.gguf")
-        with llama_server(gguf, context=1_024, threads=2) as url:
+        with llama_server(gguf, context=1_024, threads=threads) as url:
             configuration = json.loads((root / "merged" / "config.json").read_text())
             vocabulary = configuration["vocab_size"]
             served = ServedModel(url, merged.tokenizer, vocabulary, highest)

@@ -150,6 +150,14 @@ def exported_checkpoint(settings: Settings, technique: str) -> FineTunedTechniqu
     return _Source.current(settings, technique).fitted
 
 
+def first_test_items(warehouse: Warehouse, encoder: CachedEncoder, most: int) -> ItemSet:
+    """The first items of the test split in the order of their ids."""
+    frame = warehouse.frame(
+        "SELECT * FROM curated.items WHERE split = 'test' ORDER BY item_id LIMIT ?", [most]
+    )
+    return ItemSet(frame, encoder.embed(frame["text"].fill_null("").to_list()).vectors)
+
+
 @dataclass(frozen=True, eq=False)
 class _Source:
     """A technique's checkpoint, bound to its base model, and what is known of it."""
@@ -300,12 +308,8 @@ class _Source:
 
     @cached_property
     def _item(self) -> ItemSet:
-        """The first item of test by its id, which nobody has chosen."""
-        frame = self.warehouse.frame(
-            "SELECT * FROM curated.items WHERE split = 'test' ORDER BY item_id LIMIT 1"
-        )
-        texts = frame["text"].fill_null("").to_list()
-        return ItemSet(frame, self.encoder.embed(texts).vectors)
+        """An item that nobody has chosen."""
+        return first_test_items(self.warehouse, self.encoder, 1)
 
     @cached_property
     def _prompt(self) -> Prompt:

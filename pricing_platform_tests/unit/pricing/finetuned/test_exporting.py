@@ -24,6 +24,7 @@ from benchmarks.export_agreement import (
     merged_model,
     relative_differences,
 )
+from benchmarks.export_agreement import main as compare_exports
 from benchmarks.llama_cpp import llama_server
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.cli import app
@@ -251,6 +252,28 @@ def test_what_is_written_is_the_same_from_llama_cpp(
         assert distribution.quantile(0.5) == pytest.approx(local.quantile(0.5), rel=apart)
 
 
+def test_the_benchmark_shows_how_far_all_forms_lie_apart(
+    home: FittedHome, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("xllamacpp")
+    for name, value in environment_of(home.settings).items():
+        monkeypatch.setenv(name, value)
+    compare_exports(
+        home.settings.home, items=2, technique="rag_finetuned", gguf_type="f32", threads=1
+    )
+    told = capsys.readouterr().out
+    rows = re.findall(r"│ ([\w ',.]+?) +│ ([\w ',.]+?) +│ 2 +│ ([\d.]+) % +│ ([\d.]+) %", told)
+    assert [row[1] for row in rows] == [
+        "the adapter's folder",
+        "the adapter's folder",
+        "the merged folder",
+        "llama.cpp, f32",
+    ]
+    assert rows[0][3] == "0.0000"
+    assert all(float(row[3]) < 1 for row in rows)
+    assert "2 of 2 prompts into the same tokens" in told
+
+
 def vocabulary_of(folder: Path) -> int:
     return int(json.loads((folder / "config.json").read_text())["vocab_size"])
 
@@ -384,11 +407,13 @@ def test_the_command_writes_a_folder_and_says_so(home: FittedHome, tmp_path: Pat
     assert "act at 0.5 of their strength" in ran.stdout
 
 
+def environment_of(settings: Settings) -> dict[str, str]:
+    told = settings.model_dump(exclude_unset=True)
+    return {f"PRICING_{name.upper()}": str(value) for name, value in told.items()}
+
+
 def command(settings: Settings, *arguments: object) -> Any:
-    environment = {
-        f"PRICING_{name.upper()}": str(value)
-        for name, value in settings.model_dump(exclude_unset=True).items()
-    }
+    environment = environment_of(settings)
     words = ["export", *map(str, arguments)]
     return CliRunner().invoke(app, words, env=environment, catch_exceptions=False)
 
