@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from pricing_platform.errors import PlatformError
-from pricing_platform.language.pretrained import embedded, language_model_name
+from pricing_platform.language.pretrained import embedded, language_model_name, source_gguf
 from pricing_platform.language.pretrained.embedded import EMBEDDED_GGUF_SHA256, embedded_gguf
 from pricing_platform.language.pretrained.gguf_file import read_header
 from pricing_platform.model_files import file_sha256
 from pricing_platform.settings import Settings
+from pricing_platform_tests.unit.language.pretrained.conftest import named
 
 
 @pytest.fixture
@@ -35,6 +36,15 @@ def test_the_published_file_is_found_and_names_its_licence(settings: Settings) -
     assert (header.architecture, header.licence) == ("llama", "apache-2.0")
     assert header.parameters == 134_515_008
     assert language_model_name(settings) == "SmolLM2-135M-Instruct"
+
+
+def test_the_file_that_a_model_is_from_is_told_where_it_is_from_one(
+    settings: Settings, tiny_gguf: Path, tiny_llama: Path
+) -> None:
+    assert source_gguf(settings) == embedded_gguf()
+    assert source_gguf(named(settings, tiny_gguf)) == tiny_gguf
+    assert source_gguf(named(settings, tiny_llama)) is None
+    assert source_gguf(named(settings, "some/model@abc")) is None
 
 
 def test_its_package_is_not_imported() -> None:
