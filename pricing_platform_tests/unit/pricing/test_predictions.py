@@ -289,7 +289,7 @@ def test_an_item_of_the_sample_that_comes_back_without_a_row_is_a_failure(
     )
     asked.maker().refresh(TECHNIQUE)
 
-    missing = unpriced_items(asked.warehouse).filter(technique=TECHNIQUE)
+    missing = unpriced_items(asked.warehouse, [TECHNIQUE])
     assert missing["rows"].to_list() == [0]
     scored = asked.warehouse.frame("SELECT item_id, failure FROM evaluation.scored_predictions")
     assert scored.height == 12
