@@ -138,7 +138,11 @@ def measured_once(
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Without its progress bar, and its reports of weights that are not used."""
+    """Without its progress bar, its reports of weights that are not used, and bitsandbytes' advice.
+
+    The latter is imported by peft wherever it is installed, and misses faster kernels.
+    """
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     from transformers.utils import logging as transformers_logging
 
     verbosity = transformers_logging.get_verbosity()
