@@ -41,7 +41,7 @@ from pricing_platform.language.local.local_model import LocalLanguageModel
 from pricing_platform.progress import Progress, silent
 from pricing_platform.stores.warehouse import fingerprint
 
-MEASURING_VERSION = "1"
+MEASURING_VERSION = "2"
 
 HOUSE = "house"
 FINE_TUNED = "fine_tuned"

@@ -84,7 +84,8 @@ def complete_replies(
 ) -> list[tuple[Completion, str]]:
     """What the model makes of each prompt, in order, and its text on one line.
 
-    A text that reaches the limit ends with its last whole sentence.
+    A text that reaches the limit ends with its last whole sentence, and one that goes in circles
+    before it repeats a sentence.
     """
     if not prompts:
         return []
@@ -95,8 +96,17 @@ def complete_replies(
         text = " ".join(found[at].text.split())
         if found[at].usage.tokens_out >= max_tokens:
             text = _UNFINISHED.sub("", text)
-        replies.append((found[at], text))
+        replies.append((found[at], _until_it_repeats(text)))
     return replies
+
+
+def _until_it_repeats(text: str) -> str:
+    said: dict[str, str] = {}
+    for sentence in _SENTENCE.split(text):
+        if sentence.casefold() in said:
+            break
+        said[sentence.casefold()] = sentence
+    return " ".join(said.values())
 
 
 def _prompt(found: FoundAnswer, hints: StyleHints) -> Prompt:

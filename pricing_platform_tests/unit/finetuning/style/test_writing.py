@@ -131,6 +131,16 @@ def test_a_reply_that_reaches_the_limit_ends_with_a_whole_sentence() -> None:
     assert complete_replies(model, [reply_prompt("a")], max_tokens=9)[0][1] == "Good day."
 
 
+def test_a_reply_that_goes_in_circles_ends_before_it_repeats_itself() -> None:
+    def circling(_prompt: Prompt, _request: CompletionRequest) -> Completion:
+        return Completion(Usage(), text="Good day. It is open. IT IS open. It is shut.")
+
+    model = ScriptedModel(complete=circling)
+    assert complete_replies(model, [reply_prompt("a")], max_tokens=9)[0][1] == (
+        "Good day. It is open."
+    )
+
+
 @pytest.fixture
 def known(postgres: Postgres) -> Postgres:
     now = datetime.now(UTC)
