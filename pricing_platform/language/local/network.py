@@ -336,13 +336,17 @@ def _loaded(folder: Path, precision: Precision, quantization: Quantization, devi
 def _round_linear_weights(module: Any) -> None:
     """Rounds to bfloat16 what autocast would round again at each pass.
 
-    An output layer that shares its weights with the embedding gets weights of its own.
+    An output layer that shares its weights with the embedding gets weights of its own. What is not
+    rounded is copied out of the file that it is mapped from, which is then let go.
     """
     import torch
 
     for layer in module.modules():
         if isinstance(layer, torch.nn.Linear):
             layer.weight = torch.nn.Parameter(layer.weight.data.bfloat16(), requires_grad=False)
+    for weights in module.parameters():
+        if weights.dtype != torch.bfloat16:
+            weights.data = weights.data.clone()
 
 
 def _positions(mask: torch.Tensor) -> torch.Tensor:
