@@ -55,6 +55,9 @@ def print_leaderboard(board: pl.DataFrame) -> None:
             "{} ({} to {})", *(_fixed(column, 2) for column in ("mae", "mae_low", "mae_high"))
         ).alias("MAE (95 %)"),
         _fixed("mae_common", 2).alias("MAE, common"),
+        (pl.col("answered") * 100)
+        .map_elements(lambda v: f"{v:,.0f}", return_dtype=pl.String)
+        .alias("answered %"),
         _fixed("rmsle", 3).alias("RMSLE"),
         _fixed("smape", 1).alias("SMAPE %"),
         _fixed("within_20_percent", 3).alias("within 20 %"),

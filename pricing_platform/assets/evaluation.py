@@ -49,7 +49,7 @@ from pricing_platform.stores.warehouse import Warehouse, fingerprint
 _SCORED = ("evaluation.predictions", "evaluation.asked_items", "curated.items")
 """What ``evaluation.scored_predictions`` follows from."""
 
-_HEADLINE = ("mae", "mae_common", "rmsle", "smape", "within_20_percent")
+_HEADLINE = ("mae", "answered", "mae_common", "rmsle", "smape", "within_20_percent")
 
 
 @dg.asset(

@@ -1,4 +1,5 @@
-"""Which differences between techniques are real: every pair on the items that both priced.
+"""Which differences between techniques are real: every pair on the items that both were asked
+about.
 
 Here belongs the paired comparison. Each technique's own metrics belong to ``metrics``; the
 resampling belongs to ``resampling``.
@@ -21,7 +22,7 @@ from pricing_platform.evaluation.resampling import (
 )
 from pricing_platform.stores.warehouse import Warehouse
 
-COMPARISON_VERSION = "3"
+COMPARISON_VERSION = "4"
 
 CLUSTERS_RELIED_ON = 30
 """With fewer, percentile intervals are too narrow."""
@@ -43,9 +44,10 @@ COMPARISON_SCHEMA = pl.Schema(
 )
 
 _ERRORS = """
-    SELECT split, technique, item_id, cluster, absolute_error
+    SELECT split, technique, item_id, cluster, charged_error
     FROM evaluation.scored_predictions
     WHERE NOT is_reference
+    QUALIFY count(estimate) OVER (PARTITION BY split, technique) > 0
     ORDER BY split, technique, item_id
 """
 
@@ -55,8 +57,9 @@ def compare_techniques(
 ) -> pl.DataFrame:
     """Rows for ``evaluation.technique_comparison``: every pair of techniques, the better one first.
 
-    References are left out: they are no candidates. Intervals are bootstrapped over families,
-    p-values flip signs by family and are corrected within a split.
+    References are left out: they are no candidates; and so is what answered nothing. An item
+    without an estimate is charged as in ``mae``, see ``metrics``. Intervals are bootstrapped over
+    families, p-values flip signs by family and are corrected within a split.
     """
     splits = warehouse.frame(_ERRORS).partition_by("split", maintain_order=True)
     frames = [
@@ -90,7 +93,7 @@ def _compared(
 
 
 def _differences(errors: pl.DataFrame) -> tuple[list[tuple[str, str]], list[ClusterSums]]:
-    """Per pair the sum of its differences and the number of items, over those that both priced."""
+    """Per pair the sum of its differences and the number of items that both were asked about."""
     items = errors.select("item_id", "cluster").unique("item_id").sort("item_id")
     of = {
         str(rows["technique"][0]): _errors_of(items, rows)
@@ -109,15 +112,15 @@ def _differences(errors: pl.DataFrame) -> tuple[list[tuple[str, str]], list[Clus
 
 
 def _errors_of(items: pl.DataFrame, rows: pl.DataFrame) -> Floats:
-    """The technique's error on each item, NaN where it was not asked or gave no estimate."""
+    """The technique's error on each item, NaN where it was not asked."""
     found = items.join(
-        rows.select("item_id", "absolute_error"),
+        rows.select("item_id", "charged_error"),
         on="item_id",
         how="left",
         maintain_order="left",
         validate="1:1",
     )
-    return found["absolute_error"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    return found["charged_error"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
 def _comparison(pair: tuple[str, str], group: ClusterSums, resampled: Floats) -> dict[str, object]:

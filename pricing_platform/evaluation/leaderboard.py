@@ -22,7 +22,8 @@ def leaderboard(warehouse: Warehouse) -> pl.DataFrame:
 def best_technique(warehouse: Warehouse) -> str:
     """The technique with the lowest mean absolute error on validation; never a reference.
 
-    Where some were asked for a sample alone, that on the items that all techniques priced.
+    Where some were asked for a sample alone, that on the items that all were asked about.
+    An item without an estimate is charged with what ``category_median`` would have cost there.
     Validation chooses and test reports, so that the reported error is not that of a lucky winner.
 
     Raises:
@@ -30,7 +31,7 @@ def best_technique(warehouse: Warehouse) -> str:
     """
     ranked = warehouse.frame(
         "SELECT technique FROM evaluation.evaluated_segments"
-        " WHERE split = 'validation' AND segment = 'all' AND rank IS NOT NULL AND mae IS NOT NULL"
+        " WHERE split = 'validation' AND segment = 'all' AND rank IS NOT NULL AND answered > 0"
         " ORDER BY rank, technique LIMIT 1"
     )
     if ranked.is_empty():

@@ -22,7 +22,7 @@ from pricing_platform.evaluation.resampling import (
 )
 from pricing_platform.stores.warehouse import Warehouse
 
-METRICS_VERSION = "5"
+METRICS_VERSION = "6"
 """Of the metrics' definitions: another version, other numbers from the same predictions."""
 
 METRICS_SCHEMA = pl.Schema(
@@ -41,8 +41,8 @@ METRICS_SCHEMA = pl.Schema(
 
 _STATISTICS = {
     "items": "1",
-    "failures": "estimate IS NULL",
-    "priced": "estimate IS NOT NULL",
+    "answered": "estimate IS NOT NULL",
+    "charged_error": "charged_error",
     "absolute_error": "absolute_error",
     "squared_error": "absolute_error * absolute_error",
     "squared_log_error": "log_error * log_error",
@@ -51,8 +51,8 @@ _STATISTICS = {
     "hits": "is_hit",
     "price": "CASE WHEN estimate IS NOT NULL THEN price END",
     "squared_price": "CASE WHEN estimate IS NOT NULL THEN price * price END",
-    "common": "is_priced_by_all AND estimate IS NOT NULL",
-    "common_error": "CASE WHEN is_priced_by_all THEN absolute_error END",
+    "common": "is_asked_of_all",
+    "common_error": "CASE WHEN is_asked_of_all THEN charged_error END",
     "intervals": "is_covered IS NOT NULL",
     "covered": "is_covered",
     "interval_width": "CASE WHEN is_covered IS NOT NULL THEN high - low END",
@@ -66,14 +66,15 @@ _STATISTICS = {
 """By item; from their sums every metric but the percentiles follows."""
 
 _COUNTED_BY = {
-    "mae": "priced",
+    "mae": "items",
+    "mae_answered": "answered",
     "mae_common": "common",
-    "rmsle": "priced",
-    "smape": "priced",
-    "within_20_percent": "priced",
-    "r2": "priced",
-    "hit_rate": "priced",
-    "failures": "items",
+    "answered": "items",
+    "rmsle": "answered",
+    "smape": "answered",
+    "within_20_percent": "answered",
+    "r2": "answered",
+    "hit_rate": "answered",
     "interval_coverage": "intervals",
     "interval_width": "intervals",
     "tokens_in": "counted",
@@ -119,9 +120,10 @@ def compute_technique_metrics(
 ) -> pl.DataFrame:
     """Rows for ``evaluation.technique_metrics``, from the predictions and items in the warehouse.
 
-    Errors are over the items with an estimate; items without one count in ``failures`` and nowhere
-    as a price of 0. ``mae_common`` is over the items that all techniques priced, and so compares
-    techniques that failed on different ones, or were asked about different ones. ``hit_rate`` is
+    ``mae`` is over all items that a technique was asked about: one without an estimate is charged
+    with what ``category_median`` would have cost there, which is what a user falls back to.
+    ``mae_common`` is the same over the items that all techniques were asked about. All other errors
+    are over the items with an estimate, whose share is ``answered``. ``hit_rate`` is
     the share of "green" estimates of Donner's ``Tester`` (ed-donner/llm_engineering,
     week7/util.py): less than 40 off, or less than 20 % of the price. Intervals are 95 % percentile
     intervals of a bootstrap over families; all techniques share the resamples. Percentiles of
@@ -158,16 +160,17 @@ def metrics_of_sums(sums: Floats) -> dict[str, Floats]:
     """Metrics from sums of shape (n, statistics): each of shape (n,), NaN without items."""
     of = {name: sums[:, column] for column, name in enumerate(_STATISTICS)}
     with np.errstate(divide="ignore", invalid="ignore"):
-        variation = of["squared_price"] - of["price"] ** 2 / of["priced"]
+        variation = of["squared_price"] - of["price"] ** 2 / of["answered"]
         return {
-            "mae": of["absolute_error"] / of["priced"],
+            "mae": of["charged_error"] / of["items"],
+            "mae_answered": of["absolute_error"] / of["answered"],
             "mae_common": of["common_error"] / of["common"],
-            "rmsle": np.sqrt(of["squared_log_error"] / of["priced"]),
-            "smape": of["smape"] / of["priced"],
-            "within_20_percent": of["within_20_percent"] / of["priced"],
+            "answered": of["answered"] / of["items"],
+            "rmsle": np.sqrt(of["squared_log_error"] / of["answered"]),
+            "smape": of["smape"] / of["answered"],
+            "within_20_percent": of["within_20_percent"] / of["answered"],
             "r2": np.where(variation > 0, 1 - of["squared_error"] / variation, np.nan),
-            "hit_rate": of["hits"] / of["priced"],
-            "failures": of["failures"] / of["items"],
+            "hit_rate": of["hits"] / of["answered"],
             "interval_coverage": of["covered"] / of["intervals"],
             "interval_width": of["interval_width"] / of["intervals"],
             "tokens_in": of["tokens_in"] / of["counted"],

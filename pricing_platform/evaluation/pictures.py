@@ -39,8 +39,8 @@ def draw_evaluation(warehouse: Warehouse) -> dict[str, bytes]:
     ``leaderboard``, ``error_by_price_band``, ``estimates/TECHNIQUE``, and once the context has been
     swept those of :func:`draw_context_sweep`; empty before the first evaluation.
     """
-    leaderboard = warehouse.frame("SELECT * FROM evaluation.leaderboard")
-    if leaderboard["mae"].drop_nulls().is_empty():
+    leaderboard = warehouse.frame("SELECT * FROM evaluation.leaderboard WHERE answered > 0")
+    if leaderboard.is_empty():
         return {}
     currency = currencies(warehouse)
     segments = warehouse.frame("SELECT * FROM evaluation.segments WHERE segment = 'price_band'")
@@ -50,7 +50,7 @@ def draw_evaluation(warehouse: Warehouse) -> dict[str, bytes]:
         "error_by_price_band": error_by_price_band(segments, bands["price_band"].to_list()),
     }
     order = leaderboard.sort("is_reference", "rank", "technique", nulls_last=True)
-    for technique in order.drop_nulls("mae")["technique"]:
+    for technique in order["technique"]:
         scored = warehouse.frame(_PRICED, {"technique": technique, "most": _POINTS_AT_MOST})
         drawn[f"estimates/{technique}"] = truth_against_estimate(
             scored, technique=technique, currency=currency
@@ -118,14 +118,15 @@ def truth_against_estimate(scored: pl.DataFrame, *, technique: str, currency: st
 def leaderboard_bars(leaderboard: pl.DataFrame, *, currency: str) -> bytes:
     """Every technique's mean absolute error with its interval; a reference is a dashed line.
 
-    Where some were asked for a sample alone, the error on the items that all techniques priced.
+    Where some were asked for a sample alone, the error on the items that all techniques
+    were asked about.
 
     Args:
         leaderboard: rows of ``evaluation.leaderboard``, at least one.
         currency: for the axis.
     """
     error = "mae_common" if "mae_common" in leaderboard["ranked_by"] else "mae"
-    items = "the test items that all priced" if error == "mae_common" else "test items"
+    items = "the test items that all were asked about" if error == "mae_common" else "test items"
     priced = leaderboard.filter(pl.col(error).is_not_null())
     ranked = priced.filter(~pl.col("is_reference")).sort("rank", "technique", descending=True)
     references = priced.filter("is_reference")

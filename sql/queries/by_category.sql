@@ -11,6 +11,6 @@ SELECT
     round(100 * within_20_percent, 1) AS percent_within_20,
     round(100 * total_error / sum(total_error) OVER (), 1) AS percent_of_error,
     rank
-FROM (SELECT *, mae * items * (1 - failures) AS total_error FROM evaluation.segments)
+FROM (SELECT *, mae * items AS total_error FROM evaluation.segments)
 WHERE segment = 'category' AND technique = $technique
 ORDER BY percent_of_error DESC, category;

@@ -12,7 +12,8 @@ SELECT
     round(rmsle, 3) AS rmsle,
     round(smape, 1) AS smape,
     round(100 * within_20_percent, 1) AS percent_within_20,
-    round(100 * failures, 1) AS percent_failures,
+    round(100 * answered, 1) AS percent_answered,
+    round(mae_answered, 2) AS mae_answered,
     items,
     common_items
 FROM evaluation.leaderboard_by_source

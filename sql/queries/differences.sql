@@ -1,5 +1,5 @@
 -- Is a technique's lead real? Its paired differences in absolute error to every other technique on
--- the test items that both priced; below 0 it is the better one. A corrected p-value below 0.05 is a
+-- the test items that both were asked about; below 0 it is the better one. A corrected p-value below 0.05 is a
 -- difference that chance alone would hardly bring about. Where is_sparse is true, the items are too
 -- few to say so.
 -- DuckDB; $technique: the technique's name, as in the leaderboard.

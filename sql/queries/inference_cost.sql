@@ -1,5 +1,5 @@
 -- What does one estimate take? Tokens read, milliseconds one by one and in batches, memory and USD,
--- beside the error on the test items that all techniques priced, in the currency.
+-- beside the error on the test items that all techniques were asked about, in the currency.
 -- DuckDB; no parameters.
 SELECT
     technique,

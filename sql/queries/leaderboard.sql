@@ -1,6 +1,7 @@
 -- Which technique leads? The test items' errors in the currency, with 95 % intervals, best first.
 -- Techniques with a language model are asked for a sample; mae_common is over the items that every
--- technique priced, and decides the rank where not all were asked about the same. A reference, such
+-- technique was asked about, and decides the rank where not all were asked about the same. An item
+-- without an estimate is charged with what category_median would have cost; mae_answered leaves it out. A reference, such
 -- as the noise floor, stands last without a rank.
 -- DuckDB; no parameters.
 SELECT
@@ -14,12 +15,13 @@ SELECT
     round(mae_common, 2) AS mae_common,
     round(mae_common_low, 2) AS mae_common_low,
     round(mae_common_high, 2) AS mae_common_high,
+    round(100 * answered, 1) AS percent_answered,
+    round(mae_answered, 2) AS mae_answered,
     round(rmsle, 3) AS rmsle,
     round(smape, 1) AS smape,
     round(100 * within_20_percent, 1) AS percent_within_20,
     round(100 * hit_rate, 1) AS percent_hits,
     round(r2, 3) AS r2,
-    round(100 * failures, 1) AS percent_failures,
     round(latency_p95_ms, 1) AS latency_p95_ms,
     round(tokens_in) AS tokens_in,
     round(tokens_cached) AS tokens_cached,

@@ -1,5 +1,5 @@
 -- Does each step pay: prompting with examples, retrieval, fine-tuning, both? By how much the mean
--- absolute error falls from one technique to the next on the test items that both priced, with its
+-- absolute error falls from one technique to the next on the test items that both were asked about, with its
 -- 95 % interval and the p-value that nothing falls, alone and corrected for these five steps (Holm),
 -- which were planned before any was measured. Empty: one of the two has not been compared.
 -- DuckDB; no parameters.

@@ -1,6 +1,6 @@
 -- How well does a technique price what is cheap, and what is dear? Its errors by price band on test
 -- items, beside the technique that is best there. Where not all were asked about the same items, the two
--- compare by mae_common and best_mae_common, over the items that every technique priced.
+-- compare by mae_common and best_mae_common, over the items that every technique was asked about.
 -- DuckDB; $technique: the technique's name, as in the leaderboard.
 SELECT
     bands.price_band,

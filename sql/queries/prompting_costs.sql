@@ -39,7 +39,7 @@ SELECT
     round(board.mae, 2) AS mae,
     round(board.mae_low, 2) AS mae_low,
     round(board.mae_high, 2) AS mae_high,
-    round(100 * board.failures, 1) AS percent_failures,
+    round(100 * board.answered, 1) AS percent_answered,
     taken.items
 FROM by_technique AS taken
 JOIN evaluation.leaderboard AS board ON board.technique = taken.technique

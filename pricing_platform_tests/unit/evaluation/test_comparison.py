@@ -34,19 +34,19 @@ def test_the_better_technique_stands_first_with_its_paired_difference(tmp_path: 
     assert (row["items"], row["clusters"], row["is_sparse"]) == (200, 200, False)
 
 
-def test_only_items_that_both_priced_are_compared(tmp_path: Path) -> None:
+def test_a_refused_item_is_compared_with_what_it_is_charged(tmp_path: Path) -> None:
     warehouse = warehouse_of(
         tmp_path,
         [100.0, 100.0, 100.0, 100.0],
-        {"stack": [101.0, 103.0, 999.0, 105.0], "comparables": [110.0, 110.0, None, 110.0]},
+        {"stack": [101.0, 103.0, 120.0, 105.0], "comparables": [110.0, 110.0, None, 110.0]},
         family_id=["one", "one", "two", "two"],
     )
 
     (row,) = compare_techniques(warehouse, seed=1, resamples=50, permutations=99).to_dicts()
 
     assert row["technique"] == "stack"
-    assert row["mean_difference"] == pytest.approx((1 + 3 + 5) / 3 - 10)
-    assert (row["items"], row["clusters"]) == (3, 2)
+    assert row["mean_difference"] == pytest.approx((1 + 3 + 20 + 5) / 4 - (10 + 10 + 0 + 10) / 4)
+    assert (row["items"], row["clusters"]) == (4, 2)
 
 
 def test_more_pairs_ask_for_more_evidence(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_the_leaderboard_has_every_metric_beside_its_interval(evaluated: Warehou
     )
     row = leaderboard(evaluated).row(by_predicate=pl.col("technique") == "stack", named=True)
 
-    assert metrics.height == 17
+    assert metrics.height == 18
     for name, value, low, high in metrics.iter_rows():
         assert row[name] == value
         assert (row.get(f"{name}_low", low), row.get(f"{name}_high", high)) == (low, high)
@@ -57,27 +57,73 @@ def test_validation_chooses_and_not_test(tmp_path: Path) -> None:
     assert best_technique(warehouse) == "stack"
 
 
-def test_a_technique_that_prices_only_what_is_easy_does_not_lead(tmp_path: Path) -> None:
-    prices = [100.0] * 20
-    picky = [100.0] * 18 + [None] * 2
-    warehouse = warehouse_of(
-        tmp_path, prices, {"picky": picky, "stack": [110.0] * 20}, splits=["validation"] * 20
-    )
-    evaluate(warehouse)
-
-    assert best_technique(warehouse) == "stack"
-
-
-def test_one_failure_in_twenty_is_forgiven(tmp_path: Path) -> None:
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_refusing_what_is_dear_gains_nothing(tmp_path: Path, split: str) -> None:
+    """95 items off by 10 and 5 by 200, and the same with those five refused."""
+    prices = [100.0] * 95 + [900.0] * 5
+    honest = [110.0] * 95 + [700.0] * 5
+    refusing = [110.0] * 95 + [None] * 5
     warehouse = warehouse_of(
         tmp_path,
-        [100.0] * 20,
-        {"almost": [100.0] * 19 + [None], "stack": [110.0] * 20},
-        splits=["validation"] * 20,
+        prices,
+        {"honest": honest, "refusing": refusing, "category_median": [100.0] * 100},
+        splits=[split] * 100,
     )
     evaluate(warehouse)
 
-    assert best_technique(warehouse) == "almost"
+    board = warehouse.frame(
+        "SELECT technique, mae, mae_answered, answered FROM evaluation.evaluated_segments"
+        " WHERE segment = 'all' AND split = ? ORDER BY rank",
+        [split],
+    )
+    assert board.rows() == [
+        ("honest", 19.5, 19.5, 1.0),
+        ("category_median", 40.0, 40.0, 1.0),
+        ("refusing", 49.5, 10.0, 0.95),
+    ]
+    pair = compare_techniques(warehouse, seed=1).filter(
+        technique="honest", compared_with="refusing"
+    )
+    assert (pair["items"].item(), pair["mean_difference"].item()) == (100, pytest.approx(-30))
+    if split == "validation":
+        assert best_technique(warehouse) == "honest"
+
+
+def test_refusing_is_charged_in_bands_and_sources_too(tmp_path: Path) -> None:
+    warehouse = warehouse_of(
+        tmp_path,
+        [100.0] * 4 + [900.0] * 2,
+        {
+            "honest": [110.0] * 4 + [700.0] * 2,
+            "refusing": [105.0] * 4 + [700.0, None],
+            "category_median": [100.0] * 6,
+        },
+    )
+    evaluate(warehouse)
+
+    for view in ("leaderboard_by_source", "segments WHERE segment_value = '500 and more'"):
+        rows = warehouse.frame(f"SELECT * FROM evaluation.{view}").filter(
+            pl.col("technique").is_in(["honest", "refusing"])
+        )
+        assert rows.sort("rank")["technique"].to_list() == ["honest", "refusing"], view
+        assert rows.filter(technique="refusing")["answered"].item() < 1
+
+
+def test_one_that_answered_nothing_is_last_and_is_compared_with_none(tmp_path: Path) -> None:
+    warehouse = warehouse_of(
+        tmp_path,
+        [100.0, 200.0],
+        {"silent": [None, None], "wild": [900.0, 900.0], "category_median": [100.0, 200.0]},
+        splits=["validation"] * 2,
+    )
+    evaluate(warehouse)
+
+    ranked = warehouse.frame(
+        "SELECT technique FROM evaluation.evaluated_segments WHERE segment = 'all' ORDER BY rank"
+    )
+    assert ranked["technique"].to_list() == ["category_median", "wild", "silent"]
+    pairs = compare_techniques(warehouse, seed=1).select("technique", "compared_with")
+    assert pairs.rows() == [("category_median", "wild")]
 
 
 FIRST_TEN = [f"item-{number:04d}" for number in range(10)]
@@ -103,7 +149,7 @@ def test_one_that_is_asked_for_a_sample_is_ranked_on_common_items(tmp_path: Path
     board = leaderboard(asked_for_a_sample(tmp_path, [108.0] * 20))
     assert board["technique"].to_list() == ["sampled", "whole"]
     assert board["items"].to_list() == [10, 20]
-    assert board["failures"].to_list() == [0, 0]
+    assert board["answered"].to_list() == [1, 1]
     assert board["mae"].to_list() == pytest.approx([8, 5.5])
     assert board["mae_common"].to_list() == pytest.approx([8, 10])
     assert board["common_items"].to_list() == [10, 10]
@@ -124,8 +170,8 @@ def test_the_best_is_chosen_on_common_items(tmp_path: Path) -> None:
 
 def test_what_it_was_asked_and_did_not_price_stays_a_failure(tmp_path: Path) -> None:
     board = leaderboard(asked_for_a_sample(tmp_path, [108.0] * 8 + [None] * 12))
-    assert board.filter(technique="sampled")["failures"].item() == pytest.approx(0.2)
-    assert board["technique"].to_list() == ["whole", "sampled"]
+    sampled = board.row(by_predicate=pl.col("technique") == "sampled", named=True)
+    assert (sampled["answered"], sampled["common_items"]) == (pytest.approx(0.8), 10)
 
 
 def test_what_it_was_asked_and_has_no_row_for_is_a_failure_too(tmp_path: Path) -> None:
@@ -136,8 +182,8 @@ def test_what_it_was_asked_and_has_no_row_for_is_a_failure_too(tmp_path: Path) -
         partition=("technique", "sampled"),
     )  # fmt: skip
     evaluate(warehouse)
-    failures = leaderboard(warehouse).select("technique", "failures").rows()
-    assert sorted(failures) == [("sampled", 0.1), ("whole", 0.0)]
+    answered = leaderboard(warehouse).select("technique", "answered").rows()
+    assert sorted(answered) == [("sampled", 0.9), ("whole", 1.0)]
 
 
 def test_one_without_any_row_failed_on_all_that_it_was_asked(tmp_path: Path) -> None:
@@ -146,9 +192,9 @@ def test_one_without_any_row_failed_on_all_that_it_was_asked(tmp_path: Path) -> 
     warehouse.replace("evaluation.predictions", nothing, partition=("technique", "sampled"))
     evaluate(warehouse)
     board = leaderboard(warehouse)
-    assert board.select("technique", "items", "failures").rows() == [
-        ("whole", 20, 0),
-        ("sampled", 10, 1),
+    assert board.select("technique", "items", "answered").rows() == [
+        ("whole", 20, 1),
+        ("sampled", 10, 0),
     ]
 
 
@@ -165,17 +211,14 @@ def test_an_item_that_came_into_the_split_later_was_not_asked_about(tmp_path: Pa
     assert scored.rows() == [("validation", 9, 0)]
 
 
-def test_one_that_leaves_most_items_open_does_not_decide_on_which_others_are_compared(
-    tmp_path: Path,
+@pytest.mark.parametrize("answered", [0, 1, 10])
+def test_what_one_refuses_does_not_decide_on_which_items_others_are_compared(
+    tmp_path: Path, answered: int
 ) -> None:
-    prices = [100.0] * 20
-    picky = [None] * 11 + [100.0] * 9
-    half = [None] * 10 + [100.0] * 10
-    for name, open_items, common in (("picky", picky, 20), ("half", half, 10)):
-        warehouse = warehouse_of(tmp_path / name, prices, {name: open_items, "whole": [110.0] * 20})
-        evaluate(warehouse)
-        whole = leaderboard(warehouse).filter(technique="whole")
-        assert whole["common_items"].item() == common
+    refusing = [100.0] * answered + [None] * (20 - answered)
+    warehouse = warehouse_of(tmp_path, [100.0] * 20, {"refusing": refusing, "whole": [110.0] * 20})
+    evaluate(warehouse)
+    assert leaderboard(warehouse)["common_items"].to_list() == [20, 20]
 
 
 def test_where_no_item_is_common_the_rank_is_by_the_errors_that_there_are(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ def test_metrics_are_those_worked_out_by_hand(tmp_path: Path) -> None:
         "smape": (200 * 10 / 30 + 200 * 45 / 245 + 200 * 40 / 760 + 0) / 4,
         "within_20_percent": 0.5,
         "hit_rate": 0.75,  # 10 is below 40; 40 is not, but below 20 % of 400; 45 is neither
-        "failures": 0.0,
+        "mae_answered": 23.75,
+        "answered": 1.0,
         "r2": 1 - (100 + 2025 + 1600) / np.var([10, 100, 400, 50]) / 4,
         "rmsle": np.sqrt(
             (np.log(21 / 11) ** 2 + np.log(146 / 101) ** 2 + np.log(361 / 401) ** 2) / 4
@@ -68,10 +69,46 @@ def test_what_is_no_price_is_a_failure_and_never_scored_as_zero(
 
     metrics = evaluate(warehouse)
 
-    assert metric(metrics, "stack", "failures")["value"] == pytest.approx(1 / 3)
-    assert metric(metrics, "stack", "failures")["items"] == 3
-    assert metric(metrics, "stack", "mae")["value"] == pytest.approx(20)
-    assert metric(metrics, "stack", "mae")["items"] == 2
+    assert metric(metrics, "stack", "answered")["value"] == pytest.approx(2 / 3)
+    assert metric(metrics, "stack", "answered")["items"] == 3
+    assert metric(metrics, "stack", "mae_answered")["value"] == pytest.approx(20)
+    assert metric(metrics, "stack", "mae_answered")["items"] == 2
+
+
+def test_an_item_without_an_estimate_is_charged_as_category_median_would_have_erred(
+    tmp_path: Path,
+) -> None:
+    warehouse = warehouse_of(
+        tmp_path,
+        [100.0, 200.0, 300.0],
+        {"stack": [None, 210.0, 330.0], "category_median": [170.0, 200.0, 200.0]},
+    )
+
+    metrics = evaluate(warehouse)
+
+    for name in ("mae", "mae_common"):
+        assert metric(metrics, "stack", name)["value"] == pytest.approx((70 + 10 + 30) / 3)
+        assert metric(metrics, "stack", name)["items"] == 3
+
+
+def test_where_category_median_says_nothing_the_median_of_train_is_charged(tmp_path: Path) -> None:
+    warehouse = warehouse_of(
+        tmp_path,
+        [50.0, 60.0, 90.0, 100.0, 200.0],
+        {"stack": [0.0, 0.0, 0.0, None, 210.0], "category_median": [0.0] * 3 + [None, 200.0]},
+        splits=["train", "train", "train", "test", "test"],
+    )
+
+    metrics = evaluate(warehouse)
+
+    assert metric(metrics, "stack", "mae")["value"] == pytest.approx((40 + 10) / 2)
+    assert metric(metrics, "category_median", "mae")["value"] == pytest.approx((40 + 0) / 2)
+
+
+def test_a_fallback_is_looked_up_even_where_nothing_was_learnt_from(tmp_path: Path) -> None:
+    metrics = evaluate(warehouse_of(tmp_path, [100.0, 300.0], {"stack": [None, 300.0]}))
+
+    assert metric(metrics, "stack", "mae")["value"] == pytest.approx((200 - 100) / 2)
 
 
 def test_an_item_that_a_technique_leaves_out_is_a_failure_too(tmp_path: Path) -> None:
@@ -81,13 +118,13 @@ def test_an_item_that_a_technique_leaves_out_is_a_failure_too(tmp_path: Path) ->
 
     metrics = evaluate(warehouse)
 
-    assert metric(metrics, "prompt_zero_shot", "failures")["value"] == 0.5
-    assert metric(metrics, "stack", "failures")["value"] == 0
+    assert metric(metrics, "prompt_zero_shot", "answered")["value"] == 0.5
+    assert metric(metrics, "stack", "answered")["value"] == 1
     reasons = warehouse.frame("SELECT failure FROM evaluation.scored_predictions ORDER BY failure")
     assert reasons["failure"].drop_nulls().to_list() == ["not_priced"]
 
 
-def test_techniques_are_compared_on_the_items_that_all_of_them_priced(tmp_path: Path) -> None:
+def test_a_refusal_takes_no_item_out_of_the_common_ones(tmp_path: Path) -> None:
     warehouse = warehouse_of(
         tmp_path,
         [100.0, 100.0, 100.0],
@@ -98,13 +135,12 @@ def test_techniques_are_compared_on_the_items_that_all_of_them_priced(tmp_path: 
 
     metrics = evaluate(warehouse)
 
-    assert metric(metrics, "stack", "mae")["value"] == pytest.approx(28)
-    assert metric(metrics, "stack", "mae_common")["value"] == pytest.approx(2)
-    assert metric(metrics, "stack", "mae_common")["items"] == 2  # a reference rules no item out
-    assert metric(metrics, "comparables", "mae_common")["value"] == pytest.approx(7)
+    assert metric(metrics, "stack", "mae_common")["value"] == pytest.approx(28)
+    assert metric(metrics, "stack", "mae_common")["items"] == 3  # a reference rules no item out
+    assert metric(metrics, "comparables", "mae_common")["value"] == pytest.approx((10 + 4 + 0) / 3)
 
 
-def test_a_technique_without_any_estimate_rules_no_item_out(tmp_path: Path) -> None:
+def test_a_technique_without_any_estimate_has_only_what_it_is_charged(tmp_path: Path) -> None:
     warehouse = warehouse_of(
         tmp_path,
         [100.0, 100.0, 100.0],
@@ -117,10 +153,9 @@ def test_a_technique_without_any_estimate_rules_no_item_out(tmp_path: Path) -> N
 
     metrics = evaluate(warehouse)
 
-    assert metric(metrics, "stack", "mae_common")["value"] == pytest.approx(2)
-    assert metric(metrics, "stack", "mae_common")["items"] == 2
-    assert metrics.filter(technique="rag", metric="mae_common").is_empty()
-    assert metric(metrics, "rag", "failures")["value"] == 1
+    assert metric(metrics, "stack", "mae_common")["items"] == 3
+    assert metrics.filter(technique="rag", metric="mae_answered").is_empty()
+    assert metric(metrics, "rag", "answered")["value"] == 0
 
 
 def test_intervals_latency_cost_and_training_time(tmp_path: Path) -> None:
@@ -256,8 +291,8 @@ def test_a_prediction_made_on_another_side_of_the_split_does_not_count(tmp_path:
 
     metrics = evaluate(warehouse)
 
-    assert metric(metrics, "stack", "mae")["value"] == 10
-    assert metric(metrics, "stack", "failures")["value"] == 0.5
+    assert metric(metrics, "stack", "mae_answered")["value"] == 10
+    assert metric(metrics, "stack", "answered")["value"] == 0.5
 
 
 def test_the_same_seed_gives_the_same_table(tmp_path: Path) -> None:

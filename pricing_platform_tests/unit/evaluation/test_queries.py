@@ -85,7 +85,7 @@ def test_the_worst_miss_comes_first(evaluated: Warehouse) -> None:
 def test_categories_share_the_whole_error(evaluated: Warehouse) -> None:
     rows = run_query(evaluated, "by_category", technique="category_median")
     scored = evaluated.frame(
-        "SELECT category, sum(absolute_error) AS error FROM evaluation.scored_predictions"
+        "SELECT category, sum(charged_error) AS error FROM evaluation.scored_predictions"
         " WHERE technique = 'category_median' AND split = 'test' GROUP BY category"
     )
 

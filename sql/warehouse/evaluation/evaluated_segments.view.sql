@@ -1,6 +1,7 @@
--- A technique that leaves more than one item in twenty without an estimate ranks behind those that
--- do not: its errors are over the items that it chose to price. Where some are asked for a sample
--- alone, all rank by their errors on the items that all of them priced, if there are any.
+-- Ranked is by the error on all items, those without an estimate charged with what category_median
+-- would have cost there, so that nobody climbs by refusing what is dear. Where some are asked for a
+-- sample alone, all rank by that error on the items that all of them were asked about, if there are
+-- any. A technique that answered nothing is last: its error is that of category_median.
 CREATE OR REPLACE VIEW evaluation.evaluated_segments AS
 WITH metrics AS (
     SELECT
@@ -9,10 +10,16 @@ WITH metrics AS (
         split,
         segment,
         segment_value,
-        max(items) FILTER (metric = 'failures') AS items,
+        max(items) FILTER (metric = 'mae') AS items,
         max(value) FILTER (metric = 'mae') AS mae,
         max(low) FILTER (metric = 'mae') AS mae_low,
         max(high) FILTER (metric = 'mae') AS mae_high,
+        max(value) FILTER (metric = 'answered') AS answered,
+        max(low) FILTER (metric = 'answered') AS answered_low,
+        max(high) FILTER (metric = 'answered') AS answered_high,
+        max(value) FILTER (metric = 'mae_answered') AS mae_answered,
+        max(low) FILTER (metric = 'mae_answered') AS mae_answered_low,
+        max(high) FILTER (metric = 'mae_answered') AS mae_answered_high,
         max(value) FILTER (metric = 'mae_common') AS mae_common,
         max(low) FILTER (metric = 'mae_common') AS mae_common_low,
         max(high) FILTER (metric = 'mae_common') AS mae_common_high,
@@ -32,9 +39,6 @@ WITH metrics AS (
         max(value) FILTER (metric = 'hit_rate') AS hit_rate,
         max(low) FILTER (metric = 'hit_rate') AS hit_rate_low,
         max(high) FILTER (metric = 'hit_rate') AS hit_rate_high,
-        max(value) FILTER (metric = 'failures') AS failures,
-        max(low) FILTER (metric = 'failures') AS failures_low,
-        max(high) FILTER (metric = 'failures') AS failures_high,
         max(value) FILTER (metric = 'interval_coverage') AS interval_coverage,
         max(low) FILTER (metric = 'interval_coverage') AS interval_coverage_low,
         max(high) FILTER (metric = 'interval_coverage') AS interval_coverage_high,
@@ -67,7 +71,7 @@ SELECT
         rank() OVER (
             PARTITION BY split, segment, segment_value, is_reference
             ORDER BY
-                failures > 0.05,
+                answered = 0,
                 CASE ranked_by WHEN 'mae_common' THEN mae_common END NULLS LAST,
                 mae
         )
@@ -78,17 +82,23 @@ FROM metrics
 LEFT JOIN ranked USING (split, segment, segment_value);
 
 COMMENT ON VIEW evaluation.evaluated_segments IS 'One row a technique, split and segment, with all metrics.';
-COMMENT ON COLUMN evaluation.evaluated_segments.rank IS 'Place by the error that ranked_by names, those with more than 5 % failures last; null for a reference.';
+COMMENT ON COLUMN evaluation.evaluated_segments.rank IS 'Place by the error that ranked_by names, those that answered nothing last; null for a reference.';
 COMMENT ON COLUMN evaluation.evaluated_segments.technique IS 'The technique.';
 COMMENT ON COLUMN evaluation.evaluated_segments.is_reference IS 'Whether this is a reference and no technique, such as the noise floor.';
 COMMENT ON COLUMN evaluation.evaluated_segments.split IS 'validation or test.';
 COMMENT ON COLUMN evaluation.evaluated_segments.segment IS 'all, source, category or price_band.';
 COMMENT ON COLUMN evaluation.evaluated_segments.segment_value IS 'The segment''s value; ''all'' for all.';
 COMMENT ON COLUMN evaluation.evaluated_segments.items IS 'Items that were to be priced.';
-COMMENT ON COLUMN evaluation.evaluated_segments.mae IS 'Mean absolute error, in the currency, over the items with an estimate.';
+COMMENT ON COLUMN evaluation.evaluated_segments.mae IS 'Mean absolute error, in the currency, over all items that it was asked about; without an estimate, what category_median would have cost.';
 COMMENT ON COLUMN evaluation.evaluated_segments.mae_low IS 'Lower end of the 95 % bootstrap interval of mae.';
 COMMENT ON COLUMN evaluation.evaluated_segments.mae_high IS 'Upper end of the 95 % bootstrap interval of mae.';
-COMMENT ON COLUMN evaluation.evaluated_segments.mae_common IS 'The same over the items that every technique priced.';
+COMMENT ON COLUMN evaluation.evaluated_segments.answered IS 'Share of the items with an estimate.';
+COMMENT ON COLUMN evaluation.evaluated_segments.answered_low IS 'Lower end of the 95 % bootstrap interval of answered.';
+COMMENT ON COLUMN evaluation.evaluated_segments.answered_high IS 'Upper end of the 95 % bootstrap interval of answered.';
+COMMENT ON COLUMN evaluation.evaluated_segments.mae_answered IS 'Mean absolute error over the items with an estimate alone; so are all measures below but mae_common.';
+COMMENT ON COLUMN evaluation.evaluated_segments.mae_answered_low IS 'Lower end of the 95 % bootstrap interval of mae_answered.';
+COMMENT ON COLUMN evaluation.evaluated_segments.mae_answered_high IS 'Upper end of the 95 % bootstrap interval of mae_answered.';
+COMMENT ON COLUMN evaluation.evaluated_segments.mae_common IS 'mae over the items that every technique was asked about.';
 COMMENT ON COLUMN evaluation.evaluated_segments.mae_common_low IS 'Lower end of the 95 % bootstrap interval of mae_common.';
 COMMENT ON COLUMN evaluation.evaluated_segments.mae_common_high IS 'Upper end of the 95 % bootstrap interval of mae_common.';
 COMMENT ON COLUMN evaluation.evaluated_segments.common_items IS 'Items that mae_common is over.';
@@ -107,9 +117,6 @@ COMMENT ON COLUMN evaluation.evaluated_segments.r2_high IS 'Upper end of the 95 
 COMMENT ON COLUMN evaluation.evaluated_segments.hit_rate IS 'Share of estimates less than 40 or less than 20 % off.';
 COMMENT ON COLUMN evaluation.evaluated_segments.hit_rate_low IS 'Lower end of the 95 % bootstrap interval of hit_rate.';
 COMMENT ON COLUMN evaluation.evaluated_segments.hit_rate_high IS 'Upper end of the 95 % bootstrap interval of hit_rate.';
-COMMENT ON COLUMN evaluation.evaluated_segments.failures IS 'Share of the items without an estimate.';
-COMMENT ON COLUMN evaluation.evaluated_segments.failures_low IS 'Lower end of the 95 % bootstrap interval of failures.';
-COMMENT ON COLUMN evaluation.evaluated_segments.failures_high IS 'Upper end of the 95 % bootstrap interval of failures.';
 COMMENT ON COLUMN evaluation.evaluated_segments.interval_coverage IS 'Share of prices inside the 80 % interval; null without intervals.';
 COMMENT ON COLUMN evaluation.evaluated_segments.interval_coverage_low IS 'Lower end of the 95 % bootstrap interval of interval_coverage.';
 COMMENT ON COLUMN evaluation.evaluated_segments.interval_coverage_high IS 'Upper end of the 95 % bootstrap interval of interval_coverage.';

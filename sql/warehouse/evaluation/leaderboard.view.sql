@@ -7,6 +7,12 @@ SELECT
     mae,
     mae_low,
     mae_high,
+    answered,
+    answered_low,
+    answered_high,
+    mae_answered,
+    mae_answered_low,
+    mae_answered_high,
     mae_common,
     mae_common_low,
     mae_common_high,
@@ -26,9 +32,6 @@ SELECT
     hit_rate,
     hit_rate_low,
     hit_rate_high,
-    failures,
-    failures_low,
-    failures_high,
     interval_coverage,
     interval_width,
     latency_p50_ms,
@@ -44,14 +47,20 @@ WHERE split = 'test' AND segment = 'all'
 ORDER BY is_reference, rank, technique;
 
 COMMENT ON VIEW evaluation.leaderboard IS 'One row a technique: what it reached on the test items, best first.';
-COMMENT ON COLUMN evaluation.leaderboard.rank IS 'Place by the error that ranked_by names, those with more than 5 % failures last; null for a reference.';
+COMMENT ON COLUMN evaluation.leaderboard.rank IS 'Place by the error that ranked_by names, those that answered nothing last; null for a reference.';
 COMMENT ON COLUMN evaluation.leaderboard.technique IS 'The technique.';
 COMMENT ON COLUMN evaluation.leaderboard.is_reference IS 'Whether this is a reference and no technique, such as the noise floor.';
 COMMENT ON COLUMN evaluation.leaderboard.items IS 'Items that were to be priced.';
-COMMENT ON COLUMN evaluation.leaderboard.mae IS 'Mean absolute error, in the currency, over the items with an estimate.';
+COMMENT ON COLUMN evaluation.leaderboard.mae IS 'Mean absolute error, in the currency, over all items that it was asked about; without an estimate, what category_median would have cost.';
 COMMENT ON COLUMN evaluation.leaderboard.mae_low IS 'Lower end of the 95 % bootstrap interval of mae.';
 COMMENT ON COLUMN evaluation.leaderboard.mae_high IS 'Upper end of the 95 % bootstrap interval of mae.';
-COMMENT ON COLUMN evaluation.leaderboard.mae_common IS 'The same over the items that every technique priced.';
+COMMENT ON COLUMN evaluation.leaderboard.answered IS 'Share of the items with an estimate.';
+COMMENT ON COLUMN evaluation.leaderboard.answered_low IS 'Lower end of the 95 % bootstrap interval of answered.';
+COMMENT ON COLUMN evaluation.leaderboard.answered_high IS 'Upper end of the 95 % bootstrap interval of answered.';
+COMMENT ON COLUMN evaluation.leaderboard.mae_answered IS 'Mean absolute error over the items with an estimate alone; so are all measures below but mae_common.';
+COMMENT ON COLUMN evaluation.leaderboard.mae_answered_low IS 'Lower end of the 95 % bootstrap interval of mae_answered.';
+COMMENT ON COLUMN evaluation.leaderboard.mae_answered_high IS 'Upper end of the 95 % bootstrap interval of mae_answered.';
+COMMENT ON COLUMN evaluation.leaderboard.mae_common IS 'mae over the items that every technique was asked about.';
 COMMENT ON COLUMN evaluation.leaderboard.mae_common_low IS 'Lower end of the 95 % bootstrap interval of mae_common.';
 COMMENT ON COLUMN evaluation.leaderboard.mae_common_high IS 'Upper end of the 95 % bootstrap interval of mae_common.';
 COMMENT ON COLUMN evaluation.leaderboard.common_items IS 'Items that mae_common is over.';
@@ -70,9 +79,6 @@ COMMENT ON COLUMN evaluation.leaderboard.r2_high IS 'Upper end of the 95 % boots
 COMMENT ON COLUMN evaluation.leaderboard.hit_rate IS 'Share of estimates less than 40 or less than 20 % off.';
 COMMENT ON COLUMN evaluation.leaderboard.hit_rate_low IS 'Lower end of the 95 % bootstrap interval of hit_rate.';
 COMMENT ON COLUMN evaluation.leaderboard.hit_rate_high IS 'Upper end of the 95 % bootstrap interval of hit_rate.';
-COMMENT ON COLUMN evaluation.leaderboard.failures IS 'Share of the items without an estimate.';
-COMMENT ON COLUMN evaluation.leaderboard.failures_low IS 'Lower end of the 95 % bootstrap interval of failures.';
-COMMENT ON COLUMN evaluation.leaderboard.failures_high IS 'Upper end of the 95 % bootstrap interval of failures.';
 COMMENT ON COLUMN evaluation.leaderboard.interval_coverage IS 'Share of prices inside the 80 % interval; null without intervals.';
 COMMENT ON COLUMN evaluation.leaderboard.interval_width IS 'Mean width of that interval, in the currency.';
 COMMENT ON COLUMN evaluation.leaderboard.latency_p50_ms IS 'Median time for an item, in milliseconds.';

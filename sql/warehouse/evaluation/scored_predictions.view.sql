@@ -3,8 +3,8 @@
 -- failure: leaving out what is hard must not look like skill. A technique that is asked for a sample
 -- alone was asked about the items of evaluation.asked_items, which the sample decides and not what it
 -- answered. Reference rows are exempt, since a reference need not know every source.
--- A technique that leaves most items open ranks last for that; it does not decide besides on how few
--- items the others are compared.
+-- Such an item is charged with what its user falls back to: the estimate of category_median, or where
+-- there is none the median price of the train items. So nobody gains by refusing what is hard.
 -- Families are dealt into at most 10,000 clusters, so that resampling them costs the same however
 -- many there are (random groups: Wolter, "Introduction to variance estimation", 2007, chapter 2).
 CREATE OR REPLACE VIEW evaluation.scored_predictions AS
@@ -56,56 +56,66 @@ joined AS (
             )
         )
 ),
-compared AS (
-    SELECT
-        technique,
-        split,
-        is_reference OR 2 * count(estimate) < count(*) AS rules_nothing_out
-    FROM joined
-    GROUP BY technique, split, is_reference
-),
-deciding AS (
-    SELECT split, count(*) AS techniques
-    FROM compared
-    WHERE NOT rules_nothing_out
+techniques AS (
+    SELECT split, count(*) FILTER (NOT is_reference) AS asked_techniques
+    FROM asked
     GROUP BY split
+),
+typical AS (
+    SELECT coalesce(median(price) FILTER (split = 'train'), median(price)) AS price
+    FROM curated.items
+),
+charged AS (
+    SELECT
+        joined.*,
+        coalesce(
+            joined.estimate,
+            CASE WHEN isfinite(medians.estimate) AND medians.estimate > 0
+                THEN medians.estimate END,
+            typical.price
+        ) AS charged_estimate
+    FROM joined
+    CROSS JOIN typical
+    LEFT JOIN evaluation.predictions AS medians
+        ON medians.technique = 'category_median'
+        AND medians.item_id = joined.item_id
+        AND medians.split = joined.split
 )
 SELECT
-    joined.technique,
-    joined.is_reference,
-    joined.split,
-    joined.item_id,
-    joined.source,
-    joined.category,
+    charged.technique,
+    charged.is_reference,
+    charged.split,
+    charged.item_id,
+    charged.source,
+    charged.category,
     bands.price_band,
-    joined.family_id,
-    joined.title,
-    joined.price,
-    joined.estimate,
-    abs(joined.estimate - joined.price) AS absolute_error,
-    ln((1 + joined.estimate) / (1 + joined.price)) AS log_error,
-    200 * abs(joined.estimate - joined.price) / (joined.estimate + joined.price) AS smape,
-    abs(joined.estimate - joined.price) < 0.2 * joined.price AS is_within_20_percent,
-    abs(joined.estimate - joined.price) < greatest(40, 0.2 * joined.price) AS is_hit,
-    CASE WHEN joined.estimate IS NOT NULL THEN joined.low END AS low,
-    CASE WHEN joined.estimate IS NOT NULL THEN joined.high END AS high,
-    CASE WHEN joined.estimate IS NOT NULL
-        THEN joined.price BETWEEN joined.low AND joined.high END AS is_covered,
-    joined.tokens_in,
-    joined.tokens_cached,
-    joined.tokens_out,
-    joined.latency_ms,
-    joined.cost_usd,
-    joined.failure,
-    count(*) FILTER (NOT compared.rules_nothing_out AND joined.estimate IS NOT NULL)
-        OVER (PARTITION BY joined.split, joined.item_id)
-        = coalesce(deciding.techniques, 0) AS is_priced_by_all,
-    (dense_rank() OVER (PARTITION BY joined.split ORDER BY joined.family_id) - 1) % 10000 AS cluster
-FROM joined
-JOIN compared ON compared.technique = joined.technique AND compared.split = joined.split
-LEFT JOIN deciding ON deciding.split = joined.split
+    charged.family_id,
+    charged.title,
+    charged.price,
+    charged.estimate,
+    abs(charged.estimate - charged.price) AS absolute_error,
+    abs(charged.charged_estimate - charged.price) AS charged_error,
+    ln((1 + charged.estimate) / (1 + charged.price)) AS log_error,
+    200 * abs(charged.estimate - charged.price) / (charged.estimate + charged.price) AS smape,
+    abs(charged.estimate - charged.price) < 0.2 * charged.price AS is_within_20_percent,
+    abs(charged.estimate - charged.price) < greatest(40, 0.2 * charged.price) AS is_hit,
+    CASE WHEN charged.estimate IS NOT NULL THEN charged.low END AS low,
+    CASE WHEN charged.estimate IS NOT NULL THEN charged.high END AS high,
+    CASE WHEN charged.estimate IS NOT NULL
+        THEN charged.price BETWEEN charged.low AND charged.high END AS is_covered,
+    charged.tokens_in,
+    charged.tokens_cached,
+    charged.tokens_out,
+    charged.latency_ms,
+    charged.cost_usd,
+    charged.failure,
+    count(*) FILTER (NOT charged.is_reference) OVER (PARTITION BY charged.split, charged.item_id)
+        = techniques.asked_techniques AS is_asked_of_all,
+    (dense_rank() OVER (PARTITION BY charged.split ORDER BY charged.family_id) - 1) % 10000 AS cluster
+FROM charged
+JOIN techniques ON techniques.split = charged.split
 LEFT JOIN evaluation.price_bands AS bands
-    ON joined.price >= bands.priced_from AND joined.price < bands.priced_to;
+    ON charged.price >= bands.priced_from AND charged.price < bands.priced_to;
 
 COMMENT ON VIEW evaluation.scored_predictions IS 'One row an item and technique that was asked for its price, with its errors.';
 COMMENT ON COLUMN evaluation.scored_predictions.technique IS 'The technique.';
@@ -119,7 +129,8 @@ COMMENT ON COLUMN evaluation.scored_predictions.family_id IS 'The item''s family
 COMMENT ON COLUMN evaluation.scored_predictions.title IS 'The item''s title.';
 COMMENT ON COLUMN evaluation.scored_predictions.price IS 'The truth: the last observed price.';
 COMMENT ON COLUMN evaluation.scored_predictions.estimate IS 'The estimate; null on a failure.';
-COMMENT ON COLUMN evaluation.scored_predictions.absolute_error IS 'Distance of estimate and price, in the currency.';
+COMMENT ON COLUMN evaluation.scored_predictions.absolute_error IS 'Distance of estimate and price, in the currency; null on a failure.';
+COMMENT ON COLUMN evaluation.scored_predictions.charged_error IS 'The same; without an estimate, the distance of category_median''s estimate and the price.';
 COMMENT ON COLUMN evaluation.scored_predictions.log_error IS 'log(1 + estimate) - log(1 + price).';
 COMMENT ON COLUMN evaluation.scored_predictions.smape IS 'Absolute error in percent of the mean of estimate and price.';
 COMMENT ON COLUMN evaluation.scored_predictions.is_within_20_percent IS 'Whether the error is below 20 % of the price.';
@@ -133,5 +144,5 @@ COMMENT ON COLUMN evaluation.scored_predictions.tokens_out IS 'Tokens that it wr
 COMMENT ON COLUMN evaluation.scored_predictions.latency_ms IS 'Time for this item, in milliseconds.';
 COMMENT ON COLUMN evaluation.scored_predictions.cost_usd IS 'What the item cost, in USD.';
 COMMENT ON COLUMN evaluation.scored_predictions.failure IS 'Why there is no estimate: the technique''s reason, not_priced or not_a_price.';
-COMMENT ON COLUMN evaluation.scored_predictions.is_priced_by_all IS 'Whether every technique that has an estimate for at least half of the items of the split that it was asked about has one for this item.';
+COMMENT ON COLUMN evaluation.scored_predictions.is_asked_of_all IS 'Whether every technique was asked about this item.';
 COMMENT ON COLUMN evaluation.scored_predictions.cluster IS 'The families, mostly a single one, that are resampled together; numbered from 0 in each split.';

@@ -9,6 +9,10 @@ SELECT
     mae,
     mae_low,
     mae_high,
+    answered,
+    mae_answered,
+    mae_answered_low,
+    mae_answered_high,
     mae_common,
     mae_common_low,
     mae_common_high,
@@ -22,7 +26,6 @@ SELECT
     within_20_percent,
     r2,
     hit_rate,
-    failures,
     interval_coverage,
     interval_width,
     tokens_in,
@@ -35,16 +38,20 @@ WHERE split = 'test' AND segment IN ('category', 'price_band')
 ORDER BY segment, segment_value, is_reference, rank, technique;
 
 COMMENT ON VIEW evaluation.segments IS 'One row a category or price band, and technique: what it reached on those test items.';
-COMMENT ON COLUMN evaluation.segments.rank IS 'Place by the error that ranked_by names, those with more than 5 % failures last; null for a reference.';
+COMMENT ON COLUMN evaluation.segments.rank IS 'Place by the error that ranked_by names, those that answered nothing last; null for a reference.';
 COMMENT ON COLUMN evaluation.segments.technique IS 'The technique.';
 COMMENT ON COLUMN evaluation.segments.is_reference IS 'Whether this is a reference and no technique, such as the noise floor.';
 COMMENT ON COLUMN evaluation.segments.segment IS 'category or price_band.';
 COMMENT ON COLUMN evaluation.segments.segment_value IS 'The category, or the band.';
 COMMENT ON COLUMN evaluation.segments.items IS 'Items that were to be priced.';
-COMMENT ON COLUMN evaluation.segments.mae IS 'Mean absolute error, in the currency, over the items with an estimate.';
+COMMENT ON COLUMN evaluation.segments.mae IS 'Mean absolute error, in the currency, over all items that it was asked about; without an estimate, what category_median would have cost.';
 COMMENT ON COLUMN evaluation.segments.mae_low IS 'Lower end of the 95 % bootstrap interval of mae.';
 COMMENT ON COLUMN evaluation.segments.mae_high IS 'Upper end of the 95 % bootstrap interval of mae.';
-COMMENT ON COLUMN evaluation.segments.mae_common IS 'The same over the items that every technique priced.';
+COMMENT ON COLUMN evaluation.segments.answered IS 'Share of the items with an estimate.';
+COMMENT ON COLUMN evaluation.segments.mae_answered IS 'Mean absolute error over the items with an estimate alone; so are all measures below but mae_common.';
+COMMENT ON COLUMN evaluation.segments.mae_answered_low IS 'Lower end of the 95 % bootstrap interval of mae_answered.';
+COMMENT ON COLUMN evaluation.segments.mae_answered_high IS 'Upper end of the 95 % bootstrap interval of mae_answered.';
+COMMENT ON COLUMN evaluation.segments.mae_common IS 'mae over the items that every technique was asked about.';
 COMMENT ON COLUMN evaluation.segments.mae_common_low IS 'Lower end of the 95 % bootstrap interval of mae_common.';
 COMMENT ON COLUMN evaluation.segments.mae_common_high IS 'Upper end of the 95 % bootstrap interval of mae_common.';
 COMMENT ON COLUMN evaluation.segments.common_items IS 'Items that mae_common is over.';
@@ -57,7 +64,6 @@ COMMENT ON COLUMN evaluation.segments.smape_high IS 'Upper end of the 95 % boots
 COMMENT ON COLUMN evaluation.segments.within_20_percent IS 'Share of estimates less than 20 % off.';
 COMMENT ON COLUMN evaluation.segments.r2 IS 'Share of the prices'' variance that is explained.';
 COMMENT ON COLUMN evaluation.segments.hit_rate IS 'Share of estimates less than 40 or less than 20 % off.';
-COMMENT ON COLUMN evaluation.segments.failures IS 'Share of the items without an estimate.';
 COMMENT ON COLUMN evaluation.segments.interval_coverage IS 'Share of prices inside the 80 % interval; null without intervals.';
 COMMENT ON COLUMN evaluation.segments.interval_width IS 'Mean width of that interval, in the currency.';
 COMMENT ON COLUMN evaluation.segments.tokens_in IS 'Tokens that a language model read for an item, on average; 0 without one.';
