@@ -31,7 +31,7 @@ LAST_OBSERVED = """
             max({
                 'observed_at': observed_at, 'snapshot': snapshot, 'row_number': row_number
             }) AS last
-        FROM curated.listings
+        FROM curated.price_observations
         GROUP BY item_id
     ) AS latest
         ON listings.item_id = latest.item_id
@@ -39,7 +39,7 @@ LAST_OBSERVED = """
         AND listings.snapshot = latest.last.snapshot
         AND listings.row_number = latest.last.row_number
 """
-"""The last observation of every product; ties in time go to the later snapshot and row."""
+"""The last observation of every product."""
 
 _TEXTS_PER_BATCH = 8_192
 

@@ -32,6 +32,9 @@ TIME_TO_LIVE: Mapping[str, timedelta | None] = {
 
 KINDS: Mapping[str, str] = {
     r"(?:.* )?(?:price|prices|pricing|cost|msrp|rrp|fee)": "price",
+    r"(?:.* )?\w*(?:preis|prijs)|(?:.* )?(?:uvp|prix|precio|prezzo|preço|preco|pris|cena|hinta)": (
+        "price"
+    ),
     r"price (?:per|from|range) .*|pricing .*|starting at": "price",
     r"(?:.* )?(?:availability|in stock|stock|stock level|lead time)": "availability",
     r"c[a-z]o|(?:vice |co-)?(?:president|chair|chairman|chairwoman|chairperson|founder)": (

@@ -156,6 +156,11 @@ def parse_price(text: str, currency: Currency) -> ParsedPrice:
     return stated if stated is not None else _from_words(text, currency)
 
 
+def states_money(text: str) -> bool:
+    """Whether a text names an amount with a currency, as ``$49.99`` or ``ab 45 EUR``."""
+    return any(at["before"] or at["after"] for at in _AMOUNT.finditer(text[:_READ_AT_MOST]))
+
+
 def _from_json(text: str, currency: Currency) -> ParsedPrice | None:
     """What a JSON object in the text gives; null where the text has none."""
     start, end = text.find("{"), text.rfind("}")

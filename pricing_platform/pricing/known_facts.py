@@ -1,7 +1,7 @@
 """Current facts as lines of a prompt, with their age in words.
 
 Here belongs which of a subject's facts a model is told, and how. What holds and whether it is
-fresh is decided in ``facts``; the prices of listings are no such facts, see ``references``.
+fresh is decided in ``facts``; that no price is among them, in ``reference_data``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pricing_platform.facts.sentences import sentence
 from pricing_platform.pricing.references import DAY, UNKNOWN_TIME
 from pricing_platform.retrieval.documents import normalise_subject
 
-_PRICE = "price"
 _DAYS_IN_WORDS = 60
 
 
@@ -64,9 +63,7 @@ class KnownFacts:
         facts = self._facts
         if "valid_since" not in facts.columns:
             facts = facts.with_columns(valid_since=pl.lit(None, pl.Datetime("us", "UTC")))
-        fresh = facts.filter(
-            (pl.col("freshness") == "fresh") & (pl.col("attribute") != _PRICE)
-        ).sort(
+        fresh = facts.filter(pl.col("freshness") == "fresh").sort(
             "valid_since",
             "attribute",
             "value",

@@ -60,6 +60,9 @@ def dense_neighbours(
     k: int,
     query_families: Integers,
     reference_families: Integers,
+    *,
+    asked_at: Integers | None = None,
+    known_from: Integers | None = None,
 ) -> Neighbours:
     """The k references of the largest inner product with each query; exact.
 
@@ -69,6 +72,9 @@ def dense_neighbours(
         k: neighbours wanted; fewer where there are fewer references of other families.
         query_families: codes as :class:`FamilyCodes` gives them.
         reference_families: likewise.
+        asked_at: for each query the time, in microseconds since 1970, by which a reference has to
+            be known to be found; without it, all are.
+        known_from: for each reference the time from which on it is known.
     """
     import torch
 
@@ -78,8 +84,10 @@ def dense_neighbours(
     found = _nothing(len(queries), k)
     for block in blocks(len(queries)):
         similarity = torch.from_numpy(queries[block]) @ transposed
-        own = torch.from_numpy(query_families[block])[:, None] == families[None, :]
-        values, index = similarity.masked_fill_(own, -torch.inf).topk(wanted, dim=1)
+        hidden = torch.from_numpy(query_families[block])[:, None] == families[None, :]
+        if asked_at is not None and known_from is not None:
+            hidden |= torch.from_numpy(asked_at[block][:, None] < known_from[None, :])
+        values, index = similarity.masked_fill_(hidden, -torch.inf).topk(wanted, dim=1)
         there = torch.isfinite(values).numpy()
         found.index[block, :wanted] = np.where(there, index.numpy(), -1)
         found.similarity[block, :wanted] = np.where(there, values.numpy(), 0.0)

@@ -36,6 +36,7 @@ from pricing_platform.pricing.references import (
     PriceHistory,
     References,
     observed_at,
+    priced_at,
     texts_of,
 )
 from pricing_platform.pricing.stored import read_arrays, write_arrays
@@ -91,7 +92,7 @@ class Rag(LanguageTechnique):
     """
 
     name: ClassVar[str] = "rag"
-    version: ClassVar[str] = "6"
+    version: ClassVar[str] = "7"
 
     references: References
     embeddings: npt.NDArray[np.float16]
@@ -240,7 +241,7 @@ class Rag(LanguageTechnique):
         }
 
     def _nearest(self, items: ItemSet) -> list[Integers]:
-        """The nearest references by embedding, more than are shown: some have no price yet."""
+        """The nearest references by embedding of which a price was known at the item's time."""
         if self.options.count == 0 or self.options.word_weight >= 1 or len(items) == 0:
             return [np.empty(0, np.int64)] * len(items)
         codes = self.references.family_codes()
@@ -250,6 +251,8 @@ class Rag(LanguageTechnique):
             self._pool,
             codes.of(families_of(items)),
             codes.reference,
+            asked_at=priced_at(items),
+            known_from=self._history.known_from,
         )
         return [row[row >= 0] for row in found.index]
 

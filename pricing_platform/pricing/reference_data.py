@@ -10,20 +10,21 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from pricing_platform.language.price_text import states_money
 from pricing_platform.retrieval.documents import normalise_subject
 from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.warehouse import Warehouse, fingerprint
 
 _HISTORY = """
 SELECT l.item_id, l.price, l.observed_at
-FROM curated.listings AS l JOIN curated.items AS i USING (item_id)
+FROM curated.price_observations AS l JOIN curated.items AS i USING (item_id)
 WHERE i.split = 'train'
 ORDER BY l.item_id, l.observed_at
 """
 _FACTS = """
 SELECT subject, attribute, value, source, valid_since, verified_at, freshness
 FROM knowledge.current_facts
-WHERE subject = ANY(%(subjects)s) AND attribute <> 'price'
+WHERE subject = ANY(%(subjects)s) AND kind <> 'price'
 ORDER BY subject, attribute, value
 """
 _STATEMENT = ("subject", "attribute", "value", "valid_since", "freshness")
@@ -35,7 +36,10 @@ def price_history(warehouse: Warehouse) -> pl.DataFrame:
 
 
 def brand_facts(postgres: Postgres, brands: Iterable[str | None]) -> pl.DataFrame:
-    """The current facts about these brands.
+    """The current facts about these brands, but for prices: an item's own may be among them.
+
+    Those are facts of kind ``price``, whatever they are called, and whatever states an amount of
+    money.
 
     Returns:
         ``subject`` (the brand as it is given here), ``attribute``, ``value``, ``source``,
@@ -48,8 +52,10 @@ def brand_facts(postgres: Postgres, brands: Iterable[str | None]) -> pl.DataFram
         orient="row",
     )
     found = postgres.frame(_FACTS, {"subjects": names["subject"].to_list()})
+    is_price = pl.col("value").map_elements(states_money, return_dtype=pl.Boolean)
     return (
-        found.join(names, on="subject", how="inner", maintain_order="left")
+        found.filter(~is_price)
+        .join(names, on="subject", how="inner", maintain_order="left")
         .drop("subject")
         .rename({"brand": "subject"})
         .select("subject", pl.exclude("subject"))

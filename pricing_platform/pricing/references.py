@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -133,10 +134,17 @@ class PriceHistory:
         self._place, self._times = self._place[order], self._times[order]
         self._prices = self._prices[order]
 
+    @cached_property
+    def known_from(self) -> Integers:
+        """When each reference's first price was known, in microseconds since 1970."""
+        first = np.full(len(self.references), np.iinfo(np.int64).max)
+        priced = np.isfinite(self._prices)
+        np.minimum.at(first, self._place[priced], self._times[priced])
+        return first
+
     def at(self, moment: int) -> PricesAt:
         """What was known at a time in microseconds since 1970; an unknown one stands for now."""
-        if moment == UNKNOWN_TIME:
-            moment = time.time_ns() // 1000 // DAY * DAY + DAY - 1
+        moment = _time_or_now(moment)
         if moment not in self._remembered:
             while len(self._remembered) >= _REMEMBERED:
                 self._remembered.pop(next(iter(self._remembered)))
@@ -167,3 +175,14 @@ def observed_at(items: ItemSet) -> Integers:
         return np.full(len(items), UNKNOWN_TIME)
     times = items.frame["price_observed_at"].cast(_TIME).dt.epoch("us")
     return times.fill_null(UNKNOWN_TIME).to_numpy().astype(np.int64)
+
+
+def priced_at(items: ItemSet) -> Integers:
+    """The time as of which each item is priced: the end of today for an unknown one."""
+    return np.array([_time_or_now(at) for at in observed_at(items).tolist()], np.int64)
+
+
+def _time_or_now(moment: int) -> int:
+    if moment != UNKNOWN_TIME:
+        return moment
+    return time.time_ns() // 1000 // DAY * DAY + DAY - 1

@@ -6,15 +6,12 @@ WITH prices AS (
         item_id AS subject,
         source,
         observed_at,
-        max(
-            CASE
-                WHEN price = round(price, 2) THEN printf('%.2f %s', price, currency)
-                ELSE price::VARCHAR || ' ' || currency
-            END
-        ) AS value
-    FROM curated.listings
+        CASE
+            WHEN price = round(price, 2) THEN printf('%.2f %s', price, currency)
+            ELSE price::VARCHAR || ' ' || currency
+        END AS value
+    FROM curated.price_observations
     WHERE observed_at <= $until
-    GROUP BY item_id, source, observed_at
 ),
 marked AS (
     SELECT

@@ -51,6 +51,7 @@ from pricing_platform.pricing.references import (
     PriceHistory,
     References,
     observed_at,
+    priced_at,
     texts_of,
 )
 from pricing_platform.pricing.stored import read_arrays, write_arrays
@@ -97,7 +98,7 @@ class RagFinetuned(FineTunedTechnique):
     """A language model that has learnt to price a product beside the comparables it is shown."""
 
     name: ClassVar[str] = "rag_finetuned"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     references: References
     embeddings: npt.NDArray[np.float16]
@@ -208,6 +209,8 @@ class _Shop:
             4 * _COUNTED,
             codes.of(families_of(items)),
             codes.reference,
+            asked_at=priced_at(items),
+            known_from=self.history.known_from,
         )
         own = self.references.own(items)
         index = np.full((len(items), _COUNTED), -1, np.int64)

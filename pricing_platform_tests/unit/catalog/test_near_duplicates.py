@@ -195,4 +195,5 @@ def test_trees_find_nearly_all_that_a_full_comparison_finds(
 def test_a_crowd_of_equals_does_not_square() -> None:
     vectors = np.tile(unit_rows(2)[:1], (600, 1)) + 1e-3 * unit_rows(600)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    assert len(found_pairs(vectors, 0.95)) <= 600 * near_duplicates.NEIGHBOURS
+    found = len(found_pairs(vectors, 0.95))
+    assert found <= 600 * (near_duplicates.NEIGHBOURS + 1), "equals at the edge all count"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pricing_platform.catalog.curation import curate_listings
 from pricing_platform.catalog.ingestion import ingest_source
+from pricing_platform.catalog.items import LAST_OBSERVED
 from pricing_platform.catalog.sources import load_sources
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.facts.observations import Observation, RecordSummary, record
@@ -62,6 +63,27 @@ def _put(warehouse: Warehouse, prices: Iterable[Price]) -> None:
         orient="row",
     )
     warehouse.replace("curated.listings", rows)
+
+
+def test_of_two_observations_at_one_instant_the_later_row_counts(
+    postgres: Postgres, warehouse: Warehouse
+) -> None:
+    """And not the one whose digits come later in the alphabet, as those of 9.5 after 10."""
+    rows = pl.DataFrame(
+        [
+            ("kettle", "shop", "1", "kettle", _day(1), price, "USD", "kettle", number)
+            for number, price in enumerate([9.5, 10.0])
+        ],
+        schema=[*_COLUMNS, "row_number"],
+        orient="row",
+    )
+    warehouse.replace("curated.listings", rows)
+    record_listing_prices(warehouse, postgres, rules=RULES)
+    told = postgres.frame("SELECT value FROM knowledge.fact_versions")
+    assert told["value"].to_list() == ["10.00 USD"]
+    assert warehouse.frame(LAST_OBSERVED)["price"].to_list() == [10.0]
+    observed = warehouse.frame("SELECT price, row_number FROM curated.price_observations")
+    assert observed.rows() == [(10.0, 1)]
 
 
 def _state(postgres: Postgres) -> list[tuple[object, ...]]:

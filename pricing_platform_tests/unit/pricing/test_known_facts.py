@@ -30,7 +30,6 @@ def test_tells_fresh_facts_about_the_subject_whatever_its_case() -> None:
         fact("acme", "ceo", 5),
         fact("acme", "factory", 1),
         fact("acme", "owner", 2, "stale"),
-        fact("acme", "price", 0),
         fact("bolt", "ceo", 0),
     )
     assert facts.about(" ACME ", 3) == [

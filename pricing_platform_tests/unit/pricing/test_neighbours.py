@@ -35,6 +35,22 @@ def test_neighbours_are_the_nearest_of_other_families(sparse: bool) -> None:
     np.testing.assert_array_equal(found.index, np.argsort(-similarity, axis=1)[:, :k])
 
 
+@given(st.integers(0, 10_000))
+def test_what_is_not_known_yet_takes_no_place_from_what_is(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    queries, references = (random.normal(size=(n, 3)).astype(np.float32) for n in (4, 30))
+    known_from, asked_at = random.integers(0, 9, 30), random.integers(-1, 9, 4)
+    nobody = np.full(30, -1)
+    found = dense_neighbours(
+        queries, references, 5, np.full(4, -2), nobody, asked_at=asked_at, known_from=known_from
+    )
+    for row, moment in enumerate(asked_at):
+        known = np.flatnonzero(known_from <= moment)
+        nearest = known[np.argsort(-(references[known] @ queries[row]), kind="stable")][:5]
+        assert found.index[row, : len(nearest)].tolist() == nearest.tolist()
+        assert (found.index[row, len(nearest) :] == -1).all()
+
+
 def test_with_fewer_references_than_wanted_the_rest_is_marked() -> None:
     codes = FamilyCodes(["a", "a", "b"])
     vectors = np.eye(3, dtype=np.float32)

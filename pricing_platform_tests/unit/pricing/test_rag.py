@@ -67,6 +67,29 @@ def test_never_shows_a_twin_of_the_own_family_nor_a_later_price(
     assert "$876" in asked_for(technique, without_time)[0], "priced now, it is the newest price"
 
 
+def test_an_early_item_gets_as_many_comparables_as_a_late_one(
+    old_train: ItemSet, test_items: ItemSet
+) -> None:
+    """A hundred items that are nearer were observed only later."""
+    asked = observed(first(test_items, 1))
+    name = pl.int_range(100).cast(pl.String)
+    nearer = pl.concat([asked.frame] * 100).with_columns(
+        item_id=pl.lit("nearer-") + name,
+        family_id=pl.lit("nearer-") + name,
+        price_observed_at=pl.lit(NOON + timedelta(days=1), pl.Datetime("us", "UTC")),
+    )
+    vectors = np.concatenate([old_train.embeddings, np.repeat(asked.embeddings, 100, axis=0)])
+    both = ItemSet(pl.concat([old_train.frame, nearer]), vectors)
+    technique = Rag.prepared(both, seed=1, language=bound_to(ScriptedModel()), count=5)
+    technique = technique.with_options(replace(technique.options, word_weight=0.0))
+    (found,) = technique.comparables(asked)
+    similar = old_train.embeddings.astype(np.float32) @ asked.embeddings[0].astype(np.float32)
+    known = dict(zip(old_train.frame["item_id"], similar.tolist(), strict=True))
+    assert sorted((known[at.item_id] for at in found), reverse=True) == pytest.approx(
+        sorted(similar.tolist(), reverse=True)[:5], abs=1e-3
+    )
+
+
 def test_what_was_planted_is_found_where_it_may_be(old_train: ItemSet, test_items: ItemSet) -> None:
     """That the twin is found without its family shows that the test above looks for it."""
     asked = observed(first(test_items, 1))

@@ -162,7 +162,7 @@ def test_the_digits_are_read_as_the_model_would_write_them(
     for place, answer in reader.read_prices(fitted.prompts(items)):
         assert answer.distribution is not None
         median = answer.distribution.quantile(0.5)
-        assert read["estimate"][place] == pytest.approx(median, rel=0.02)
+        assert read["estimate"][place] == pytest.approx(median, rel=0.05)
 
 
 def test_an_example_and_its_prompt_are_the_same_tokens(fitted: FineTunedTechnique) -> None:
