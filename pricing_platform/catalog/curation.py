@@ -29,7 +29,7 @@ from pricing_platform.catalog.records import STAGED_AS
 from pricing_platform.errors import PlatformError
 from pricing_platform.stores.warehouse import Warehouse
 
-CURATION_VERSION = f"2.{TEXT_TEMPLATE_VERSION}"
+CURATION_VERSION = f"3.{TEXT_TEMPLATE_VERSION}"
 """Raise it when the same raw rows would be curated differently."""
 
 RAW_ROW_LIMIT = 2_000
@@ -116,6 +116,18 @@ FROM judged
 LEFT JOIN firsts USING (source, snapshot, listing_id);
 
 DROP TABLE judged
+"""
+_CURRENCIES = """
+SELECT source, currency, count(*) AS prices
+FROM judged
+WHERE rule IS NULL
+GROUP BY source, currency
+ORDER BY source, currency
+"""
+_REFUSE_OTHER_CURRENCIES = """
+UPDATE judged
+SET rule = 'price_in_other_currency', detail = format('{} is not {}', currency, $currency)
+WHERE rule IS NULL AND currency <> $currency
 """
 # An attribute that gives the price away in one category is withheld in all of its source.
 _FIND_WITHHELD = """
@@ -268,8 +280,8 @@ def curate_listings(
             kept, are refused.
 
     Raises:
-        PlatformError: when too little would be kept, or prices in several currencies; both tables
-            are then as they were.
+        PlatformError: when too little would be kept, or when sources have prices in different
+            currencies; both tables are then as they were.
     """
     with warehouse.staging_folder() as staging:
         with warehouse.read() as connection:
@@ -283,8 +295,8 @@ def curate_listings(
             connection.read_parquet(str(leaks)).create_view("price_leaks")
             prices = {"price_minimum": price_minimum, "price_maximum": price_maximum}
             connection.execute(_JUDGE, prices)
+            _refuse_other_currencies(connection)
             connection.execute(_FIND_DUPLICATES)
-            _require_one_currency(connection)
             if minimum_products:
                 _require_products(connection, minimum_products)
             connection.execute(_FIND_WITHHELD)
@@ -306,19 +318,29 @@ def unaccounted_rows(warehouse: Warehouse) -> pl.DataFrame:
     return warehouse.frame(_UNACCOUNTED)
 
 
-def _require_one_currency(connection: duckdb.DuckDBPyConnection) -> None:
-    """All prices are learnt from and compared as one pool, so they have to be in one currency."""
-    found = connection.execute(
-        "SELECT source, list_sort(list(DISTINCT currency)) FROM verdicts WHERE rule IS NULL"
-        " GROUP BY source ORDER BY source"
-    ).fetchall()
-    if len({currency for _, currencies in found for currency in currencies}) > 1:
-        told = ", ".join(f"{source} in {' and '.join(currencies)}" for source, currencies in found)
+def _refuse_other_currencies(connection: duckdb.DuckDBPyConnection) -> None:
+    """Refuses the rows whose price is not in the currency of the catalogue.
+
+    All prices are learnt from and compared as one pool, so they have to be in one currency: that of
+    most prices of every source. Where sources differ in it, or one has no such currency, which
+    prices are wanted is not for us to say.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for source, currency, prices in connection.execute(_CURRENCIES).fetchall():
+        found.setdefault(source, {})[currency] = prices
+    of_most = {
+        next((at for at, count in prices.items() if 2 * count > sum(prices.values())), None)
+        for prices in found.values()
+    }
+    if len(of_most) > 1 or None in of_most:
+        told = ", ".join(f"{source} in {' and '.join(prices)}" for source, prices in found.items())
         raise PlatformError(
             f"The listings have prices in several currencies: {told}.",
             "Keep the sources of one currency in sources.toml (its key `currency` says which one a"
             " source has), and give each of the others a home of its own.",
         )
+    for currency in of_most:
+        connection.execute(_REFUSE_OTHER_CURRENCIES, {"currency": currency})
 
 
 def _require_products(connection: duckdb.DuckDBPyConnection, minimum: int) -> None:

@@ -19,7 +19,7 @@ import polars as pl
 from pricing_platform.catalog.records import STAGED_AS, count_rows, stage_records
 from pricing_platform.catalog.sources import Source, date_in_name, snapshot_names
 from pricing_platform.errors import PlatformError
-from pricing_platform.settings import sql_folder
+from pricing_platform.price_reading import prepare_price_reading, reading_macros
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform.stores.warehouse import fingerprint as fingerprint_of
 
@@ -97,7 +97,7 @@ def source_fingerprint(source: Source) -> str:
     Raises:
         PlatformError: when no file matches a path of the source, or one cannot be read.
     """
-    parts: list[object] = [INGESTION_VERSION, source.model_dump_json(), _reading_macros()]
+    parts: list[object] = [INGESTION_VERSION, source.model_dump_json(), reading_macros()]
     parts.append(source.format_file.read_text(encoding="utf-8"))
     for file, snapshot in snapshot_names(source.files()).items():
         parts += [snapshot, _sha256(file), _observed_at(source, file)]
@@ -125,7 +125,7 @@ def ingest_source(warehouse: Warehouse, source: Source, *, fingerprint: str) -> 
     snapshots = tuple(_snapshot(source, file, name) for file, name in names.items())
     with warehouse.staging_folder() as staging:
         with warehouse.scratch() as connection:
-            connection.execute(_reading_macros())
+            prepare_price_reading(connection)
             _stage(connection, source, snapshots, staging)
             readable = staging / "listings-readable.parquet"
             _apply_format(connection, source, readable)
@@ -186,10 +186,6 @@ def _snapshot_frame(snapshots: Sequence[Snapshot]) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None).cast(
         {"observed_at": pl.Datetime("us", "UTC")}
     )
-
-
-def _reading_macros() -> str:
-    return (sql_folder() / "curation" / "reading.sql").read_text(encoding="utf-8")
 
 
 def _sha256(file: Path) -> str:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from pricing_platform.price_reading import prepare_price_reading
 from pricing_platform.settings import sql_folder
 
 TEXT_TEMPLATE_VERSION = "2"
@@ -85,13 +86,14 @@ encoder reads the first few hundred tokens."""
 
 
 QUANTITIES = """
-SELECT
+SELECT * REPLACE (CASE WHEN quantity IS NOT NULL THEN unit END AS unit) FROM (SELECT
     measured.* EXCLUDE (amounts, amount, pack, length),
     round(CASE
         WHEN weight.unit IS NOT NULL
-            THEN number_written(amount.number) * weight.factor * coalesce(pack, 1)
+            THEN number_written(amount.number, unit_name(amount.unit)) * weight.factor
+                * times_sold(pack, times_written(amount.times))
         WHEN pack IS NOT NULL THEN pack
-        ELSE number_written(length.number) * distance.factor
+        ELSE number_written(length.number, unit_name(length.unit)) * distance.factor
     END, 6) AS quantity,
     CASE
         WHEN weight.unit IS NOT NULL THEN weight.unit
@@ -108,9 +110,10 @@ FROM (
 ) AS measured
 LEFT JOIN units AS weight ON weight.name = unit_name(amount.unit)
 LEFT JOIN units AS distance ON distance.name = unit_name(length.unit || length.mark)
+)
 """
 """How much of which unit the text ``amounts`` of a relation says: g, ml, count or m. A weight or a
-volume is multiplied by the pack count."""
+volume is multiplied by the pack count. Null where a number may be read in two ways."""
 
 
 def has_money(column: str) -> str:
@@ -186,8 +189,9 @@ all signs and words of money are taken: a second pass could bring others togethe
 def prepare(connection: duckdb.DuckDBPyConnection) -> None:
     """Makes the functions and macros known that cleaning calls."""
     connection.create_function("repair_text", repair_text, ["VARCHAR"], "VARCHAR")
-    for file in ("quantities.sql", "reading.sql"):
-        connection.execute((sql_folder() / "curation" / file).read_text(encoding="utf-8"))
+    prepare_price_reading(connection)
+    quantities = sql_folder() / "curation" / "quantities.sql"
+    connection.execute(quantities.read_text(encoding="utf-8"))
     connection.execute(_MACROS)
 
 

@@ -22,6 +22,7 @@ import json
 import math
 import re
 import threading
+import unicodedata
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import pairwise
@@ -29,7 +30,7 @@ from itertools import pairwise
 import duckdb
 
 from pricing_platform.language.prompts import Currency
-from pricing_platform.settings import sql_folder
+from pricing_platform.price_reading import prepare_price_reading
 
 HIGHEST_PRICE = 1e9
 WIDEST_RANGE = 3.0
@@ -37,31 +38,15 @@ WIDEST_RANGE = 3.0
 
 _READ_AT_MOST = 4_000
 _SHOWN = 60
-_DOLLAR = "a dollar"
-_CURRENCIES = {
-    "$": _DOLLAR,
-    "dollar": _DOLLAR,
-    "dollars": _DOLLAR,
-    "bucks": _DOLLAR,
-    "us$": "USD",
-    "ca$": "CAD",
-    "c$": "CAD",
-    "au$": "AUD",
-    "a$": "AUD",
-    "€": "EUR",
-    "euro": "EUR",
-    "euros": "EUR",
-    "£": "GBP",
-    "pounds": "GBP",
-    "¥": "JPY",
-    "yen": "JPY",
-    "₹": "INR",
-    "rs": "INR",
-    "rupees": "INR",
-}
-_CODES = "usd|eur|gbp|cad|aud|nzd|chf|jpy|cny|inr|sek|nok|dkk|pln|mxn|brl|sgd|hkd"
-_SIGN = r"(?:us|ca|au|[ac])?\$|[€£¥₹]"
-_WORD = rf"\b(?:{_CODES}|dollars?|bucks|euros?|pounds|yen|rupees|rs)\b"
+_CODES = (
+    "usd|eur|gbp|cad|aud|nzd|chf|jpy|cny|inr|sek|nok|dkk|isk|pln|czk|huf|ron|bgn|mxn|brl|clp|ars"
+    "|sgd|hkd|krw|thb|idr|myr|php|vnd|twd|zar|ils|aed|sar|uah|rub|kwd|bhd"
+)
+"""Of the codes of currencies, those that are no words of a sentence, as ALL, TOP and TRY are."""
+
+_SIGNS = "".join(at for at in map(chr, range(0x10000)) if unicodedata.category(at) == "Sc")
+_SIGN = rf"(?:us|ca|au|nz|hk|mx|nt|[acrs])?\$|[{re.escape(_SIGNS.replace('$', ''))}]|zł|kč"
+_WORD = rf"\b(?:{_CODES}|dollars?|bucks|euros?|pounds|yen|rupees|rs|kr)\b"
 _DIGITS = r"\d{1,3}(?:[ \u00a0\u202f'’]\d{3})+(?:[.,]\d{1,2})?(?!\d)|\d(?:[\d.,]*\d)?|[.,]\d+"
 _AMOUNT = re.compile(
     rf"(?<![\w.,])(?P<minus>[-−–]\s?)?(?P<before>{_SIGN}|{_WORD})?\s?(?P<inner>[-−]\s?)?"
@@ -174,7 +159,7 @@ def _from_json(text: str, currency: Currency) -> ParsedPrice | None:
         return None
     named = {str(name).lower(): value for name, value in found.items()}
     code = named.get("currency")
-    if isinstance(code, str) and code and not _is_in(_named_currency(code), currency):
+    if isinstance(code, str) and code and not _is_in(code.strip(), currency):
         return ParsedPrice(failure=f"the price is in {code[:_SHOWN]}, not in {currency.code}")
     price = named.get("price", named.get("estimate"))
     if isinstance(price, bool) or not isinstance(price, (int, float, str)):
@@ -253,8 +238,8 @@ def _amounts(text: str) -> list[_Amount]:
             value *= next(by for begins, by in _SCALES.items() if word.startswith(begins))
         if value is not None and (at["inner"] or _is_minus(at, text)):
             value = -value
-        marks = [_named_currency(mark) for mark in (at["before"], at["after"]) if mark]
-        exact = [mark for mark in marks if mark != _DOLLAR]
+        marks = [mark.strip() for mark in (at["before"], at["after"]) if mark]
+        exact = [mark for mark in marks if len(_codes_of(mark)) == 1]
         currency = next(iter(exact or marks), None)
         before = text[max(at.start() - 80, 0) : at.start()]
         end = at.start() + len(at[0].rstrip())
@@ -316,15 +301,8 @@ def _with_shared_marks(found: list[_Amount], ranges: dict[int, _Amount]) -> list
     return list(shared.values())
 
 
-def _named_currency(mark: str) -> str:
-    """The ISO code that a sign, a word or a code stands for; of a bare dollar, that it is one."""
-    return _CURRENCIES.get(mark.strip().lower(), mark.strip().upper())
-
-
 def _is_in(mark: str | None, currency: Currency) -> bool:
-    if mark is None or mark == currency.code:
-        return True
-    return mark == _DOLLAR and bool(_read("$1", currency.code)[1])
+    return mark is None or mark.upper() == currency.code or currency.code in _codes_of(mark)
 
 
 def _value(digits: str, mark_after: str) -> float | None:
@@ -332,19 +310,25 @@ def _value(digits: str, mark_after: str) -> float | None:
     joined = re.sub(r"[ \u00a0\u202f'’]", "", digits)
     if _PLAIN.fullmatch(joined):
         return float(joined)
-    euros = mark_after.lower() in ("€", "eur", "euro", "euros")
-    return _read(f"{joined} €" if euros else f"${joined}", "USD")[0]
+    return _read(f"{joined} {mark_after.strip()}" if mark_after.strip() else f"${joined}")
 
 
 @lru_cache(maxsize=10_000)
-def _read(published: str, code: str) -> tuple[float | None, bool]:
-    """A price as published: its number, and whether its sign may stand for the currency."""
+def _read(published: str) -> float | None:
+    """The number of a price as published."""
     with _LOCK:
-        row = _reader().execute(_READ, {"published": published, "code": code}).fetchone()
-    return (row[0], bool(row[1])) if row is not None else (None, False)
+        row = _reader().execute("SELECT price_number(?)", [published]).fetchone()
+    return row[0] if row is not None else None
 
 
-_READ = "SELECT price_number($published), is_price_in($published, $code)"
+@lru_cache(maxsize=1_000)
+def _codes_of(mark: str) -> tuple[str, ...]:
+    """The ISO codes that a sign, a word or a code may stand for."""
+    with _LOCK:
+        row = _reader().execute("SELECT mark_told(?)['codes']", [mark]).fetchone()
+    return tuple(row[0] or ()) if row is not None else ()
+
+
 _LOCK = threading.Lock()
 
 
@@ -353,8 +337,7 @@ def _reader() -> duckdb.DuckDBPyConnection:
     # A connection that outlives the interpreter is told of as a leak, on standard error.
     atexit.register(_reader.cache_clear)
     connection = duckdb.connect()
-    path = sql_folder() / "curation" / "reading.sql"
-    connection.execute(path.read_text(encoding="utf-8"))
+    prepare_price_reading(connection)
     return connection
 
 

@@ -24,32 +24,72 @@ INSERT INTO units VALUES
 
 CREATE OR REPLACE TEMP MACRO unit_name(written) AS replace(replace(lower(written), '.', ''), ' ', '');
 
-CREATE OR REPLACE TEMP MACRO number_written(written) AS TRY_CAST(replace(written, ',', '.') AS DOUBLE);
+-- A number beside a unit. A separator before exactly three digits parts thousands where there are
+-- several, or where no half of the unit is sold or written ('1,000 g', '1.500 pieces'); a full stop
+-- parts decimals beside a large unit ('1.250 kg'). Else it may be either, and there is no number.
+CREATE OR REPLACE TEMP MACRO number_written(written, unit) AS
+    TRY_CAST(CASE
+        WHEN regexp_full_match(written, '[1-9]\d{0,2}(?: \d{3})+') THEN replace(written, ' ', '')
+        WHEN regexp_full_match(written, '[1-9]\d{0,2}(?:,\d{3}){2,}|[1-9]\d{0,2}(?:,\d{3})+\.\d+')
+            THEN replace(written, ',', '')
+        WHEN regexp_full_match(written, '[1-9]\d{0,2}(?:\.\d{3}){2,}|[1-9]\d{0,2}(?:\.\d{3})+,\d+')
+            THEN replace(replace(written, '.', ''), ',', '.')
+        WHEN regexp_full_match(written, '[1-9]\d{0,2},\d{3}')
+            THEN CASE WHEN unit IN ('g', 'gram', 'grams', 'ml', 'milliliter', 'milliliters',
+                'millilitre', 'millilitres', 'mg', 'mm', 'count') THEN replace(written, ',', '') END
+        WHEN regexp_full_match(written, '[1-9]\d{0,2}\.\d{3}')
+            THEN CASE
+                WHEN unit = 'count' THEN replace(written, '.', '')
+                WHEN unit NOT IN ('g', 'gram', 'grams', 'ml', 'milliliter', 'milliliters',
+                    'millilitre', 'millilitres', 'mg', 'mm') THEN written
+            END
+        ELSE replace(written, ',', '.')
+    END AS DOUBLE);
 
 -- Weights and volumes come before lengths: 'coffee, 12 oz, 8 inch bag' sells ounces.
 CREATE OR REPLACE TEMP MACRO amount_written(text) AS
     regexp_extract(
         text,
-        '(\d+(?:[.,]\d+)?)[ -]?(?:((?i:fl\.? ?oz|fluid ounces?|oz|ounces?|lbs?|pounds?|kgs?|kilograms?|mg|grams?|ml|millilit(?:er|re)s?|cl|lit(?:er|re)s?|gallons?|gal|quarts?|qt|pints?)|[glL])\.?(?:[^\pL\d]|$))',
-        ['number', 'unit']
+        '(?:^|[^\d.,]|\D[.,])((?:\d{1,4} ?[x×*] ?)*)(\d{1,3}(?: 0\d\d)(?: \d{3})*|\d[\d.,]*)[ -]?(?:((?i:fl\.? ?oz|fluid ounces?|oz|ounces?|lbs?|pounds?|kgs?|kilograms?|mg|grams?|ml|millilit(?:er|re)s?|cl|lit(?:er|re)s?|gallons?|gal|quarts?|qt|pints?)|[glL])\.?(?:[^\pL\d]|$))',
+        ['times', 'number', 'unit']
     );
 
 CREATE OR REPLACE TEMP MACRO length_written(text) AS
     regexp_extract(
         text,
-        '(\d+(?:[.,]\d+)?)[ -]?(?:((?i:inch(?:es)?|cm|mm|met(?:er|re)s?|feet|foot|ft|yards?|yd)|m)\.?(?:[^\pL\d]|$)|(["”″]))',
+        '(?:^|[^\d.,]|\D[.,])(\d[\d.,]*)[ -]?(?:((?i:inch(?:es)?|cm|mm|met(?:er|re)s?|feet|foot|ft|yards?|yd)|m)\.?(?:[^\pL\d]|$)|(["”″]))',
         ['number', 'unit', 'mark']
     );
 
 CREATE OR REPLACE TEMP MACRO pack_written(text) AS
     regexp_extract(
         text,
-        '(?i)\b(?:pack|set|box|case|lot|bundle|bag|pair)s? of (\d{1,5})\b|\b(\d{1,5})[ -]?(?:packs?|pk|pcs?|pieces?|count|ct|units?|rolls|tablets|capsules|sheets?|pairs?)\b',
-        ['of', 'number']
+        '(?i)\b(?:pack|set|box|case|lot|bundle|bag|pair)s? of (\d{1,3}(?:[.,]\d{3})+|\d{1,5})(?:[^\d.,]|[.,](?:\D|$)|$)|(?:^|[^\d.,]|\D[.,])((?:\d{1,4} ?[x×*] ?)*)(\d{1,3}(?:[.,]\d{3})+|\d{1,5})[ -]?(?:packs?|pk|pcs?|pieces?|count|ct|units?|rolls|tablets|capsules|sheets?|pairs?)\b',
+        ['of', 'times', 'number']
     );
 
+-- '6 x 4 x ' as 24; null where there is none.
+CREATE OR REPLACE TEMP MACRO times_written(times) AS
+    CASE WHEN times <> '' THEN list_product(
+        list_transform(regexp_extract_all(times, '\d+'), lambda n: n::DOUBLE)
+    ) END;
+
 CREATE OR REPLACE TEMP MACRO pack_count(text) AS
-    nullif(number_written(pack_written(text).of || pack_written(text).number), 0);
+    list_transform(
+        [pack_written(text)],
+        lambda pack: nullif(
+            number_written(pack['of'] || pack['number'], 'count')
+            * coalesce(times_written(pack['times']), 1),
+            0
+        )
+    )[1];
+
+-- By how much an amount is to be multiplied: '6 x 330 ml' and 'pack of 6' say the same. Null where
+-- both are there and differ.
+CREATE OR REPLACE TEMP MACRO times_sold(pack, times) AS
+    CASE
+        WHEN pack IS NULL OR times IS NULL OR pack = times THEN coalesce(pack, times, 1)
+    END;
 
 -- The attributes that say how much a listing sells, as one text.
 CREATE OR REPLACE TEMP MACRO quantity_attributes(entries) AS

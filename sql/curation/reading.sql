@@ -25,54 +25,141 @@ CREATE OR REPLACE TEMP MACRO map_of(entries, without := []) AS
         )
     );
 
--- The digits of a text that is one price and nothing else.
-CREATE OR REPLACE TEMP MACRO price_digits(published) AS
-    regexp_extract(
-        published,
-        '^\s*(?i:from|only|now)?\s*(?i:usd|eur|gbp|cad|aud|us\$|[$€£])?\s*(-?\d[\d.,]*?)\s*(?i:usd|eur|gbp|cad|aud|[$€£])?\s*$',
-        1
+-- A published text with one kind of space and of apostrophe, and without a word that only leads to a
+-- price and a dash that stands for no decimals ('ab 12 €', '12.- Fr.', '99,-').
+CREATE OR REPLACE TEMP MACRO price_text_folded(published) AS
+    regexp_replace(
+        regexp_replace(
+            trim(translate(
+                regexp_replace(published, '[\s\x{a0}\x{2000}-\x{200f}\x{202f}\x{205f}\x{3000}\x{feff}]+', ' ', 'g'),
+                '’ʼ′−–—', '''''''---'
+            )),
+            '(?i)^(?:from|only|now|ab|nur|jetzt|dès|desde|da|vanaf|från|fra|od) ', ''
+        ),
+        '(\d) ?[.,:]-{1,2}', '\1'
     );
 
--- A price as published ('12.99', '$1,299.00', 'from 12.99', '12,99 €', '1.299,00 EUR') as a number;
--- null where the text holds no number, or more than one. Plain numbers are what they are. Of others,
--- one separator before exactly three digits may part the thousands or the decimals: '$1,299' and
--- '1,299' are thousands, since a price has no three decimals; '1.299 €', '$1.299' and '1,299 €' may
--- be either and are no number. A factor of 1000 is worse than a row less.
+-- Of a text that is one price and nothing else: what stands before its digits, and after them.
+CREATE OR REPLACE TEMP MACRO price_parts(published) AS
+    regexp_extract(
+        price_text_folded(published),
+        '^([^\d.,'']*(?:[^\d.,'' ]\.)?) ?([.,]?\d(?:[\d., '']*\d)?[.,]?) ?([^\d]*)$',
+        ['before', 'digits', 'after']
+    );
+
+-- What is known of a mark; null for what is none.
+CREATE OR REPLACE TEMP MACRO mark_told(beside) AS
+    getvariable('currency_marks')[trim(replace(lower(beside), '-', ''))];
+
+CREATE OR REPLACE TEMP MACRO is_no_mark(beside) AS
+    CASE WHEN trim(beside, ' -') = '' THEN false ELSE mark_told(beside) IS NULL END;
+
+-- Digits with blanks or apostrophes between thousands ('1''299.50', '1 299,50') without them; null
+-- where they part anything else.
+CREATE OR REPLACE TEMP MACRO digits_joined(digits) AS
+    CASE
+        WHEN NOT regexp_matches(digits, '[ '']') THEN digits
+        WHEN regexp_matches(digits, '^[1-9]\d{0,2}(?:[ '']\d{3})+(?:[.,]\d{1,2})?$')
+            THEN regexp_replace(digits, '[ '']', '', 'g')
+    END;
+
+-- What digits with separators mean, as a text that is a number; null where they can be read in two
+-- ways. `decimal_mark` is what the source declares, null where it declares nothing. Then one
+-- separator before exactly three digits may part the thousands or the decimals: with
+-- `groups_by_comma` a comma parts thousands, since a price has no three decimals; else it may be
+-- either and is no number, unless the currency has none or three of them. A factor of 1000 is worse
+-- than a row less.
+CREATE OR REPLACE TEMP MACRO number_of_digits(digits, decimal_mark, groups_by_comma, decimals) AS
+    CASE
+        WHEN decimal_mark = ',' THEN CASE
+            WHEN regexp_matches(digits, '^\d{1,3}(?:\.\d{3})*(?:,\d*)?$|^\d*,?\d+,?$')
+                THEN replace(replace(digits, '.', ''), ',', '.')
+        END
+        WHEN decimal_mark = '.' THEN CASE
+            WHEN regexp_matches(digits, '^\d{1,3}(?:,\d{2,3})*(?:\.\d*)?$|^\d*\.?\d+\.?$')
+                THEN replace(digits, ',', '')
+        END
+        WHEN regexp_matches(digits, '^[1-9]\d{0,2}[.,]\d{3}$') THEN CASE
+            WHEN decimals = 0 THEN replace(replace(digits, ',', ''), '.', '')
+            WHEN decimals = 3 AND contains(digits, '.') THEN digits
+            WHEN decimals = 2 AND groups_by_comma AND contains(digits, ',')
+                THEN replace(digits, ',', '')
+        END
+        WHEN regexp_matches(digits, '^\d*,\d{1,2}$|^0,\d+$|^\d{1,3}(?:\.\d{3})+,\d+$')
+            THEN replace(replace(digits, '.', ''), ',', '.')
+        WHEN regexp_matches(digits, '^\d{1,3}(?:\.\d{3}){2,}$') THEN replace(digits, '.', '')
+        WHEN regexp_matches(digits, '^\d{1,3}(?:,\d{2,3})*,\d{3}(?:\.\d*)?$')
+            THEN replace(digits, ',', '')
+        WHEN NOT contains(digits, ',') THEN digits
+    END;
+
+CREATE OR REPLACE TEMP MACRO price_of_parts(parts, decimal_mark) AS
+    CASE
+        WHEN parts['digits'] = '' OR is_no_mark(parts['before']) OR is_no_mark(parts['after'])
+            THEN NULL
+        WHEN trim(parts['before'] || parts['after'], ' -') = ''
+            THEN TRY_CAST(
+                CASE WHEN contains(parts['before'], '-') THEN '-' ELSE '' END
+                || number_of_digits(digits_joined(parts['digits']), decimal_mark, true, 2) AS DOUBLE
+            )
+        ELSE TRY_CAST(
+            CASE WHEN contains(parts['before'] || parts['after'], '-') THEN '-' ELSE '' END
+            || number_of_digits(
+                digits_joined(parts['digits']),
+                decimal_mark,
+                -- A euro sign stands first where English is written, and last elsewhere.
+                coalesce(
+                    mark_told(parts['before'])['groups_by_comma']
+                    OR mark_told(parts['before'])['codes'] = ['EUR'],
+                    true
+                )
+                AND coalesce(mark_told(parts['after'])['groups_by_comma'], true),
+                coalesce(
+                    mark_told(parts['before'])['decimals'], mark_told(parts['after'])['decimals'], 2
+                )
+            ) AS DOUBLE
+        )
+    END;
+
+-- A price as published ('12.99', '$1,299.00', 'from 12.99', '12,99 zł', '1''299.00 CHF', '1 299 kr')
+-- as a number; null where the text holds no number, or more than one, or one beside what is no sign
+-- or code of a currency. Plain numbers are what they are, unless the source declares its decimals.
 CREATE OR REPLACE TEMP MACRO price_number(published) AS
     CASE
-        WHEN isfinite(TRY_CAST(published AS DOUBLE)) THEN TRY_CAST(published AS DOUBLE)
-        WHEN TRY_CAST(published AS DOUBLE) IS NULL THEN TRY_CAST(
-            CASE
-                WHEN regexp_matches(price_digits(published), '^-?[1-9]\d{0,2}\.\d{3}$') THEN NULL
-                WHEN regexp_matches(price_digits(published), '^-?[1-9]\d{0,2},\d{3}$')
-                    AND regexp_matches(published, '(?i)(?:eur|€)\s*$') THEN NULL
-                WHEN regexp_matches(price_digits(published), '^-?\d+,\d{1,2}$|^-?0,\d+$|^-?\d{1,3}(\.\d{3})+,\d+$')
-                    THEN replace(replace(price_digits(published), '.', ''), ',', '.')
-                WHEN regexp_matches(price_digits(published), '^-?\d{1,3}(\.\d{3}){2,}$')
-                    THEN replace(price_digits(published), '.', '')
-                WHEN regexp_matches(price_digits(published), '^-?\d{1,3}(,\d{2,3})*,\d{3}(\.\d*)?$')
-                    THEN replace(price_digits(published), ',', '')
-                WHEN NOT contains(price_digits(published), ',') THEN price_digits(published)
-            END AS DOUBLE
-        )
+        WHEN getvariable('decimal_mark') IS NULL AND isfinite(TRY_CAST(published AS DOUBLE))
+            THEN TRY_CAST(published AS DOUBLE)
+        -- How most prices with a sign are written, and what is read at once.
+        WHEN getvariable('decimal_mark') IS NULL
+            AND regexp_matches(published, '^[$€£]\d+(?:\.\d{1,2})?$')
+            THEN TRY_CAST(published[2:] AS DOUBLE)
+        WHEN TRY_CAST(published AS DOUBLE) IS NULL OR isfinite(TRY_CAST(published AS DOUBLE))
+            -- A lambda, so that the parts are found once and not wherever they are named.
+            THEN list_transform(
+                [price_parts(published)],
+                lambda parts: price_of_parts(parts, getvariable('decimal_mark'))
+            )[1]
     END;
 
 -- Whether the sign or code beside a price may stand for the currency; without either it may. A
 -- dollar sign stands for every currency that is a dollar or a peso, a code for itself only.
+CREATE OR REPLACE TEMP MACRO is_mark_of(beside, currency) AS
+    CASE
+        WHEN trim(beside, ' -') = '' OR upper(trim(beside, ' -')) = currency THEN true
+        ELSE coalesce(list_contains(mark_told(beside)['codes'], currency), false)
+    END;
+
 CREATE OR REPLACE TEMP MACRO is_price_in(published, currency) AS
     CASE
+        WHEN published IS NULL THEN true
         WHEN NOT regexp_matches(published, '[^\d\s.,-]') THEN true
-        WHEN regexp_matches(published, '(?i)usd|eur|gbp|cad|aud')
-            THEN contains(upper(published), currency)
-        WHEN contains(lower(published), 'us$') THEN currency = 'USD'
-        WHEN contains(published, '€') THEN currency = 'EUR'
-        WHEN contains(published, '£') THEN currency = 'GBP'
-        WHEN contains(published, '$') THEN currency IN (
-            'USD', 'CAD', 'AUD', 'NZD', 'SGD', 'HKD', 'TWD', 'MXN', 'ARS', 'CLP', 'COP', 'UYU', 'DOP',
-            'BBD', 'BMD', 'BND', 'BSD', 'BZD', 'FJD', 'GYD', 'JMD', 'KYD', 'LRD', 'NAD', 'SBD', 'SRD',
-            'TTD', 'XCD', 'BRL', 'NIO'
-        )
-        ELSE true
+        WHEN published[1] = '$' AND currency = 'USD' AND regexp_matches(published, '^.[\d.,]+$')
+            THEN true
+        WHEN price_parts(published)['digits'] = '' THEN true
+        ELSE list_transform(
+            [price_parts(published)],
+            lambda parts: is_mark_of(parts['before'], currency)
+                AND is_mark_of(parts['after'], currency)
+        )[1]
     END;
 
 -- A point in time as published: ISO 8601, or seconds or milliseconds since 1970.

@@ -135,6 +135,18 @@ def test_a_source_in_several_currencies_is_named(warehouse: Warehouse) -> None:
         curate(warehouse, rows, format="generic", columns=columns)
 
 
+def test_a_row_in_another_currency_is_refused_and_stops_no_other(warehouse: Warehouse) -> None:
+    columns = {"listing_id": "i", "title": "t", "price": "p", "currency": "c"}
+    rows: list[dict[str, Any] | bytes] = [
+        {"i": str(n), "t": "a", "p": 3, "c": code} for n, code in enumerate(["USD", "CAD", "USD"])
+    ]
+    curate(warehouse, rows, format="generic", columns=columns)
+    assert refused(warehouse) == {2: "price_in_other_currency"}
+    details = warehouse.frame("SELECT detail FROM curated.rejected_listings")
+    assert details.item() == "CAD is not USD"
+    assert len(kept(warehouse)) == 2
+
+
 def test_the_price_range_is_given(warehouse: Warehouse) -> None:
     ingest(warehouse, [amazon_row(n, price=n) for n in (1, 5, 9)])
     curate_listings(warehouse, price_minimum=2, price_maximum=8, fingerprint="")

@@ -127,6 +127,24 @@ QUANTITIES = {
     "27-inch monitor": (0.6858, "m"),
     "Cable 6 feet": (1.8288, "m"),
     "USB cable 2m": (2.0, "m"),
+    "Sugar 1,000 g": (1000.0, "g"),
+    "Flour 1,250.5 g": (1250.5, "g"),
+    "Mehl 1.250,5 g": (1250.5, "g"),
+    "Salt 1 000 g": (1000.0, "g"),
+    "Screws, 1.500 pieces": (1500.0, "count"),
+    "Box of 1,000 screws": (1000.0, "count"),
+    "Lemonade 6 x 330 ml": (1980.0, "ml"),
+    "Lemonade 6x330ml, pack of 6": (1980.0, "ml"),
+    "Tea 2 × 4 x 100 g": (800.0, "g"),
+    "Labels 24 x 50 pcs": (1200.0, "count"),
+    "Coffee,1kg": (1000.0, "g"),
+    "Flour 1.250 kg": (1250.0, "g"),
+    "Juice 0,750 l": (750.0, "ml"),
+    "Flour 1,250 kg": (None, None),  # 1.25 or 1,250
+    "Sugar 1.000 g": (None, None),
+    "Lemonade 6 x 330 ml, pack of 4": (None, None),
+    "1.5 pieces": (None, None),
+    "Frame 10 x 15 cm": (0.15, "m"),
     "3M Tape": (None, None),
     "Model 500 GB 5G phone": (None, None),
     "7 Wonders": (None, None),
@@ -141,6 +159,32 @@ def test_quantities_are_comparable(connection: duckdb.DuckDBPyConnection, text: 
         f"SELECT quantity, unit FROM ({QUANTITIES_QUERY.format(relation=relation)})", {"text": text}
     ).fetchall()
     assert found == [QUANTITIES[text]]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(1, 999),
+    st.lists(st.integers(0, 999), min_size=1, max_size=2),
+    st.sampled_from(["g", "ml", "pieces"]),
+    st.sampled_from(["", "6 x ", "12x"]),
+    st.sampled_from(["Sugar ", "", "Nr. 7, "]),
+)
+def test_thousands_parted_by_commas_are_thousands(
+    connection: duckdb.DuckDBPyConnection,
+    first: int,
+    rest: list[int],
+    unit: str,
+    times: str,
+    before: str,
+) -> None:
+    number = int("".join([str(first), *(f"{at:03}" for at in rest)]))
+    text = f"{before}{times}{number:,} {unit}"
+    relation = "(SELECT $text::VARCHAR AS amounts)"
+    (found,) = connection.execute(
+        f"SELECT quantity, unit FROM ({QUANTITIES_QUERY.format(relation=relation)})", {"text": text}
+    ).fetchall()
+    sold = number * {"": 1, "6 x ": 6, "12x": 12}[times]
+    assert found == (float(sold), "count" if unit == "pieces" else unit)
 
 
 MODEL_NUMBERS = {
