@@ -29,6 +29,7 @@ from pricing_platform.finetuning.export.forms import ExportForm, GgufType
 from pricing_platform.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from pricing_platform.catalog.sources import Source
     from pricing_platform.facts.answers import FoundAnswer
     from pricing_platform.facts.upkeep import UpkeepSummary
     from pricing_platform.facts.written_answers import WrittenAnswer
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pricing_platform.retrieval.embedding_cache import CachedEncoder
     from pricing_platform.stores.postgres import Postgres
 
+_ROWS_TOLD = 5
 _DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
 
 app = typer.Typer(
@@ -105,13 +107,16 @@ def ui(
 def price(
     text: Annotated[str | None, typer.Argument(help="The product's text.")] = None,
     file: Annotated[
-        Path | None, typer.Option(help="A CSV, JSONL or Parquet file of products.")
+        Path | None, typer.Option(help="A file of products: CSV, JSON, Excel or Parquet.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Where to write the priced file (.parquet, .csv, .jsonl).")
     ] = None,
     technique: Annotated[
         str | None, typer.Option(help="By default the best one on validation.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Of sources.toml: whose files are written like --file.")
     ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show what a language model was told and said.")
@@ -133,14 +138,19 @@ def price(
         )
     if out is not None and text is not None:
         raise PlatformError("--out is for --file, not for a text.", "Leave it out, or use --json.")
-    with PricingService.open(load_settings(), technique) as service:
+    if source is not None and file is None:
+        raise PlatformError("--source is for --file, not for a text.", "Leave it out.")
+    settings = load_settings()
+    written_like = None if source is None else _source_named(settings, source)
+    with PricingService.open(settings, technique) as service:
         if text is not None:
             priced = service.price_text(_readable(text), explained=explain or as_json)
             _print_priced_text(priced, as_json=as_json, explain=explain)
             return
         assert file is not None  # noqa: S101
         target = out or file.with_suffix(".priced.parquet")
-        _print_priced_file(service.price_file(file, target), service.technique, target)
+        found = service.price_file(file, target, source=written_like)
+        _print_priced_file(found, service.technique, target)
 
 
 @app.command()
@@ -598,10 +608,30 @@ def _print_priced_text(priced: Any, *, as_json: bool, explain: bool) -> None:
     print_frame(priced.comparables, title=title)
 
 
+def _source_named(settings: Settings, name: str) -> Source:
+    from pricing_platform.catalog.configured_sources import configured_sources
+
+    sources = {source.name: source for source in configured_sources(settings)}
+    if name not in sources:
+        raise PlatformError(
+            f"There is no source {name!r}.", f"Those in sources.toml are: {', '.join(sources)}."
+        )
+    return sources[name]
+
+
+def _row_numbers(rows: list[int]) -> str:
+    shown = ", ".join(f"{row:,}" for row in rows[:_ROWS_TOLD])
+    more = f" and {len(rows) - _ROWS_TOLD:,} more" if len(rows) > _ROWS_TOLD else ""
+    return f"{'row' if len(rows) == 1 else 'rows'} {shown}{more}"
+
+
 def _print_priced_file(priced: PricedFile, technique: str, target: Path) -> None:
     """What became of the rows; it is a failure where none was priced."""
     output.print(f"{priced.priced:,} rows priced by {technique} into {target}", soft_wrap=True)
-    told = [f"{count:,} not priced: {reason}" for reason, count in priced.failures.items()]
+    told = [
+        f"{len(rows):,} not priced: {reason} ({_row_numbers(rows)})"
+        for reason, rows in priced.failures.items()
+    ]
     if priced.unlike_all:
         told.append(
             f"{priced.unlike_all:,} of them are like nothing in the catalogue (`unlike_all`): their"

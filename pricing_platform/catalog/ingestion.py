@@ -16,6 +16,8 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from pricing_platform.catalog.file_layout import file_layout
+from pricing_platform.catalog.file_text import FileLayout
 from pricing_platform.catalog.records import STAGED_AS, count_rows, stage_records
 from pricing_platform.catalog.sources import Source, date_in_name, snapshot_names
 from pricing_platform.errors import PlatformError
@@ -23,7 +25,7 @@ from pricing_platform.price_reading import prepare_price_reading, reading_macros
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform.stores.warehouse import fingerprint as fingerprint_of
 
-INGESTION_VERSION = "2"
+INGESTION_VERSION = "3"
 """Part of every source's fingerprint: raise it when the same files would be read differently."""
 
 RAW_ROW_LIMIT = 2_000
@@ -63,6 +65,15 @@ WHERE fault IS NULL
 """
 
 
+_DECIMALS_WRITTEN = r"""
+SELECT
+    count(*) FILTER (regexp_matches(price, '^\D*\d{1,3}(?:\.?\d{3})*,\d{1,2}\D*$')),
+    count(*) FILTER (regexp_matches(price, '^\D*\d{1,3}(?:,?\d{3})*\.(?:\d{1,2}|\d{4,})\D*$'))
+FROM (SELECT CAST(price AS VARCHAR) AS price FROM formatted)
+"""
+"""How many prices have their decimals after a comma, and how many after a full stop."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """One file of a source, and the rows counted in it."""
@@ -75,6 +86,11 @@ class Snapshot:
     file_sha256: str
     row_count: int
     file_present: bool = True
+    encoding: str | None = None
+    delimiter: str | None = None
+    quote: str | None = None
+    sheet: str | None = None
+    decimal: str | None = None
 
     def supersedes(self, earlier: Snapshot) -> bool:
         """Whether this file, read now, is what the earlier one was.
@@ -122,13 +138,15 @@ def ingest_source(warehouse: Warehouse, source: Source, *, fingerprint: str) -> 
             of an earlier ingestion then stand unchanged.
     """
     names = snapshot_names(source.files())
-    snapshots = tuple(_snapshot(source, file, name) for file, name in names.items())
+    layouts = {file: file_layout(file, source) for file in names}
+    snapshots = tuple(_snapshot(source, file, name, layouts[file]) for file, name in names.items())
     with warehouse.staging_folder() as staging:
         with warehouse.scratch() as connection:
             prepare_price_reading(connection)
-            _stage(connection, source, snapshots, staging)
+            _stage(connection, source, list(zip(snapshots, layouts.values(), strict=True)), staging)
             readable = staging / "listings-readable.parquet"
-            _apply_format(connection, source, readable)
+            decimal = _apply_format(connection, source, readable)
+            snapshots = tuple(replace(at, decimal=decimal) for at in snapshots)
             _keep_the_rest(connection, source, readable, staging / "listings-rest.parquet")
         history = _keep_history(warehouse, source, snapshots, staging / "listings-history.parquet")
         warehouse.replace_all(
@@ -198,7 +216,7 @@ def _sha256(file: Path) -> str:
         ) from None
 
 
-def _snapshot(source: Source, file: Path, name: str) -> Snapshot:
+def _snapshot(source: Source, file: Path, name: str, layout: FileLayout) -> Snapshot:
     return Snapshot(
         source=source.name,
         snapshot=name,
@@ -206,7 +224,11 @@ def _snapshot(source: Source, file: Path, name: str) -> Snapshot:
         observed_at=_observed_at(source, file),
         file_bytes=file.stat().st_size,
         file_sha256=_sha256(file),
-        row_count=count_rows(file),
+        row_count=count_rows(file, layout),
+        encoding=layout.encoding,
+        delimiter=layout.delimiter,
+        quote=layout.quote,
+        sheet=layout.sheet,
     )
 
 
@@ -229,14 +251,16 @@ def _observed_at(source: Source, file: Path) -> datetime | None:
 def _stage(
     connection: duckdb.DuckDBPyConnection,
     source: Source,
-    snapshots: Sequence[Snapshot],
+    snapshots: Sequence[tuple[Snapshot, FileLayout]],
     staging: Path,
 ) -> None:
     """Makes the views ``staged_records`` (every row) and ``records`` (those that can be read)."""
-    staged = {str(staging / f"records-{place}.parquet"): s for place, s in enumerate(snapshots)}
-    for path, snapshot in staged.items():
-        stage_records(connection, Path(snapshot.path), Path(path))
-        _check_readable(connection, snapshot, path)
+    staged: dict[str, Snapshot] = {}
+    for place, (snapshot, layout) in enumerate(snapshots):
+        target = staging / f"records-{place}.parquet"
+        stage_records(connection, Path(snapshot.path), layout, target)
+        _check_readable(connection, snapshot, str(target))
+        staged[str(target)] = snapshot
     connection.execute(
         "CREATE TEMP TABLE staged_snapshots"
         " (filename VARCHAR, snapshot VARCHAR, observed_at TIMESTAMPTZ)"
@@ -305,14 +329,22 @@ def _check_column(
     )
 
 
-def _apply_format(connection: duckdb.DuckDBPyConnection, source: Source, listings: Path) -> None:
-    """Runs the format over the records and writes what it makes of them."""
+def _apply_format(
+    connection: duckdb.DuckDBPyConnection, source: Source, listings: Path
+) -> str | None:
+    """Runs the format over the records and writes what it makes of them.
+
+    Returns:
+        What parts the decimals of its prices, where that is declared or plain.
+    """
     file = source.format_file
     try:
         # On one line with the format's first, so that an error names the format's own line.
         connection.execute(f"CREATE TEMP VIEW formatted AS {_one_select(file)}")
         columns = {row[0] for row in connection.execute("DESCRIBE formatted").fetchall()}
         _check_listing_schema(file, columns)
+        decimal = source.decimal or _plain_decimal_comma(connection)
+        _set_variable(connection, "decimal_mark", "VARCHAR", decimal)
         _copy(connection, _listing_query("formatted", columns), listings, source)
     except (duckdb.ProgrammingError, duckdb.DataError) as error:
         raise PlatformError(
@@ -320,6 +352,16 @@ def _apply_format(connection: duckdb.DuckDBPyConnection, source: Source, listing
             "Correct the SQL file; the tables are as they were.",
         ) from None
     _check_one_row_each(connection, file, listings)
+    return decimal
+
+
+def _plain_decimal_comma(connection: duckdb.DuckDBPyConnection) -> str | None:
+    """A comma, where some prices have decimals after one and none has after a full stop.
+
+    Then 1.299 is no fraction. A full stop need not be told: it is how numbers are read anyway.
+    """
+    ((commas, stops),) = connection.execute(_DECIMALS_WRITTEN).fetchall()
+    return "," if commas and not stops else None
 
 
 def _keep_the_rest(

@@ -1,7 +1,7 @@
 """The rows of a file as records: numbered, counted, and none of them lost.
 
-Here belongs what JSON Lines, CSV and Parquet files are, plain or gzipped. What a record means
-belongs to the source's format.
+Here belongs how the rows of every kind of file are taken out, by a layout that is known. How a file
+is written belongs to ``file_layout``; what a record means, to the source's format.
 
 Text files are read in batches of lines and handed to DuckDB as Arrow, because its own readers skip
 a line that they cannot parse, and do not number the others.
@@ -11,48 +11,39 @@ from __future__ import annotations
 
 import csv
 import glob
-import gzip
 import json
-import zlib
+import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from io import BufferedIOBase
+from itertools import islice
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
 
+from pricing_platform.catalog.file_text import (
+    LONGEST_LINE,
+    UTF8,
+    FileLayout,
+    csv_rows,
+    line_encoding,
+    text_lines,
+)
+from pricing_platform.catalog.json_documents import array_rows
+from pricing_platform.catalog.spreadsheets import sheet_rows
 from pricing_platform.errors import PlatformError
-
-LONGEST_LINE = 64 * 2**20
-"""Bytes that a line may have; a longer one means that the file is something else."""
 
 STAGED_AS = "FORMAT parquet, COMPRESSION uncompressed, ROW_GROUP_SIZE 8192, DICTIONARY_SIZE_LIMIT 1"
 """How staged Parquet is written: it is read once and dropped, so nothing is spent on its size, and
 threads share the reading by row groups."""
 
-FileType = Literal["jsonl", "csv", "parquet"]
-
 Row = TypeVar("Row")
 
-_SUFFIXES: dict[str, FileType] = {
-    ".jsonl": "jsonl",
-    ".jsonl.gz": "jsonl",
-    ".ndjson": "jsonl",
-    ".ndjson.gz": "jsonl",
-    ".json": "jsonl",
-    ".json.gz": "jsonl",
-    ".csv": "csv",
-    ".csv.gz": "csv",
-    ".tsv": "csv",
-    ".tsv.gz": "csv",
-    ".parquet": "parquet",
-}
-_DELIMITERS = ",|\t;"
+_Line = tuple[str, str | None]
+"""A row as a JSON object, or as it stands in the file with what is wrong with it."""
+
 _BATCH_BYTES = 16 * 2**20
 _LONGEST_QUOTED_LINES = 500
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _ROWS = pa.schema([("row_number", pa.int64()), ("line", pa.string()), ("fault", pa.string())])
 _STAGE_LINES = f"""
 COPY (
@@ -77,49 +68,36 @@ COPY (
 """
 
 
-def file_type(file: Path) -> FileType:
-    """What the file's name says that it is.
-
-    Raises:
-        PlatformError: for a name that says nothing.
-    """
-    for suffix, found in _SUFFIXES.items():
-        if file.name.lower().endswith(suffix):
-            return found
-    raise PlatformError(
-        f"{file}: its name does not say what kind of file it is.",
-        f"Give it a name that ends in one of {', '.join(_SUFFIXES)}.",
-    )
-
-
-def count_rows(file: Path) -> int:
+def count_rows(file: Path, layout: FileLayout) -> int:
     """How many rows the file has, in a pass of its own before any is handed to DuckDB.
 
     So a row that is lost on the way into the tables is noticed. What a row is, is decided by the
     same reader: blank lines are none.
 
     Raises:
-        PlatformError: when the file is damaged, binary, or has no row.
+        PlatformError: when the file is damaged or has no row.
     """
-    kind = file_type(file)
-    if kind == "parquet":
+    if layout.kind == "parquet":
         count = _count_parquet_rows(file)
+    elif _is_lines(layout):
+        count = sum(1 for _ in _filled_lines(file, layout))
     else:
-        count = sum(1 for _ in (_lines(file) if kind == "jsonl" else _csv_rows(file)))
+        count = sum(1 for _ in _rows(file, layout))
     if count == 0:
         raise PlatformError(f"{file} has no rows.", "Fetch the file again or remove it.")
     return count
 
 
-def stage_records(connection: duckdb.DuckDBPyConnection, file: Path, staged: Path) -> None:
+def stage_records(
+    connection: duckdb.DuckDBPyConnection, file: Path, layout: FileLayout, staged: Path
+) -> None:
     """Writes the file's rows as Parquet: (row_number, record JSON, fault, line).
 
     ``row_number`` counts from 1. Where ``record`` is null, ``fault`` says what is wrong with the
     row and ``line`` is the row as it stands in the file. Count the rows first: that finds a file
     that is damaged.
     """
-    kind = file_type(file)
-    if kind == "parquet":
+    if layout.kind == "parquet":
         try:
             connection.execute(_STAGE_PARQUET, {"file": literal(file), "staged": str(staged)})
         except duckdb.OperationalError:  # the disk or the memory, not the file
@@ -127,10 +105,40 @@ def stage_records(connection: duckdb.DuckDBPyConnection, file: Path, staged: Pat
         except duckdb.Error as error:
             raise _not_parquet(file, error) from None
         return
-    batches = _json_line_batches(file) if kind == "jsonl" else _csv_batches(file)
+    batches = row_batches(file, layout)
     connection.register("file_rows", pa.RecordBatchReader.from_batches(_ROWS, batches))
     connection.execute(_STAGE_LINES, {"staged": str(staged)})
     connection.unregister("file_rows")
+
+
+def row_batches(file: Path, layout: FileLayout) -> Iterator[pa.RecordBatch]:
+    """The rows of any file but Parquet: ``row_number`` from 1, ``line`` and ``fault``."""
+    if _is_lines(layout):
+        yield from _json_line_batches(file, layout)
+        return
+    first = 1
+    for batch in _batched(_rows(file, layout), lambda row: len(row[0])):
+        texts, faults = zip(*batch, strict=True)
+        numbers = range(first, first + len(batch))
+        first += len(batch)
+        yield pa.record_batch([list(numbers), list(texts), list(faults)], schema=_ROWS)
+
+
+def _is_lines(layout: FileLayout) -> bool:
+    return layout.kind == "json" and layout.array is None
+
+
+def _rows(file: Path, layout: FileLayout) -> Iterator[_Line]:
+    if layout.kind == "csv":
+        return _csv_rows(file, layout)
+    if layout.kind == "xlsx":
+        return ((row, None) for row in sheet_rows(file, str(layout.sheet)))
+    return map(_object, array_rows(file, layout))
+
+
+def _object(item: object) -> _Line:
+    text = json.dumps(item, ensure_ascii=False)
+    return (text, None) if isinstance(item, dict) else (text, "not a JSON object")
 
 
 def literal(file: Path) -> str:
@@ -153,67 +161,29 @@ def _not_parquet(file: Path, error: duckdb.Error) -> PlatformError:
     )
 
 
-@contextmanager
-def _opened(file: Path) -> Iterator[BufferedIOBase]:
-    """The file's bytes, decompressed; what can go wrong with them is said for people."""
-    try:
-        with gzip.open(file) if file.suffix.lower() == ".gz" else file.open("rb") as stream:
-            start = stream.read(4096)
-            if b"\0" in start:
-                raise PlatformError(
-                    f"{file} is not text but binary (or UTF-16).",
-                    "Name the file after what it is, or write it as UTF-8.",
-                )
-            stream.seek(len(_BYTE_ORDER_MARK) if start.startswith(_BYTE_ORDER_MARK) else 0)
-            yield stream
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise PlatformError(
-            f"{file} is cut off or damaged: {error}.", "Fetch the file again."
-        ) from None
-    except OSError as error:
-        raise PlatformError(
-            f"{file} cannot be read: {error.strerror}.", "Check its permissions."
-        ) from None
+def _filled_lines(file: Path, layout: FileLayout) -> Iterator[bytes]:
+    return (line for line in text_lines(file, layout) if line.strip())
 
 
-def _lines(file: Path) -> Iterator[bytes]:
-    """The lines that are not blank, without their ends."""
-    with _opened(file) as stream:
-        while line := stream.readline(LONGEST_LINE + 1):
-            if len(line) > LONGEST_LINE:
-                raise PlatformError(
-                    f"{file} has a line of more than {LONGEST_LINE >> 20} MB.",
-                    "One row a line is expected: check that the file is what its name says.",
-                )
-            if line := line.rstrip(b"\r\n"):
-                yield line
-
-
-def _json_line_batches(file: Path) -> Iterator[pa.RecordBatch]:
-    first = 1
-    for lines in _batched(_lines(file), len):
+def _json_line_batches(file: Path, layout: FileLayout) -> Iterator[pa.RecordBatch]:
+    first, encoding = 1, line_encoding(layout)
+    for lines in _batched(_filled_lines(file, layout), len):
         numbers = pa.array(range(first, first + len(lines)), pa.int64())
         first += len(lines)
         faults: dict[int, str] = {}
         try:
+            if encoding != UTF8:
+                raise pa.ArrowInvalid
             texts = pa.array(lines, pa.binary()).cast(pa.string())
         except pa.ArrowInvalid:
             for place, line in enumerate(lines):
-                text, fault = _decoded(line)
+                text, fault = _decoded(line, encoding)
+                lines[place] = text.encode()
                 if fault:
-                    lines[place], faults[place] = text.encode(), fault
+                    faults[place] = fault
             texts = pa.array(lines, pa.binary()).cast(pa.string())
         told = pa.array(map(faults.get, range(len(lines))), pa.string())
         yield pa.record_batch([numbers, texts, told], schema=_ROWS)
-
-
-def _csv_batches(file: Path) -> Iterator[pa.RecordBatch]:
-    first = 1
-    for batch in _batched(_csv_rows(file), lambda row: len(row[0])):
-        texts, faults = zip(*batch, strict=True)
-        numbers = range(first, first + len(batch))
-        first += len(batch)
-        yield pa.record_batch([list(numbers), list(texts), list(faults)], schema=_ROWS)
 
 
 def _batched(rows: Iterator[Row], length: Callable[[Row], int]) -> Iterator[list[Row]]:
@@ -230,50 +200,63 @@ def _batched(rows: Iterator[Row], length: Callable[[Row], int]) -> Iterator[list
         yield batch
 
 
-def _decoded(line: bytes) -> tuple[str, str | None]:
+def _decoded(line: bytes, encoding: str) -> _Line:
     try:
-        return line.decode(), None
+        return line.decode(encoding), None
     except UnicodeDecodeError as error:
-        return line.decode(errors="backslashreplace"), f"not UTF-8 at byte {error.start + 1}"
+        name = "UTF-8" if encoding == UTF8 else encoding
+        return (
+            line.decode(encoding, errors="backslashreplace"),
+            f"not {name} at byte {error.start + 1}",
+        )
 
 
-def _csv_rows(file: Path) -> Iterator[tuple[str, str | None]]:
+def _csv_rows(file: Path, layout: FileLayout) -> Iterator[_Line]:
     """Each row below the header as a JSON object, or as it stands with what is wrong with it."""
-    lines = _lines(file)
-    delimiter, header = _csv_header(file, next(lines, b""))
+    lines = text_lines(file, layout)
+    filled = (line for line in lines if line.strip())
+    first = next(islice(filled, layout.header_lines, None), b"")
+    encoding, delimiter = line_encoding(layout), str(layout.delimiter)
+    header = _csv_header(file, _decoded(first, encoding)[0], layout)
     csv.field_size_limit(LONGEST_LINE)
-    for group in _quoted_together(lines):
-        texts = [_decoded(line) for line in group]
-        rows = _fields([text for text, _ in texts], delimiter, header)
+    for group in _quoted_together(lines, str(layout.quote).encode()):
+        texts = [_decoded(line, encoding) for line in group]
+        rows = _fields([text for text, _ in texts], layout, header)
         if rows is not None and not any(fault for _, fault in texts):
             yield from ((json.dumps(dict(zip(header, row, strict=True))), None) for row in rows)
             continue
         # A quote that is never closed would swallow the rows after it: each line for itself.
         for text, fault in texts:
-            alone = None if fault else _fields([text], delimiter, header)
+            if not text.strip():
+                continue
+            alone = None if fault else _fields([text], layout, header)
             if alone:
                 yield json.dumps(dict(zip(header, alone[0], strict=True))), None
             else:
                 yield text, fault or f"not {len(header)} fields separated by {delimiter!r}"
 
 
-def _fields(lines: list[str], delimiter: str, header: list[str]) -> list[list[str]] | None:
+def _fields(lines: list[str], layout: FileLayout, header: list[str]) -> list[list[str]] | None:
     """The rows in the lines, or None where one of them has not the header's fields."""
     try:
-        ended = (f"{line}\n" for line in lines)
-        rows = list(csv.reader(ended, delimiter=delimiter, strict=True))
+        rows = list(csv_rows(lines, str(layout.delimiter), str(layout.quote), strict=True))
     except csv.Error:
         return None
     return rows if all(len(row) == len(header) for row in rows) else None
 
 
-def _quoted_together(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Lines one by one, or several together where a quoted value may span them."""
+def _quoted_together(lines: Iterator[bytes], quote: bytes) -> Iterator[list[bytes]]:
+    """Lines that are not blank one by one, or several where a quoted value may span them.
+
+    Within a quoted value a blank line is part of it.
+    """
     group: list[bytes] = []
     open_quote = False
     for line in lines:
+        if not group and not line.strip():
+            continue
         group.append(line)
-        open_quote ^= bool(line.count(b'"') % 2)
+        open_quote ^= bool(quote and line.count(quote) % 2)
         if not open_quote or len(group) == _LONGEST_QUOTED_LINES:
             yield group
             group, open_quote = [], False
@@ -281,16 +264,15 @@ def _quoted_together(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
         yield group
 
 
-def _csv_header(file: Path, line: bytes) -> tuple[str, list[str]]:
-    """The delimiter that occurs most often in the header line, and the names between."""
-    text = _decoded(line)[0]
-    delimiter = max(_DELIMITERS, key=text.count)
-    names = next(csv.reader([text], delimiter=delimiter), [])
+def _csv_header(file: Path, text: str, layout: FileLayout) -> list[str]:
+    """The names of the columns."""
+    names = next(csv_rows([text], str(layout.delimiter), str(layout.quote)), [])
     header = [name.strip() or f"column_{place}" for place, name in enumerate(names, 1)]
-    if len(header) < 2 or len(set(header)) < len(header):
+    is_sentence = len(header) < 2 and not re.fullmatch(r"\w+", header[0] if header else "")
+    if is_sentence or len(set(header)) < len(header):
         raise PlatformError(
             f"{file} is not a CSV file with a header: its first line is {text[:80]!r}.",
-            "Its first line has to name two or more columns, each of them once, between"
-            " commas, semicolons, tabs or |.",
+            "Its first line has to name the columns, each of them once, between commas,"
+            " semicolons, tabs, | or #; or say what parts them: delimiter = ... in sources.toml.",
         )
-    return delimiter, header
+    return header

@@ -16,7 +16,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -31,6 +30,7 @@ from pricing_platform.catalog.declaration import (
     path_pattern,
     validated,
 )
+from pricing_platform.catalog.file_layout import DeclaredLayout
 from pricing_platform.errors import PlatformError
 from pricing_platform.settings import sql_folder
 
@@ -61,14 +61,14 @@ def _mapped_fields_only(columns: dict[str, str]) -> dict[str, str]:
     return columns
 
 
-class Source(BaseModel):
+class Source(DeclaredLayout):
     """One ``[[source]]`` of ``sources.toml``, its paths made absolute."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z0-9_]+$", description="The source's name in every table.")
     path: Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1)] = Field(
-        description="A path, a glob or a list of them: JSON Lines, CSV or Parquet, plain or gzip."
+        description="A path, a glob or a list of them: JSON, CSV, Excel or Parquet; gzip or zip."
     )
     format: str = Field(description="The name of a shipped format, or the path of a SQL file.")
     observed_at: Literal["column", "file_name", "file_time"] = Field(

@@ -1,20 +1,27 @@
 """Products that are to be priced and stand in no catalogue yet, in the shape of items.
 
-Here belongs the way from a text or a file of the user to item rows. They are curated by the same
-SQL as listings are, so that a technique reads a new product as it read those it learnt from.
+Here belongs the way from a text or a file of the user to item rows. They are ingested and curated
+as listings are, so that a technique reads a new product as it read those it learnt from.
 """
 
 from __future__ import annotations
 
+import glob
+import json
 import tempfile
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import polars as pl
 
 from pricing_platform.catalog.curation import curate_listings
+from pricing_platform.catalog.file_layout import DeclaredLayout, file_layout
+from pricing_platform.catalog.file_text import FileLayout
+from pricing_platform.catalog.ingestion import ingest_source
+from pricing_platform.catalog.records import count_rows, row_batches
+from pricing_platform.catalog.sources import Source
 from pricing_platform.errors import PlatformError
 from pricing_platform.stores.warehouse import Warehouse
 
@@ -23,46 +30,137 @@ _PLACEHOLDER = 1.0
 UNKNOWN_CATEGORY = "unknown"
 """What curation writes where a listing names no category."""
 
-_READERS: dict[str, Callable[[BinaryIO], pl.DataFrame]] = {
-    ".csv": lambda file: pl.read_csv(file, infer_schema=False),
-    ".jsonl": pl.read_ndjson,
-    ".ndjson": pl.read_ndjson,
-    ".parquet": pl.read_parquet,
-}
+_WITH_A_PRICE = f"""
+SELECT * REPLACE (
+    row_number::VARCHAR AS listing_id, coalesce(observed_at, now()) AS observed_at,
+    'USD' AS currency, {_PLACEHOLDER}::DOUBLE AS price, '{_PLACEHOLDER}' AS price_text
+)
+FROM raw.listings
+"""
+_NEW_ITEMS = """
+SELECT (row_number - 1)::INTEGER AS row, item_id, source, listing_id, title, text,
+    brand, category, model_number, NULL::DOUBLE AS price, currency,
+    observed_at AS price_observed_at, quantity, unit, attributes, url,
+    NULL::VARCHAR AS family_id, NULL::VARCHAR AS split, NULL::INTEGER AS token_count,
+    content_hash
+FROM curated.listings
+ORDER BY row
+"""
 _WRITERS: dict[str, Callable[[pl.DataFrame, Path], None]] = {
-    ".csv": lambda frame, path: frame.write_csv(path),
+    ".csv": lambda frame, path: _without_nesting(frame).write_csv(path),
     ".jsonl": lambda frame, path: frame.write_ndjson(path),
     ".ndjson": lambda frame, path: frame.write_ndjson(path),
     ".parquet": lambda frame, path: frame.write_parquet(path),
 }
 
 
-def read_products(path: Path) -> pl.DataFrame:
-    """The user's rows as they are, all columns kept.
+@dataclass(frozen=True, eq=False)
+class Products:
+    """The rows of a user's file: all columns kept, and why a row can't be read, null where it can.
+
+    ``source`` says how the file is written and which of its columns are which.
+    """
+
+    path: Path
+    frame: pl.DataFrame
+    faults: list[str | None]
+    source: Source
+
+    @property
+    def titles(self) -> pl.Series:
+        """What stands as title in each row; an empty text where there is none."""
+        column = self.source.columns.get("title", "title")
+        if column not in self.frame.columns:
+            return pl.Series([""] * self.frame.height, dtype=pl.String)
+        return self.frame[column].cast(pl.String, strict=False).fill_null("")
+
+
+def read_products(path: Path, source: Source | None = None) -> Products:
+    """The rows of a file of any kind that a source may have.
+
+    Args:
+        path: of the file.
+        source: whose files are written like it; without one, what is not found in the file is
+            read as it is named: ``title``, ``description``, ``brand`` and ``category``.
 
     Raises:
-        PlatformError: when the file is missing, empty, of no known kind, or has no ``title``.
+        PlatformError: when the file is missing, empty, of no known kind, or has no title.
     """
-    reader = _READERS.get(path.suffix)
-    if reader is None:
-        raise _unknown_kind(path)
-    try:
+    if not path.is_file():
+        raise PlatformError(f"{path}: there is no such file.", "Correct the path.")
+    layout = file_layout(path, source or DeclaredLayout())
+    count_rows(path, layout)  # which refuses a file without any
+    if layout.kind == "parquet":
         with path.open("rb") as file:  # a path would be a pattern to polars
-            products = reader(file)
-    except (OSError, pl.exceptions.PolarsError) as error:
+            frame = pl.read_parquet(file)
+        faults: list[str | None] = [None] * frame.height
+    else:
+        frame, faults = _read_rows(path, layout)
+    return Products(path, frame, faults, _as_source(path, frame, source))
+
+
+def _read_rows(path: Path, layout: FileLayout) -> tuple[pl.DataFrame, list[str | None]]:
+    rows: list[dict[str, Any]] = []
+    faults: list[str | None] = []
+    for batch in row_batches(path, layout):
+        for line, told in zip(batch["line"].to_pylist(), batch["fault"].to_pylist(), strict=True):
+            row, fault = _parsed(line) if told is None else ({}, told)
+            rows.append(row)
+            faults.append(fault)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    values = {name: [row.get(name) for row in rows] for name in columns}
+    return pl.DataFrame([_column(name, found) for name, found in values.items()]), faults
+
+
+def _parsed(line: str) -> tuple[dict[str, Any], str | None]:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        found = None
+    return (found, None) if isinstance(found, dict) else ({}, "not a JSON object")
+
+
+def _column(name: str, values: list[Any]) -> pl.Series:
+    """Of one type where the values are, else of texts."""
+    try:
+        return pl.Series(name, values, strict=True)
+    except (TypeError, OverflowError, pl.exceptions.PolarsError):
+        texts = [
+            at if at is None or isinstance(at, str) else json.dumps(at, ensure_ascii=False)
+            for at in values
+        ]
+        return pl.Series(name, texts, dtype=pl.String)
+
+
+def _as_source(path: Path, frame: pl.DataFrame, source: Source | None) -> Source:
+    """The file as a source of its own, whose columns are those that it has.
+
+    Raises:
+        PlatformError: when none of them is the title.
+    """
+    known = _known_fields(frame) if source is None else dict(source.columns)
+    there = {
+        field: column
+        for field, column in known.items()
+        if column in frame.columns or column.startswith("$")
+    }
+    if (source is None or source.format == "generic") and "title" not in there:
+        named = known.get("title", "title")
         raise PlatformError(
-            f"{path} cannot be read as {path.suffix}: {str(error).splitlines()[0]}.",
-            "Check that the file is there, in UTF-8, and with commas where it is CSV.",
-        ) from None
-    if products.is_empty():
-        raise PlatformError(f"{path} has no rows.", "Give at least one product.")
-    if "title" not in _known_fields(products):
-        raise PlatformError(
-            f"{path} has no column `title`; it has {', '.join(products.columns)}.",
+            f"{path} has no column `{named}`; it has {', '.join(frame.columns)}.",
             "Name the product's text `title`; `description`, `brand` and `category` are read too,"
-            " and every other column as an attribute.",
+            " and every other column as an attribute. Or say with --source whose columns it has.",
         )
-    return products
+    told = source or Source(name="new", path=("new",), format="generic", columns=there)
+    return told.model_copy(
+        update={
+            "name": "new",
+            "path": (glob.escape(str(path)),),
+            "columns": there,
+            "observed_at": "file_time",
+            "observed_at_column": None,
+        }
+    )
 
 
 def _known_fields(products: pl.DataFrame) -> dict[str, str]:
@@ -75,11 +173,6 @@ def _known_fields(products: pl.DataFrame) -> dict[str, str]:
     }
 
 
-def titles_of(products: pl.DataFrame) -> pl.Series:
-    """What stands as title in each row; an empty text where there is none."""
-    return products[_known_fields(products)["title"]].cast(pl.String, strict=False).fill_null("")
-
-
 def write_products(products: pl.DataFrame, path: Path) -> None:
     """Writes the priced rows beside their place and renames the file.
 
@@ -89,47 +182,69 @@ def write_products(products: pl.DataFrame, path: Path) -> None:
     require_known_kind(path)
     partial = path.with_name(f".{path.name}.partial")
     try:
-        _WRITERS[path.suffix](products, partial)
+        _WRITERS[path.suffix.lower()](products, partial)
         partial.replace(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         partial.unlink(missing_ok=True)
         raise PlatformError(f"{path} cannot be written: {error}.", "Name another file.") from None
 
 
+def _without_nesting(frame: pl.DataFrame) -> pl.DataFrame:
+    """With JSON in the place of lists and objects, for which CSV has no form."""
+    nested = [column for column in frame if column.dtype.is_nested()]
+    return frame.with_columns(
+        pl.Series(
+            column.name,
+            [None if at is None else json.dumps(at, default=str) for at in column.to_list()],
+            dtype=pl.String,
+        )
+        for column in nested
+    )
+
+
 def require_known_kind(path: Path) -> None:
     """Refuses a file name whose ending says no known kind, before any work is done."""
-    if path.suffix not in _WRITERS:
-        raise _unknown_kind(path)
+    if path.suffix.lower() not in _WRITERS:
+        raise PlatformError(
+            f"{path}: the ending {path.suffix or '(none)'} says no kind of file that is written.",
+            f"Use one of {', '.join(_WRITERS)}.",
+        )
 
 
 def as_items(products: pl.DataFrame) -> pl.DataFrame:
-    """Item rows of the products that can be read, with ``row``, their position, from 0.
-
-    The price, the split and whatever else only a catalogue knows is null.
+    """Item rows of products in a frame; see :func:`items_of`.
 
     Args:
         products: with ``title`` and any of ``description``, ``brand`` and ``category``; all other
             columns are attributes.
     """
     with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "new.parquet"
+        products.write_parquet(path)
+        faults: list[str | None] = [None] * products.height
+        return items_of(Products(path, products, faults, _as_source(path, products, None)))
+
+
+def items_of(products: Products) -> pl.DataFrame:
+    """Item rows of the products that can be read, with ``row``, their position, from 0.
+
+    They go the way of every listing, with a price in its place: the price, the split and whatever
+    else only a catalogue knows is null.
+    """
+    with tempfile.TemporaryDirectory() as folder:
         warehouse = Warehouse(Path(folder) / "warehouse.duckdb")
+        ingest_source(warehouse, products.source, fingerprint="")
         with warehouse.staging_folder() as staging:
-            _stage_listings(warehouse, products, staging / "listings.parquet")
-            warehouse.replace("raw.listings", staging / "listings.parquet")
+            priced = staging / "listings.parquet"
+            with warehouse.read() as connection:
+                connection.execute(
+                    f"COPY ({_WITH_A_PRICE}) TO $path (FORMAT parquet)", {"path": str(priced)}
+                )
+            warehouse.replace("raw.listings", priced)
         curate_listings(
             warehouse, price_minimum=_PLACEHOLDER, price_maximum=_PLACEHOLDER, fingerprint=""
         )
-        return warehouse.frame(
-            """
-            SELECT (row_number - 1)::INTEGER AS row, item_id, source, listing_id, title, text,
-                brand, category, model_number, NULL::DOUBLE AS price, currency,
-                observed_at AS price_observed_at, quantity, unit, attributes, url,
-                NULL::VARCHAR AS family_id, NULL::VARCHAR AS split, NULL::INTEGER AS token_count,
-                content_hash
-            FROM curated.listings
-            ORDER BY row
-            """
-        )
+        return warehouse.frame(_NEW_ITEMS)
 
 
 def place_in_catalogue(items: pl.DataFrame, comparables: pl.DataFrame) -> pl.DataFrame:
@@ -160,48 +275,4 @@ def place_in_catalogue(items: pl.DataFrame, comparables: pl.DataFrame) -> pl.Dat
     return items.with_columns(
         source=pl.coalesce(placed["source"], items["source"]),
         category=pl.coalesce(placed["named"], placed["category"], items["category"]),
-    )
-
-
-def _stage_listings(warehouse: Warehouse, products: pl.DataFrame, path: Path) -> None:
-    """The products as ``raw.listings``; a placeholder stands for the price that curation needs."""
-    products = products.rename({column: f for f, column in _known_fields(products).items()})
-    known = [field for field in _FIELDS if field in products.columns]
-    others = [column for column in products.columns if column not in _FIELDS]
-    texts = products.select(
-        pl.col(*known, *others).cast(pl.String, strict=False) if products.width else pl.lit(None)
-    )
-    rows = texts.select(
-        *known,
-        pl.concat_list(
-            [pl.struct(pl.lit(name).alias("key"), pl.col(name).alias("value")) for name in others]
-        ).alias("entries")
-        if others
-        else pl.lit([], dtype=pl.List(pl.Struct({"key": pl.String, "value": pl.String}))).alias(
-            "entries"
-        ),
-    ).with_row_index("row_number", offset=1)
-    missing = ", ".join(f"NULL::VARCHAR AS {f}" for f in _FIELDS if f not in known)
-    with warehouse.scratch() as connection:
-        connection.register("products", rows.to_arrow())
-        connection.execute(
-            f"""
-            COPY (
-                SELECT * EXCLUDE (entries), {missing + "," if missing else ""}
-                    'new' AS source, 'new' AS snapshot, row_number::VARCHAR AS listing_id,
-                    $now::TIMESTAMPTZ AS observed_at, 'USD' AS currency,
-                    {_PLACEHOLDER} AS price, '{_PLACEHOLDER}' AS price_text,
-                    map_from_entries(list_filter(entries, lambda e: e.value IS NOT NULL))
-                        AS attributes
-                FROM products
-            ) TO $path (FORMAT parquet)
-            """,
-            {"now": datetime.now(UTC), "path": str(path)},
-        )
-
-
-def _unknown_kind(path: Path) -> PlatformError:
-    return PlatformError(
-        f"{path}: the ending {path.suffix or '(none)'} says no known kind of file.",
-        f"Use one of {', '.join(_READERS)}.",
     )

@@ -16,6 +16,7 @@ import polars as pl
 
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.catalog.items import catalogue_currency
+from pricing_platform.catalog.sources import Source
 from pricing_platform.errors import PlatformError
 from pricing_platform.evaluation.leaderboard import best_technique
 from pricing_platform.pricing.asked_model import (
@@ -31,10 +32,10 @@ from pricing_platform.pricing.fitting import Fitting, load
 from pricing_platform.pricing.language_technique import LanguageTechnique
 from pricing_platform.pricing.new_products import (
     as_items,
+    items_of,
     place_in_catalogue,
     read_products,
     require_known_kind,
-    titles_of,
     write_products,
 )
 from pricing_platform.pricing.rag import Rag
@@ -82,14 +83,14 @@ class PricedText:
 
 @dataclass(frozen=True)
 class PricedFile:
-    """How many rows have an estimate, and why others have none: how many by reason.
+    """How many rows have an estimate, and why others have none: their numbers from 1, by reason.
 
     ``unlike_all`` rows with an estimate are like nothing in the catalogue; ``replaced`` are the
     user's columns that the estimates took the place of.
     """
 
     priced: int
-    failures: dict[str, int]
+    failures: dict[str, list[int]]
     unlike_all: int
     replaced: list[str]
 
@@ -192,25 +193,48 @@ class PricingService:
             return None
         return self._fitted.conversations(items)[0].prompt.as_text()
 
-    def price_file(self, source: Path, target: Path, *, progress: Progress = silent) -> PricedFile:
+    def price_file(
+        self,
+        path: Path,
+        target: Path,
+        *,
+        source: Source | None = None,
+        progress: Progress = silent,
+    ) -> PricedFile:
         """Writes the file's rows with the columns of an estimate.
 
         These are ``estimate``, ``low``, ``high``, ``unlike_all`` (see :class:`PricedText`),
         ``failure`` and ``technique``. They take the place of columns of these names.
 
+        Args:
+            path: of any kind of file that a source may have.
+            target: CSV, JSON Lines or Parquet.
+            source: whose files are written like this one.
+            progress: is told how far it is.
+
         Raises:
-            PlatformError: when the source can't be read or the target not be written; the target
+            PlatformError: when the file can't be read or the target not be written; the target
                 is then as it was.
         """
         require_known_kind(target)
-        products = read_products(source)
-        rows = as_items(products)
+        products = read_products(path, source)
+        rows = items_of(products)
         items, found = self._placed(rows)
         estimates = self._fitted.price(items, progress=progress).with_columns(
             unlike_all=~pl.Series(_like_some(found, len(items)), dtype=pl.Boolean)
         )
         answers = (
-            products.select(unread=titles_of(products).map_elements(_unread, pl.String))
+            pl.DataFrame(
+                {
+                    "unread": pl.Series(
+                        [
+                            fault or _unread(title)
+                            for fault, title in zip(products.faults, products.titles, strict=True)
+                        ],
+                        dtype=pl.String,
+                    )
+                }
+            )
             .with_row_index("row")
             .with_columns(pl.col("row").cast(pl.Int32))
             .join(rows.select("row", "item_id"), on="row", how="left", maintain_order="left")
@@ -225,10 +249,16 @@ class PricingService:
             )
         )
         # Side by side and not joined, so that no column of the user's can be taken for ours.
-        replaced = [name for name in products.columns if name in answers.columns]
-        priced = products.drop(replaced).hstack(answers)
+        replaced = [name for name in products.frame.columns if name in answers.columns]
+        priced = products.frame.drop(replaced).hstack(answers)
         write_products(priced, target)
-        failures = answers["failure"].drop_nulls().value_counts(sort=True)
+        failures = (
+            answers.with_row_index("row", offset=1)
+            .drop_nulls("failure")
+            .group_by("failure")
+            .agg("row")
+            .sort(pl.col("row").list.len(), "failure", descending=[True, False])
+        )
         return PricedFile(
             answers["estimate"].count(),
             dict(failures.iter_rows()),

@@ -76,7 +76,7 @@ CREATE OR REPLACE TEMP MACRO number_of_digits(digits, decimal_mark, groups_by_co
                 THEN replace(replace(digits, '.', ''), ',', '.')
         END
         WHEN decimal_mark = '.' THEN CASE
-            WHEN regexp_matches(digits, '^\d{1,3}(?:,\d{2,3})*(?:\.\d*)?$|^\d*\.?\d+\.?$')
+            WHEN regexp_matches(digits, '^\d{1,3}(?:(?:,\d{2})*,\d{3})?(?:\.\d*)?$|^\d*\.?\d+\.?$')
                 THEN replace(digits, ',', '')
         END
         WHEN regexp_matches(digits, '^[1-9]\d{0,2}[.,]\d{3}$') THEN CASE

@@ -159,7 +159,7 @@ def test_feeds_of_several_countries(tmp_path: Path, file: str, currency: str, ke
         name="feed", path=(str(target),), format="generic", currency=currency, columns=columns
     )
     warehouse = Warehouse(tmp_path / "warehouse.duckdb")
-    ingest_source(warehouse, source)
+    ingest_source(warehouse, source, fingerprint="")
     curate_listings(warehouse, price_minimum=0.5, price_maximum=100_000, fingerprint="")
     assert warehouse.frame("SELECT count(*) FROM curated.listings").item() == kept
     refused = warehouse.frame("SELECT rule, detail FROM curated.rejected_listings").rows()

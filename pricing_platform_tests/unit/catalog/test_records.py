@@ -11,22 +11,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pricing_platform.catalog.records import _csv_batches, count_rows, file_type, stage_records
+from pricing_platform.catalog.data_files import file_kind
+from pricing_platform.catalog.file_layout import DeclaredLayout, file_layout
+from pricing_platform.catalog.records import count_rows, row_batches, stage_records
 from pricing_platform.errors import PlatformError
 
 Row = tuple[int, dict[str, str] | None, str | None, str | None]
 
 
-def staged(file: Path) -> list[Row]:
+def counted(file: Path, **declared: str) -> int:
+    return count_rows(file, file_layout(file, DeclaredLayout(**declared)))
+
+
+def staged(file: Path, **declared: str) -> list[Row]:
     """(row number, record, fault, line) of every row, after the count was found right."""
     target = file.with_suffix(".staged")
+    layout = file_layout(file, DeclaredLayout(**declared))
     with duckdb.connect() as connection:
-        stage_records(connection, file, target)
+        stage_records(connection, file, layout, target)
         rows = connection.execute(
             "SELECT row_number, record, fault, line FROM read_parquet(?) ORDER BY row_number",
             [str(target)],
         ).fetchall()
-    assert count_rows(file) == len(rows)
+    assert count_rows(file, layout) == len(rows)
     assert [row[0] for row in rows] == list(range(1, len(rows) + 1))
     return [(number, record and json.loads(record), *rest) for number, record, *rest in rows]
 
@@ -64,7 +71,7 @@ def test_json_lines_all_come_out(tmp_path: Path, name: str) -> None:
 def test_csv_rows_all_come_out(tmp_path: Path, name: str) -> None:
     lines = [
         b"id;title;price",
-        b"1;plain;2",
+        "1;plän;2".encode(),
         b'2;"two',
         b'lines; and a ""quote""";3',
         b'3;15" screen;4',
@@ -72,24 +79,25 @@ def test_csv_rows_all_come_out(tmp_path: Path, name: str) -> None:
         b"5;too;many;fields",
         b"6;few",
         b"",
-        b'7;"ok";8',
+        '7;"ökay";8'.encode(),
     ]
     rows = staged(written(tmp_path, name, b"\r\n".join(lines)))
     assert [record["title"] if record else fault for _, record, fault, _ in rows] == [
-        "plain",
+        "plän",
         'two\nlines; and a "quote"',
         '15" screen',
         "not UTF-8 at byte 6",
         "not 3 fields separated by ';'",
         "not 3 fields separated by ';'",
-        "ok",
+        "ökay",
     ]
 
 
 def test_batches_are_bounded_by_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pricing_platform.catalog.records._BATCH_BYTES", 1_000)
     lines = ["id,title", *(f"{n},{'x' * 400}" for n in range(10))]
-    batches = list(_csv_batches(written(tmp_path, "a.csv", "\n".join(lines).encode())))
+    file = written(tmp_path, "a.csv", "\n".join(lines).encode())
+    batches = list(row_batches(file, file_layout(file, DeclaredLayout())))
     assert [batch.num_rows for batch in batches] == [3, 3, 3, 1]
 
 
@@ -130,9 +138,10 @@ def test_a_name_is_no_pattern(tmp_path: Path, name: str, other: str) -> None:
     for text in (name, other):
         duckdb.execute(f"COPY (SELECT '{text}' AS n) TO '{tmp_path}/{text}.parquet'")
     file = tmp_path / f"{name}.parquet"
-    assert count_rows(file) == 1
+    layout = file_layout(file, DeclaredLayout())
+    assert count_rows(file, layout) == 1
     with duckdb.connect() as connection:
-        stage_records(connection, file, tmp_path / "staged.parquet")
+        stage_records(connection, file, layout, tmp_path / "staged.parquet")
     ((record,),) = duckdb.execute(f"SELECT record FROM '{tmp_path}/staged.parquet'").fetchall()
     assert json.loads(record) == {"n": name}
 
@@ -147,14 +156,18 @@ def test_a_name_is_no_pattern(tmp_path: Path, name: str, other: str) -> None:
         ("a.csv", b"just a sentence\nand one more\n", "not a CSV file with a header"),
         ("a.csv", b"id,id\n1,2\n", "not a CSV file with a header"),
         ("a.parquet", b"no parquet", "cannot be read as a Parquet file"),
-        ("a.xlsx", b"x", "does not say what kind of file it is"),
+        ("a.xlsx", b"x", "cannot be read as an Excel file"),
+        ("a.doc", b"x", "does not say what kind of file it is"),
+        ("a.zip", b"x", "cut off or damaged"),
+        ("a.json", b'{"a": {"b": 1}, \n "c": 2}', "a JSON document without an array of objects"),
+        ("a.json", b'[{"a": 1}, {"a":', "cut off or is no JSON"),
     ],
 )
 def test_a_file_that_is_something_else_is_refused(
     tmp_path: Path, name: str, content: bytes, told: str
 ) -> None:
     with pytest.raises(PlatformError, match=told):
-        count_rows(written(tmp_path, name, content))
+        counted(written(tmp_path, name, content))
 
 
 def test_damaged_compression_is_refused(tmp_path: Path) -> None:
@@ -165,13 +178,13 @@ def test_damaged_compression_is_refused(tmp_path: Path) -> None:
     plain.write_bytes(b'{"a": 1}\n')
     for file in (cut, plain):
         with pytest.raises(PlatformError, match="cut off or damaged"):
-            count_rows(file)
+            counted(file)
 
 
 def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pricing_platform.catalog.records.LONGEST_LINE", 2**20)
+    monkeypatch.setattr("pricing_platform.catalog.file_text.LONGEST_LINE", 2**20)
     with pytest.raises(PlatformError, match="a line of more than 1 MB"):
-        count_rows(written(tmp_path, "a.jsonl", b"x" * (2**20 + 5)))
+        counted(written(tmp_path, "a.jsonl", b"x" * (2**20 + 5)))
 
 
 def test_a_parquet_file_with_broken_pages_is_refused(tmp_path: Path) -> None:
@@ -180,14 +193,18 @@ def test_a_parquet_file_with_broken_pages_is_refused(tmp_path: Path) -> None:
     content = bytearray(file.read_bytes())
     content[4:600] = bytes(596)
     file.write_bytes(content)
-    assert count_rows(file) == 5000
+    assert counted(file) == 5000
     with pytest.raises(PlatformError, match="cannot be read as a Parquet file"):
         staged(file)
 
 
 def test_names_say_what_a_file_is() -> None:
-    assert [file_type(Path(n)) for n in ("A.JSONL.GZ", "b.tsv", "c.parquet")] == [
-        "jsonl",
+    names = ("A.JSONL.GZ", "b.tsv", "c.parquet", "D.CSV", "e.json", "f.XLSX")
+    assert [file_kind(Path(name)) for name in names] == [
+        "json",
         "csv",
         "parquet",
+        "csv",
+        "json",
+        "xlsx",
     ]

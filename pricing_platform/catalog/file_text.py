@@ -1,0 +1,126 @@
+"""The text of a file in whatever encoding, as lines or as a stream of UTF-8.
+
+Here belongs decoding by a layout that is known. Finding the layout belongs to ``file_layout``.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from pricing_platform.catalog.data_files import FileKind, opened
+from pricing_platform.errors import PlatformError
+
+LONGEST_LINE = 64 * 2**20
+"""Bytes that a line may have; a longer one means that the file is something else."""
+
+UTF8, UTF8_WITH_MARK = "utf-8", "utf-8-sig"
+
+
+@dataclass(frozen=True)
+class FileLayout:
+    """How one file is written; None for what its kind does not have.
+
+    ``encoding`` as Python names it; ``header_lines``: lines before the header of a CSV file;
+    ``array``: where in a JSON document the array of rows is, as ijson names it, None for one object
+    a line; ``has_plain_ends``: whether its lines end in a line feed.
+    """
+
+    kind: FileKind
+    encoding: str | None = None
+    delimiter: str | None = None
+    quote: str | None = None
+    sheet: str | None = None
+    header_lines: int = 0
+    array: str | None = None
+    has_plain_ends: bool = True
+
+
+def text_lines(file: Path, layout: FileLayout) -> Iterator[bytes]:
+    """The lines without their ends, blank ones included, in :func:`line_encoding`.
+
+    Raises:
+        PlatformError: when the file is damaged or has a line that is too long.
+    """
+    with opened(file) as raw:
+        stream = _as_lines(raw, layout)
+        if layout.encoding == UTF8_WITH_MARK and not _is_recoded(layout):
+            stream.read(len(codecs.BOM_UTF8))
+        while line := stream.readline(LONGEST_LINE + 1):
+            if len(line) > LONGEST_LINE:
+                raise PlatformError(
+                    f"{file} has a line of more than {LONGEST_LINE >> 20} MB.",
+                    "One row a line is expected: check that the file is what its name says.",
+                )
+            yield line.rstrip(b"\r\n")
+
+
+def csv_rows(
+    lines: list[str], delimiter: str, quote: str, *, strict: bool = False
+) -> Iterator[list[str]]:
+    """The rows of lines without ends; unless ``strict``, faults are taken as they stand."""
+    yield from csv.reader(
+        (f"{line}\n" for line in lines),
+        delimiter=delimiter,
+        quotechar=quote or None,
+        quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
+        strict=strict,
+    )
+
+
+def line_encoding(layout: FileLayout) -> str:
+    """What :func:`text_lines` gives lines in: where a byte is not a character, it is UTF-8."""
+    is_utf8 = _is_recoded(layout) or layout.encoding == UTF8_WITH_MARK
+    return UTF8 if is_utf8 else str(layout.encoding)
+
+
+def utf8_stream(raw: BinaryIO, layout: FileLayout) -> BinaryIO:
+    """The text in UTF-8, without a mark; what is no text in its encoding is replaced."""
+    return cast("BinaryIO", _Recoded(raw, str(layout.encoding), None))
+
+
+def _is_recoded(layout: FileLayout) -> bool:
+    wide = str(layout.encoding).replace("_", "-").startswith(("utf-16", "utf-32"))
+    return wide or not layout.has_plain_ends
+
+
+def _as_lines(raw: BinaryIO, layout: FileLayout) -> BinaryIO:
+    if not _is_recoded(layout):
+        return raw
+    newline = "\n" if layout.has_plain_ends else None
+    return cast("BinaryIO", _Recoded(raw, str(layout.encoding), newline))
+
+
+class _Recoded:
+    """A text in any encoding as UTF-8, line by line or in blocks."""
+
+    def __init__(self, raw: BinaryIO, encoding: str, newline: str | None) -> None:
+        self._text = io.TextIOWrapper(
+            io.BufferedReader(_Readable(raw)), encoding, "backslashreplace", newline
+        )
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        return self._text.readline(-1 if size is None else size).encode()
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._text.read(size).encode()
+
+
+class _Readable(io.RawIOBase):
+    """Any stream of bytes as :mod:`io` wants to wrap it; it is closed by whoever opened it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        found = self._stream.read(len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
