@@ -15,6 +15,7 @@ from typing import Any
 
 import dagster as dg
 
+from pricing_platform.catalog.curation import many_refusals
 from pricing_platform.checks import CHECKS
 from pricing_platform.console import TerminalProgress, messages
 from pricing_platform.definitions import build_defs
@@ -42,6 +43,8 @@ class BuildSummary:
     seconds: float
     not_asked: Mapping[str, str]
     """Why a technique has no estimates, for each whose language model could not be asked."""
+    refusals: list[str]
+    """Of each source and rule that refused many of its rows, how many and why."""
 
 
 def build_platform(
@@ -93,6 +96,7 @@ def build_platform(
         trained=_total(materializations, "trained"),
         seconds=time.perf_counter() - started,
         not_asked=unasked,
+        refusals=many_refusals(warehouse),
     )
 
 

@@ -82,6 +82,8 @@ def run(
     output.print(
         f"Best on validation, and so what `price` uses: {best_technique(summary.warehouse)}"
     )
+    for line in summary.refusals:
+        messages.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
     output.print(f"Report: {summary.report}", soft_wrap=True)
     output.print("UI:     pricing-platform ui", soft_wrap=True)
 

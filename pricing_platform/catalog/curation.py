@@ -38,49 +38,102 @@ RAW_ROW_LIMIT = 2_000
 
 @dataclass(frozen=True)
 class Rule:
-    """Rows for which ``condition`` holds are refused; ``detail`` is SQL for what was found."""
+    """Rows for which ``condition`` holds are refused; ``detail`` is SQL for what was found.
+
+    ``advice`` is what to do where many are.
+    """
 
     name: str
     condition: str
     detail: str
+    advice: str
 
 
 RULES = (
-    Rule("unreadable", "unreadable IS NOT NULL", "unreadable"),
-    Rule("listing_id_missing", "trim(coalesce(listing_id, '')) = ''", "'no identifier'"),
-    Rule("observed_at_missing", "observed_at IS NULL", "'no point in time, or none that is one'"),
+    Rule(
+        "unreadable",
+        "unreadable IS NOT NULL",
+        "unreadable",
+        "say in sources.toml how the file is written: `encoding`, `delimiter`, `quote`",
+    ),
+    Rule(
+        "listing_id_missing",
+        "trim(coalesce(listing_id, '')) = ''",
+        "'no identifier'",
+        "map `listing_id` to the column that names a product",
+    ),
+    Rule(
+        "observed_at_missing",
+        "observed_at IS NULL",
+        "'no point in time, or none that is one'",
+        "check `observed_at_column`",
+    ),
     Rule(
         "title_missing",
         r"NOT regexp_matches(coalesce(title, ''), '[\pL\pN]')",
         "'no letter or digit in ' || coalesce(raw_title, 'no title')",
+        "map `title` to the column with the product's text",
     ),
     Rule(
         "price_missing",
         "price IS NULL AND lower(trim(coalesce(price_text, ''))) IN ('', 'none', 'null')",
         "'no price'",
+        "map `price` to the column with the price",
     ),
-    Rule("price_not_a_number", "price IS NULL", "left(price_text, 100)"),
-    Rule("price_not_positive", "price <= 0", "price_text"),
+    Rule(
+        "price_not_a_number",
+        "price IS NULL",
+        "left(price_text, 100)",
+        "check the column that `price` is mapped to, or say what parts the decimals: `decimal`",
+    ),
+    Rule(
+        "price_not_positive",
+        "price <= 0",
+        "price_text",
+        "check the column that `price` is mapped to",
+    ),
     Rule(
         "price_out_of_range",
         "price NOT BETWEEN $price_minimum AND $price_maximum",
         "format('{} is not between {} and {}', price, $price_minimum, $price_maximum)",
+        "set PRICING_PRICE_MINIMUM and PRICING_PRICE_MAXIMUM",
     ),
     Rule(
         "currency_unknown",
         "NOT regexp_full_match(coalesce(currency, ''), '[A-Z]{3}')",
         "coalesce(currency, 'no currency')",
+        "check the column that `currency` is mapped to",
     ),
     Rule(
         "price_in_other_currency",
         "NOT is_price_in(price_text, currency)",
         "format('{} is not {}', left(price_text, 100), currency)",
+        "say in `currency` which one the source has",
     ),
 )
 """The rules for single rows, in their order: the first that holds refuses the row."""
 
 DUPLICATE = "duplicate_in_snapshot"
 """The rule after these: of the rows of a listing in a snapshot, the first that can be kept is."""
+
+_ADVICE = {rule.name: rule.advice for rule in RULES} | {
+    DUPLICATE: "map `listing_id` to a column that tells one product from another"
+}
+_RULES_TOLD = 3
+MANY = 0.05
+"""The share of a source's rows from which on a rule's refusals are told of."""
+
+_MOST_REFUSALS = f"""
+SELECT
+    source, rule, count(*) AS refused, any_value(rows) AS rows,
+    arg_min(detail, (snapshot, row_number)) AS example,
+    arg_min(row_number, (snapshot, row_number)) AS row
+FROM (SELECT *, count(*) OVER (PARTITION BY source) AS rows FROM {{relation}})
+WHERE rule IS NOT NULL
+GROUP BY source, rule
+HAVING refused >= {MANY} * any_value(rows)
+ORDER BY refused DESC, source, rule
+"""
 
 # The title is cleaned before the rules are asked: one that is all tags is none.
 _JUDGE = f"""
@@ -281,7 +334,7 @@ def curate_listings(
 
     Raises:
         PlatformError: when too little would be kept, or when sources have prices in different
-            currencies; both tables are then as they were.
+            currencies; the kept listings are then as they were, and the refused ones tell why.
     """
     with warehouse.staging_folder() as staging:
         with warehouse.read() as connection:
@@ -295,13 +348,17 @@ def curate_listings(
             connection.read_parquet(str(leaks)).create_view("price_leaks")
             prices = {"price_minimum": price_minimum, "price_maximum": price_maximum}
             connection.execute(_JUDGE, prices)
-            _refuse_other_currencies(connection)
+            stopped = _refuse_other_currencies(connection)
             connection.execute(_FIND_DUPLICATES)
-            if minimum_products:
-                _require_products(connection, minimum_products)
-            connection.execute(_FIND_WITHHELD)
-            _copy(connection, _KEPT, kept)
             _copy(connection, _REJECTED, rejected)
+            if stopped is None and minimum_products:
+                stopped = _too_few_products(connection, minimum_products)
+            if stopped is None:
+                connection.execute(_FIND_WITHHELD)
+                _copy(connection, _KEPT, kept)
+        if stopped is not None:
+            warehouse.replace("curated.rejected_listings", rejected)
+            raise stopped
         warehouse.replace_all(
             {"curated.listings": kept, "curated.rejected_listings": rejected},
             fingerprint=fingerprint,
@@ -318,12 +375,32 @@ def unaccounted_rows(warehouse: Warehouse) -> pl.DataFrame:
     return warehouse.frame(_UNACCOUNTED)
 
 
-def _refuse_other_currencies(connection: duckdb.DuckDBPyConnection) -> None:
+def many_refusals(warehouse: Warehouse) -> list[str]:
+    """A line a source and rule that refused many of its rows: share, example and advice."""
+    told = (
+        "(SELECT source, snapshot, row_number, NULL AS rule, NULL AS detail FROM curated.listings"
+        " UNION ALL SELECT source, snapshot, row_number, rule, detail"
+        " FROM curated.rejected_listings)"
+    )
+    found = warehouse.frame(_MOST_REFUSALS.format(relation=told))
+    return [_told_refusals(*row) for row in found.iter_rows()]
+
+
+def _told_refusals(
+    source: str, rule: str, refused: int, rows: int, example: str | None, row: int
+) -> str:
+    return (
+        f"{source}: {refused:,} of {rows:,} rows ({refused / rows:.0%}) are refused by {rule}, as"
+        f" row {row:,}: {example}. To keep them, {_ADVICE.get(rule, 'check the file')}."
+    )
+
+
+def _refuse_other_currencies(connection: duckdb.DuckDBPyConnection) -> PlatformError | None:
     """Refuses the rows whose price is not in the currency of the catalogue.
 
     All prices are learnt from and compared as one pool, so they have to be in one currency: that of
     most prices of every source. Where sources differ in it, or one has no such currency, which
-    prices are wanted is not for us to say.
+    prices are wanted is not for us to say, and the error that says so is returned.
     """
     found: dict[str, dict[str, int]] = {}
     for source, currency, prices in connection.execute(_CURRENCIES).fetchall():
@@ -334,34 +411,39 @@ def _refuse_other_currencies(connection: duckdb.DuckDBPyConnection) -> None:
     }
     if len(of_most) > 1 or None in of_most:
         told = ", ".join(f"{source} in {' and '.join(prices)}" for source, prices in found.items())
-        raise PlatformError(
+        return PlatformError(
             f"The listings have prices in several currencies: {told}.",
             "Keep the sources of one currency in sources.toml (its key `currency` says which one a"
             " source has), and give each of the others a home of its own.",
         )
     for currency in of_most:
         connection.execute(_REFUSE_OTHER_CURRENCIES, {"currency": currency})
+    return None
 
 
-def _require_products(connection: duckdb.DuckDBPyConnection, minimum: int) -> None:
+def _too_few_products(connection: duckdb.DuckDBPyConnection, minimum: int) -> PlatformError | None:
+    """What to say where a source has nothing, or all have too little, to learn from."""
     sources = connection.execute(
-        "SELECT source, count(DISTINCT listing_id) FILTER (rule IS NULL) AS products,"
-        " mode(rule) AS commonest FROM verdicts GROUP BY source ORDER BY source"
+        "SELECT source, count(DISTINCT listing_id) FILTER (rule IS NULL) FROM verdicts"
+        " GROUP BY source ORDER BY source"
     ).fetchall()
-    for source, products, commonest in sources:
-        if not products:
-            raise PlatformError(
-                f"Source {source!r} has no priced rows that can be kept; most are refused by the"
-                f" rule {commonest}.",
-                "Check its format and its columns in sources.toml, above all the price's.",
-            )
-    kept = sum(products for _, products, _ in sources)
-    if kept < minimum:
-        raise PlatformError(
-            f"The sources have {kept} priced products; at least {minimum} are needed to fit,"
-            " validate and test a technique.",
-            "Add listings to the sources.",
-        )
+    kept = sum(products for _, products in sources)
+    empty = next((source for source, products in sources if not products), None)
+    if empty is None and kept >= minimum:
+        return None
+    what = (
+        f"Source {empty!r} has no priced rows that can be kept."
+        if empty is not None
+        else f"The sources have {kept} priced products; at least {minimum} are needed to fit,"
+        " validate and test a technique."
+    )
+    refusals = connection.execute(_MOST_REFUSALS.format(relation="verdicts")).fetchall()
+    told = [_told_refusals(*row) for row in refusals if empty in (None, row[0])]
+    shown = "`pricing-platform sql @sql/queries/rejected_by_rule.sql` shows every rule's rows"
+    return PlatformError(
+        " ".join([what, *told[:_RULES_TOLD]]),
+        f"{shown}; or add listings to the sources." if told else "Add listings to the sources.",
+    )
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, file: Path) -> None:

@@ -19,7 +19,7 @@ import polars as pl
 from pricing_platform.catalog.file_layout import file_layout
 from pricing_platform.catalog.file_text import FileLayout
 from pricing_platform.catalog.records import STAGED_AS, count_rows, stage_records
-from pricing_platform.catalog.sources import Source, date_in_name, snapshot_names
+from pricing_platform.catalog.sources import Source, date_in_name, shard, snapshot_names
 from pricing_platform.errors import PlatformError
 from pricing_platform.price_reading import prepare_price_reading, reading_macros
 from pricing_platform.stores.warehouse import Warehouse
@@ -95,14 +95,15 @@ class Snapshot:
     def supersedes(self, earlier: Snapshot) -> bool:
         """Whether this file, read now, is what the earlier one was.
 
-        It is where both were true at one time, or hold the same bytes; where a column says when
-        the rows were true, the path tells.
+        It is where both are one shard and were true at one time, or hold the same bytes; where a
+        column says when the rows were true, the path tells.
         """
         if self.file_sha256 == earlier.file_sha256:
             return True
         if self.observed_at is None or earlier.observed_at is None:
             return self.path == earlier.path
-        return self.observed_at == earlier.observed_at
+        at_one_time = self.observed_at == earlier.observed_at
+        return at_one_time and shard(Path(self.path)) == shard(Path(earlier.path))
 
 
 def source_fingerprint(source: Source) -> str:

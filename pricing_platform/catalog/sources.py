@@ -165,6 +165,11 @@ def snapshot_names(files: Sequence[Path]) -> dict[Path, str]:
     }
 
 
+def shard(file: Path) -> str:
+    """Which of several files of one date a file is: its path without the date in its name."""
+    return str(file.with_name(_DATE.sub("", file.name, count=1) or file.name))
+
+
 def date_in_name(file: Path) -> datetime | None:
     """The date that a file's name holds (``2024-03-27``, ``20240327``, ``2024-03``), in UTC."""
     found = _DATE.search(file.name)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pricing_platform.catalog.curation import curate_listings, unaccounted_rows
+from pricing_platform.catalog.curation import curate_listings, many_refusals, unaccounted_rows
 from pricing_platform.catalog.ingestion import ingest_source
 from pricing_platform.catalog.normalising import DESCRIPTION_LIMIT, has_money
 from pricing_platform.catalog.price_leaks import LEAK_SCHEMA
@@ -145,6 +145,32 @@ def test_a_row_in_another_currency_is_refused_and_stops_no_other(warehouse: Ware
     details = warehouse.frame("SELECT detail FROM curated.rejected_listings")
     assert details.item() == "CAD is not USD"
     assert len(kept(warehouse)) == 2
+
+
+def test_where_curation_stops_the_refused_rows_say_why(warehouse: Warehouse) -> None:
+    rows: list[dict[str, Any] | bytes] = [amazon_row(n, price="12 - 15") for n in range(6)]
+    ingest(warehouse, [*rows, *(amazon_row(n + 10) for n in range(4))])
+    with pytest.raises(PlatformError) as raised:
+        curate_listings(
+            warehouse, price_minimum=1, price_maximum=99, fingerprint="x", minimum_products=5
+        )
+    assert str(raised.value).startswith(
+        "The sources have 4 priced products; at least 5 are needed to fit, validate and test a"
+        " technique. shop: 6 of 10 rows (60%) are refused by price_not_a_number, as row 1: 12 - 15."
+        " To keep them, check the column that `price` is mapped to"
+    )
+    assert refused(warehouse) == dict.fromkeys(range(1, 7), "price_not_a_number")
+    assert kept(warehouse) == []
+
+
+def test_many_refusals_are_told_and_few_are_not(warehouse: Warehouse) -> None:
+    rows: list[dict[str, Any] | bytes] = [amazon_row(n) for n in range(30)]
+    curate(warehouse, [*rows, amazon_row(40, price="x"), *[amazon_row(50, title="")] * 3])
+    (line,) = many_refusals(warehouse)
+    assert line == (
+        "shop: 3 of 34 rows (9%) are refused by title_missing, as row 32: no letter or digit in ."
+        " To keep them, map `title` to the column with the product's text."
+    )
 
 
 def test_the_price_range_is_given(warehouse: Warehouse) -> None:

@@ -390,3 +390,21 @@ def test_the_same_files_give_the_same_rows(tmp_path: Path) -> None:
         assert state is not None
         versions.append((state.row_count, state.data_version))
     assert versions[0] == versions[1]
+
+
+def test_a_shard_that_is_taken_away_stays_as_history(tmp_path: Path, warehouse: Warehouse) -> None:
+    for shard in ("a", "b"):
+        write_json_lines(tmp_path / f"part-{shard}-2024-03.jsonl", [amazon_row(ord(shard))])
+    source = source_of(tmp_path / "*.jsonl", observed_at="file_name")
+    ingest_source(warehouse, source, fingerprint="")
+    (tmp_path / "part-b-2024-03.jsonl").unlink()
+    for _ in range(2):
+        ingest_source(warehouse, source, fingerprint="")
+        found = {row["listing_id"] for row in listings(warehouse)}
+        assert found == {"B000000097", "B000000098"}
+    present = warehouse.frame("SELECT path, file_present FROM raw.snapshots ORDER BY path")
+    assert present["file_present"].to_list() == [True, False]
+    write_json_lines(tmp_path / "part-a-2024-03.jsonl", [amazon_row(1)])
+    ingest_source(warehouse, source, fingerprint="")
+    ids = sorted(row["listing_id"] for row in listings(warehouse))
+    assert ids == ["B000000001", "B000000098"], "what a was before is corrected, b stays"
