@@ -55,7 +55,9 @@ class Settings(BaseSettings):
     schedules: Literal["running", "stopped"] = Field(
         "stopped", description="Whether the schedules are on when the code location loads."
     )
-    time_zone: str = Field("UTC", description="The time zone of the schedules.")
+    time_zone: str = Field(
+        "UTC", description="Of the schedules, and of times in files that name none."
+    )
     facts_cron: str = Field("0 * * * *", description="When facts that are due are asked for.")
     ingestion_cron: str = Field("0 3 * * *", description="When listings and documents are read.")
     retraining_cron: str = Field("0 5 * * 0", description="When techniques are fitted again.")

@@ -23,7 +23,7 @@ def configured_sources(settings: Settings) -> tuple[Source, ...]:
     Raises:
         PlatformError: when a named ``sources.toml`` is not there or is wrong.
     """
-    return load_sources(sources_file(settings), data=settings.data)
+    return load_sources(sources_file(settings), data=settings.data, time_zone=settings.time_zone)
 
 
 def sources_file(settings: Settings) -> Path:

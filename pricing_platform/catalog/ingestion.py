@@ -74,6 +74,27 @@ FROM (SELECT CAST(price AS VARCHAR) AS price FROM formatted)
 """How many prices have their decimals after a comma, and how many after a full stop."""
 
 
+DEFAULT_TIME_ZONE = "UTC"
+
+_DAY_OR_MONTH_FIRST = r"""
+SELECT
+    count(*) FILTER (TRY_CAST(parts['first'] AS INTEGER) > 12),
+    count(*) FILTER (TRY_CAST(parts['second'] AS INTEGER) > 12),
+    min(told) FILTER (parts['first'] <> '')
+FROM (
+    SELECT
+        record ->> getvariable('observed_at_column') AS told,
+        regexp_extract(
+            told, '^\s*(\d{1,2})[/-](\d{1,2})[/-]\d{4}', ['first', 'second']
+        ) AS parts
+    FROM records
+)
+"""
+_TIMES_READ = """
+SELECT count(observed_at), min(record ->> getvariable('observed_at_column')) FROM records
+"""
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """One file of a source, and the rows counted in it."""
@@ -239,7 +260,7 @@ def _observed_at(source: Source, file: Path) -> datetime | None:
         return datetime.fromtimestamp(file.stat().st_mtime, UTC)
     if source.observed_at == "column":
         return None
-    date = date_in_name(file)
+    date = date_in_name(file, source.time_zone or DEFAULT_TIME_ZONE)
     if date is None:
         raise PlatformError(
             f'Source {source.name!r}: observed_at = "file_name", but the name of {file} holds no'
@@ -278,9 +299,35 @@ def _stage(
     _set_variable(connection, "mapped_columns", "VARCHAR[]", sorted(columns.values()))
     _set_variable(connection, "observed_at_column", "VARCHAR", paths.get("observed_at"))
     _set_variable(connection, "staged_files", "VARCHAR[]", list(staged))
+    connection.execute("SET TimeZone = ?", [source.time_zone or DEFAULT_TIME_ZONE])
+    _set_variable(connection, "date_format", "VARCHAR", source.date_format)
     connection.execute(_RECORDS)
     for column, path in zip(columns.values(), paths.values(), strict=True):
         _check_column(connection, source, column, path)
+    if source.observed_at_column is not None:
+        _require_one_way_to_read_times(connection, source)
+
+
+def _require_one_way_to_read_times(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
+    """Settles whether days come first in the column with the times, by all of its values.
+
+    Raises:
+        PlatformError: when that can't be told, or when nothing in the column is a time.
+    """
+    column = f"Source {source.name!r}: the column {source.observed_at_column!r}"
+    remedy = 'Say in sources.toml how dates are written, as date_format = "%d/%m/%Y".'
+    ((days, months, example),) = connection.execute(_DAY_OR_MONTH_FIRST).fetchall()
+    if source.date_format is None and example is not None:
+        if bool(days) == bool(months):
+            which = "both with" if days else "that may be read with"
+            raise PlatformError(
+                f"{column} has dates {which} the day first and with the month first, as {example}.",
+                remedy,
+            )
+        _set_variable(connection, "day_first", "BOOLEAN", bool(days))
+    ((read, example),) = connection.execute(_TIMES_READ).fetchall()
+    if not read:
+        raise PlatformError(f"{column} holds no point in time, as {example!r}.", remedy)
 
 
 def _set_variable(

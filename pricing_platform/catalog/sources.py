@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -61,6 +62,13 @@ def _mapped_fields_only(columns: dict[str, str]) -> dict[str, str]:
     return columns
 
 
+def _known_time_zone(name: str) -> str:
+    try:
+        return ZoneInfo(name).key
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f"{name!r} is no time zone, as Europe/Berlin is one") from None
+
+
 class Source(DeclaredLayout):
     """One ``[[source]]`` of ``sources.toml``, its paths made absolute."""
 
@@ -75,6 +83,12 @@ class Source(DeclaredLayout):
         "file_time", description="What says when the rows were true."
     )
     observed_at_column: str | None = Field(None, description="The column, where a column says it.")
+    date_format: str | None = Field(
+        None, description="How dates in that column are written, as strptime has it."
+    )
+    time_zone: Annotated[str, AfterValidator(_known_time_zone)] | None = Field(
+        None, description="Of times that name none; by default PRICING_TIME_ZONE."
+    )
     currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="ISO 4217 code of the prices.")
     ttl_days: float = Field(30.0, gt=0, description="For how many days an observed price is fresh.")
     columns: Annotated[dict[str, str], AfterValidator(_mapped_fields_only)] = Field(
@@ -121,7 +135,9 @@ class Source(DeclaredLayout):
         return tuple(sorted(found))
 
 
-def load_sources(path: Path, *, data: Path | None) -> tuple[Source, ...]:
+def load_sources(
+    path: Path, *, data: Path | None, time_zone: str | None = None
+) -> tuple[Source, ...]:
     """The sources that a ``sources.toml`` declares, in its order.
 
     Whether the files exist is asked by :meth:`Source.files`, not here: a source whose files arrive
@@ -130,6 +146,7 @@ def load_sources(path: Path, *, data: Path | None) -> tuple[Source, ...]:
     Args:
         path: the TOML file; relative paths in it start from its folder.
         data: the folder that ``${PRICING_DATA}`` means.
+        time_zone: of the sources that name none.
 
     Raises:
         PlatformError: when the file or a source in it is wrong; the message names the key.
@@ -139,6 +156,9 @@ def load_sources(path: Path, *, data: Path | None) -> tuple[Source, ...]:
         raise PlatformError(f"{path} declares no source.", EXAMPLE)
     sources = tuple(
         _source(path, entry, position, data) for position, entry in enumerate(entries, 1)
+    )
+    sources = tuple(
+        source.model_copy(update={"time_zone": source.time_zone or time_zone}) for source in sources
     )
     repeated = [name for name, count in Counter(s.name for s in sources).items() if count > 1]
     if repeated:
@@ -170,15 +190,18 @@ def shard(file: Path) -> str:
     return str(file.with_name(_DATE.sub("", file.name, count=1) or file.name))
 
 
-def date_in_name(file: Path) -> datetime | None:
-    """The date that a file's name holds (``2024-03-27``, ``20240327``, ``2024-03``), in UTC."""
+def date_in_name(file: Path, time_zone: str = "UTC") -> datetime | None:
+    """The start of the day or month that a file's name holds, as ``2024-03-27`` or ``20240327``."""
     found = _DATE.search(file.name)
     if found is None:
         return None
     try:
-        return datetime(int(found[1]), int(found[2]), int(found[3] or 1), tzinfo=UTC)
+        start = datetime(
+            int(found[1]), int(found[2]), int(found[3] or 1), tzinfo=ZoneInfo(time_zone)
+        )
     except ValueError:
         return None
+    return start.astimezone(UTC)
 
 
 def _source(path: Path, entry: dict[str, Any], position: int, data: Path | None) -> Source:

@@ -162,14 +162,77 @@ CREATE OR REPLACE TEMP MACRO is_price_in(published, currency) AS
         )[1]
     END;
 
--- A point in time as published: ISO 8601, or seconds or milliseconds since 1970.
+-- A number as a point in time: seconds, milliseconds or microseconds since 1970, or days as Excel
+-- counts them. The ranges do not touch: a year, a compact date or a price is none.
+CREATE OR REPLACE TEMP MACRO time_of_number(number) AS
+    CASE
+        WHEN number >= 1e8 AND number < 1e11 THEN to_timestamp(number)
+        WHEN number >= 1e11 AND number < 1e14 THEN to_timestamp(number / 1e3)
+        WHEN number >= 1e14 AND number < 1e17 THEN to_timestamp(number / 1e6)
+        WHEN number >= 20000 AND number < 80000
+            THEN CAST(TIMESTAMP '1899-12-30' + to_seconds(round(number * 86400)) AS TIMESTAMPTZ)
+    END;
+
+-- '3/4/2026' with or without a time of day, as the column's other dates say that it is meant.
+CREATE OR REPLACE TEMP MACRO time_of_parted(published, day_first) AS
+    CASE
+        WHEN day_first THEN try_strptime(replace(published, '-', '/'), [
+            '%d/%m/%Y', '%d/%m/%Y %H:%M', '%d/%m/%Y %H:%M:%S', '%d/%m/%Y %I:%M %p',
+            '%d/%m/%Y %I:%M:%S %p'
+        ])
+        WHEN NOT day_first THEN try_strptime(replace(published, '-', '/'), [
+            '%m/%d/%Y', '%m/%d/%Y %H:%M', '%m/%d/%Y %H:%M:%S', '%m/%d/%Y %I:%M %p',
+            '%m/%d/%Y %I:%M:%S %p'
+        ])
+    END;
+
+-- A point in time as published: ISO 8601, compact ('20240327'), '27.03.2024', '27/03/2024' or
+-- '3/27/2024', RFC 2822, with the month's name, or a number (see above). What names no zone is in
+-- that of the connection. Null where it is none of them, and where day and month can't be told
+-- apart: `day_first` says which comes first in a column, `date_format` how all of it is written.
 CREATE OR REPLACE TEMP MACRO point_in_time(published) AS
-    coalesce(
-        TRY_CAST(published AS TIMESTAMPTZ),
-        TRY(to_timestamp(
-            TRY_CAST(published AS DOUBLE) / CASE WHEN TRY_CAST(published AS DOUBLE) > 1e11 THEN 1000 ELSE 1 END
-        ))
-    );
+    CASE
+        WHEN getvariable('date_format') IS NOT NULL
+            THEN TRY_CAST(try_strptime(trim(published), getvariable('date_format')) AS TIMESTAMPTZ)
+        WHEN regexp_full_match(trim(published), '\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?(?: ?(?:Z|[+-]\d{2}(?::?\d{2})?))?')
+            THEN TRY_CAST(
+                regexp_replace(trim(published), '(\d) ?([+-]\d{2})(\d{2})$', '\1\2:\3') AS TIMESTAMPTZ
+            )
+        WHEN regexp_full_match(trim(published), '\d{4}/\d{1,2}/\d{1,2}(?: \d{1,2}:\d{2}(?::\d{2})?)?')
+            THEN TRY_CAST(try_strptime(
+                trim(published), ['%Y/%m/%d', '%Y/%m/%d %H:%M', '%Y/%m/%d %H:%M:%S']
+            ) AS TIMESTAMPTZ)
+        WHEN regexp_full_match(trim(published), '(?:19|20)\d{6}(?:T?\d{6})?')
+            THEN TRY_CAST(try_strptime(
+                replace(trim(published), 'T', ''), ['%Y%m%d', '%Y%m%d%H%M%S']
+            ) AS TIMESTAMPTZ)
+        WHEN regexp_full_match(trim(published), '\d{1,2}\.\d{1,2}\.\d{4}(?:,? \d{1,2}:\d{2}(?::\d{2})?)?')
+            THEN TRY_CAST(try_strptime(
+                replace(trim(published), ',', ''),
+                ['%d.%m.%Y', '%d.%m.%Y %H:%M', '%d.%m.%Y %H:%M:%S']
+            ) AS TIMESTAMPTZ)
+        WHEN regexp_matches(published, '^\s*\d{1,2}[/-]\d{1,2}[/-]\d{4}')
+            THEN TRY_CAST(
+                time_of_parted(trim(published), getvariable('day_first')) AS TIMESTAMPTZ
+            )
+        WHEN regexp_matches(published, '[A-Za-z]{3}.* [+-]\d{4}$|[A-Za-z]{3}.* (?:GMT|UTC|UT|Z)$')
+            THEN try_strptime(
+                regexp_replace(
+                    regexp_replace(trim(published), '^[A-Za-z]{3,9}, ?', ''),
+                    ' (?:GMT|UTC|UT|Z)$', ' +0000'
+                ),
+                ['%d %b %Y %H:%M:%S %z', '%d %b %Y %H:%M %z']
+            )
+        WHEN regexp_matches(published, '[A-Za-z]{3}')
+            THEN TRY_CAST(try_strptime(
+                regexp_replace(trim(published), '^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? ', ''),
+                [
+                    '%d %B %Y', '%d %b %Y', '%B %d, %Y', '%b %d, %Y', '%d-%b-%Y', '%d %b %Y %H:%M:%S',
+                    '%d-%b-%Y %H:%M:%S', '%B %d, %Y %H:%M:%S', '%b %d, %Y %H:%M:%S'
+                ]
+            ) AS TIMESTAMPTZ)
+        ELSE time_of_number(TRY_CAST(published AS DOUBLE))
+    END;
 
 -- The value of a field that `columns` in sources.toml maps to a column of the file.
 CREATE OR REPLACE TEMP MACRO mapped(record, field) AS record ->> (getvariable('columns')[field]);
