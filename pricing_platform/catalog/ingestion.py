@@ -8,6 +8,7 @@ belongs to :mod:`pricing_platform.catalog.curation`.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
@@ -74,6 +75,7 @@ FROM (SELECT CAST(price AS VARCHAR) AS price FROM formatted)
 """How many prices have their decimals after a comma, and how many after a full stop."""
 
 
+_TOP_KEY = re.compile(r"""\$(?:\.|\[['"]?)(?:"([^"]+)"|([^."'\[\]]+))""")
 DEFAULT_TIME_ZONE = "UTC"
 
 _DAY_OR_MONTH_FIRST = r"""
@@ -296,7 +298,9 @@ def _stage(
         columns["observed_at"] = source.observed_at_column
     paths = {field: _json_path(column) for field, column in columns.items()}
     _set_variable(connection, "columns", "MAP(VARCHAR, VARCHAR)", paths)
-    _set_variable(connection, "mapped_columns", "VARCHAR[]", sorted(columns.values()))
+    _set_variable(
+        connection, "mapped_columns", "VARCHAR[]", sorted(set(map(_top_column, columns.values())))
+    )
     _set_variable(connection, "observed_at_column", "VARCHAR", paths.get("observed_at"))
     _set_variable(connection, "staged_files", "VARCHAR[]", list(staged))
     connection.execute("SET TimeZone = ?", [source.time_zone or DEFAULT_TIME_ZONE])
@@ -341,6 +345,12 @@ def _json_path(column: str) -> str:
     if column.startswith("$"):
         return column
     return '$."' + column.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _top_column(column: str) -> str:
+    """The column that a column's name or a JSON path is of: what is mapped is no attribute too."""
+    found = _TOP_KEY.match(column)
+    return column if found is None else found[1] or found[2]
 
 
 def _check_readable(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, staged: str) -> None:

@@ -21,7 +21,7 @@ import duckdb
 from pricing_platform.price_reading import prepare_price_reading
 from pricing_platform.settings import sql_folder
 
-TEXT_TEMPLATE_VERSION = "2"
+TEXT_TEMPLATE_VERSION = "3"
 """Of the template below and of the cleaning before it."""
 
 DESCRIPTION_LIMIT = 2_000
@@ -43,7 +43,9 @@ _LEAD_IN = (
     "|from|for|under|over|at"
 )
 _WORDS = f"{_CODES}|dollars?|euros?|cents?"
-_PRICE_WORDS = "price[ds]?|msrp|rrp"
+_PRICE_WORDS = (
+    r"price[ds]?|msrp|rrp|uvp|(?:\pL{2,12})?preis|prix|precio|prezzo|prijs|preço|preco|pris|cena"
+)
 MONEY = (
     r"(?i)(\bsize[ :.,(-]{0,2}eur[ .:-]?\d+(?:[.,]5)?\b)"  # the one group: a shoe size, kept
     rf"|(?:\b(?:{_LEAD_IN})\b[ :=-]*){{0,4}}(?:"
@@ -57,13 +59,16 @@ MONEY = (
 MONEY_HINT = rf"(?i)[$€£¥₹¢]|(?:\b|\d)(?:{_WORDS}|{_PRICE_WORDS})(?:\b|\d)"
 """What every text with an amount of money has."""
 
-_MONEY_WORDS = "[$€£¥₹¢]|usd|eur|gbp|cad|aud|chf|jpy|inr|dollar|cent|price|msrp|rrp"
+_MONEY_WORDS = (
+    "[$€£¥₹¢]|usd|eur|gbp|cad|aud|chf|jpy|inr|dollar|cent|price|msrp|rrp|uvp|preis|prix|precio"
+    "|prezzo|prijs|pre[çc]o|pris|cena|cost"
+)
 """Without any of these no text matches ``MONEY``."""
 
 _SPACES = r"\x{1680}\x{2000}-\x{200f}\x{2028}-\x{202f}\x{205f}\x{3000}"
 _UNSEEN = rf"\x00-\x1d\x7f-\x{{a0}}{_SPACES}\x{{feff}}\x{{fffd}}"
 
-PRICE_NAME = rf"(?i)(?:\b|_)(?:{_PRICE_WORDS})(?:\b|_)"
+PRICE_NAME = rf"(?i)(?:\b|_)(?:{_PRICE_WORDS}|costs?)(?:\b|_)"
 """Attributes that are named after the price are never part of an item."""
 
 GARBLED = "[ÂÃâ][\u0080-\u00bf€™œ“”–ž]"

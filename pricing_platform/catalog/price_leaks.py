@@ -25,9 +25,11 @@ import polars as pl
 
 from pricing_platform.catalog.normalising import has_money
 from pricing_platform.catalog.records import STAGED_AS
+from pricing_platform.catalog.text_leaks import price_in_texts
+from pricing_platform.price_reading import prepare_price_reading
 from pricing_platform.stores.warehouse import Warehouse
 
-PRICE_LEAKS_VERSION = "2"
+PRICE_LEAKS_VERSION = "3"
 """Raise it when the same rows would give other leaks."""
 
 TOLERANCE = 0.01
@@ -108,14 +110,14 @@ WHERE price IS NULL OR (price > 0 AND isfinite(price))
 WINDOW drawn AS (ORDER BY source, draw, price, title)
 QUALIFY in_category <= $sample OR in_source <= $sample
 """
-# '1,234.5' is one number; '2,16', '[2,16]' and '2 x 16 GB' are two; a longer text is prose.
-# Part 0 is the number, or the product of several; parts 1 and 2 are the first two of several.
+# What reads as a price is one number ('1,234.5', '2,45 €'); '[2,16]' and '2 x 16 GB' are two; what
+# has more than six is prose. Part 0 is the number, or the product of several; the other parts are
+# those of several, from 1.
 _NUMBERS = r"""
 CREATE TEMP VIEW numbers AS
 WITH attributes AS (
     SELECT row, key AS name, value AS written
     FROM (SELECT row, unnest(map_entries(attributes), recursive := true) FROM sampled)
-    WHERE length(value) <= 40
 ),
 in_titles AS (
     SELECT
@@ -130,11 +132,15 @@ in_titles AS (
 found AS (
     SELECT
         row, name, true AS is_attribute,
-        regexp_extract_all(
-            if(starts_with(written, '['), written,
-                regexp_replace(written, '(\d),(\d{3})(\D|$)', '\1\2\3', 'g')),
-            '\d+(?:\.\d+)?|\.\d+'
-        ) AS texts
+        CASE
+            WHEN price_number(written) IS NOT NULL
+                THEN [rtrim(printf('%.6f', price_number(written)), '0')]
+            ELSE regexp_extract_all(
+                if(starts_with(written, '['), written,
+                    regexp_replace(written, '(\d),(\d{3})(\D|$)', '\1\2\3', 'g')),
+                '\d+(?:\.\d+)?|\.\d+'
+            )
+        END AS texts
     FROM attributes
     UNION ALL
     SELECT row, trim('title: ' || lower(coalesce(unit, ''))), false, [min(number)]
@@ -146,18 +152,19 @@ found AS (
 parsed AS (
     SELECT
         *,
-        list_transform(texts, lambda t: t::DOUBLE) AS numbers,
+        list_transform(texts, lambda t: coalesce(TRY_CAST(t AS DOUBLE), 0)) AS numbers,
         list_transform(texts, lambda t: length(split_part(t, '.', 2))) AS decimals
     FROM found
-    WHERE len(texts) BETWEEN 1 AND 3
+    WHERE len(texts) BETWEEN 1 AND 6
 )
 SELECT source, category, in_source, in_category, row, price, name, is_attribute, part, value, places
 FROM (
     SELECT row, name, is_attribute, unnest(
         [{'part': 0, 'value': list_product(numbers), 'places': list_max(decimals)}] || if(
             len(numbers) > 1,
-            [{'part': 1, 'value': numbers[1], 'places': decimals[1]},
-             {'part': 2, 'value': numbers[2], 'places': decimals[2]}],
+            list_transform(numbers, lambda number, part: {
+                'part': part::INTEGER, 'value': number, 'places': decimals[part]
+            }),
             []
         ), recursive := true)
     FROM parsed
@@ -226,9 +233,13 @@ def find_price_leaks(
 
 
 def remaining_price_leaks(warehouse: Warehouse) -> pl.DataFrame:
-    """What still gives the price away in ``curated.items``: as above, and amounts of money."""
+    """What still gives the price away in ``curated.items``.
+
+    As above, amounts of money, and numbers in the finished texts, whatever the search knows.
+    """
     money = warehouse.frame(_MONEY_LEFT).cast(pl.Schema(LEAK_SCHEMA))
-    return pl.concat([_search(warehouse, "curated.items", {}, REFUSED_ON), money])
+    texts = pl.DataFrame(price_in_texts(warehouse), schema=LEAK_SCHEMA, orient="row")
+    return pl.concat([_search(warehouse, "curated.items", {}, REFUSED_ON), money, texts])
 
 
 def _search(
@@ -258,6 +269,7 @@ def _groups(
     connection: duckdb.DuckDBPyConnection, sample: Path, staging: Path, evidence: Evidence
 ) -> Iterator[tuple[str, str | None, _Numbers]]:
     """Each large enough category, and each source as a whole, with the numbers of its sample."""
+    prepare_price_reading(connection)
     connection.read_parquet(str(sample)).create_view("sampled")
     connection.execute(_NUMBERS)
     staged = staging / "numbers.parquet"

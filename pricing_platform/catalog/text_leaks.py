@@ -1,0 +1,168 @@
+"""Whether numbers in the finished texts of items are their prices, more often than by chance.
+
+Independent of the search for leaks: nothing is known here of attributes, and nothing is withheld.
+Of a sample of texts every number is read, in every way in which it may be meant, and compared with
+the item's own price and with those of other items of its category, dealt to it at random. What hits
+its own price clearly more often tells it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pricing_platform.stores.warehouse import Warehouse
+
+Floats = npt.NDArray[np.float64]
+Leak = tuple[str, str | None, str, list[str], int, float]
+"""A row as ``curated.price_leaks`` has it."""
+
+_SAMPLE = 600
+_FEWEST = 60
+"""Items of a source that are looked at, at most and at least."""
+
+_DEALS = 20
+_SEED = 42
+_MOST_NUMBERS = 24
+_HALF_A_CENT = 0.0051
+_RELATIVE = 0.004
+"""How near a product or quotient has to be: its factors are rounded."""
+
+_MORE_THAN_CHANCE = 0.05
+_MORE_THAN_CHANCE_OF_TWO = 0.2
+"""Of all items, how many more than by chance are a finding; pairs of numbers hit more easily."""
+
+_DEVIATIONS = 5.0
+
+# Drawn from the other end of the order in which the search draws its sample.
+_ITEMS = """
+SELECT source, coalesce(category, 'unknown') AS category, text, price
+FROM curated.items
+WHERE price > 0
+QUALIFY row_number() OVER (PARTITION BY source ORDER BY hash(source, listing_id) DESC) <= $sample
+ORDER BY source, category, item_id
+"""
+_WRITTEN = re.compile(r"\d(?:[\d.,'’ \u00a0\u202f]*\d)?")
+_NUMBER_WORDS = re.compile(
+    r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen"
+    r"|sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
+    r"|hundred|thousand)\b",
+    re.IGNORECASE,
+)
+_HUNDREDTHS = re.compile(r"(\d+)\D{1,20}?\b(\d{1,2})\s*(?:cents?|hundredths)\b", re.IGNORECASE)
+
+
+def price_in_texts(warehouse: Warehouse) -> list[Leak]:
+    """A row a source whose texts tell the price by a number, or by two of them together."""
+    items = warehouse.frame(_ITEMS, {"sample": _SAMPLE})
+    return [
+        leak
+        for (source,), own in items.group_by("source", maintain_order=True)
+        if own.height >= _FEWEST
+        for leak in _told(str(source), own)
+    ]
+
+
+def numbers_in(text: str) -> Floats:
+    """Every number of a text in every way in which it may be meant, above 0 and without repeats."""
+    told = _in_digits(text)
+    found = dict.fromkeys(
+        value for written in _WRITTEN.findall(told) for value in _meanings(written) if value > 0
+    )
+    for whole, cents in _HUNDREDTHS.findall(told):
+        found[int(whole) + int(cents) / 100] = None
+    return np.array(list(found), np.float64)
+
+
+def _told(source: str, items: pl.DataFrame) -> Iterator[Leak]:
+    numbers = [numbers_in(text) for text in items["text"]]
+    prices = items["price"].to_numpy()
+    dealt = _dealt(items)
+    cents = np.full(len(prices), _HALF_A_CENT)
+    pairs = [_of_two(found) for found in numbers]
+    for expression, values, near, least in (
+        ("a number in the text", numbers, cents, _MORE_THAN_CHANCE),
+        (
+            "a product or quotient of two numbers in the text",
+            pairs,
+            np.maximum(_RELATIVE * prices, cents),
+            _MORE_THAN_CHANCE_OF_TWO,
+        ),
+    ):
+        hits = _hits(values, prices, near)
+        chance = np.array([_hits(values, prices[at], near[at]) for at in dealt])
+        excess = hits - chance.mean()
+        if excess > max(least * len(prices), _DEVIATIONS * chance.std() + 1):
+            yield source, None, expression, [], hits, hits / len(prices)
+            return
+
+
+def _hits(values: list[Floats], prices: Floats, near: Floats) -> int:
+    """Of how many items a value is the price."""
+    return sum(
+        bool((np.abs(found - price) <= within).any())
+        for found, price, within in zip(values, prices, near, strict=True)
+    )
+
+
+def _dealt(items: pl.DataFrame) -> list[npt.NDArray[np.int64]]:
+    """Orders in which the prices of a category are dealt to its items anew."""
+    random = np.random.default_rng(_SEED)
+    groups = items.with_row_index("at").group_by("category", maintain_order=True).agg("at")["at"]
+    places = [np.array(group.to_list(), np.int64) for group in groups]
+    if all(len(group) == 1 for group in places):
+        places = [np.arange(items.height)]
+    deals = []
+    for _ in range(_DEALS):
+        order = np.arange(items.height)
+        for group in places:
+            order[group] = random.permutation(group)
+        deals.append(order)
+    return deals
+
+
+def _of_two(numbers: Floats) -> Floats:
+    """All products and quotients of two different numbers."""
+    few = numbers[:_MOST_NUMBERS]
+    if len(few) < 2:
+        return np.empty(0)
+    first, second = np.triu_indices(len(few), 1)
+    one, other = few[first], few[second]
+    return np.concatenate([one * other, one / other, other / one])
+
+
+def _meanings(written: str) -> Iterator[float]:
+    """``1,299`` may be 1299 or 1.299, and ``2 45`` two numbers or one."""
+    parts = re.split(r"[ \u00a0\u202f'’]", written)
+    for part in dict.fromkeys([*parts, "".join(parts)]):
+        yield from _values(part)
+
+
+def _values(digits: str) -> Iterator[float]:
+    last = max(digits.rfind("."), digits.rfind(","))
+    if last < 0:
+        yield from _floats(digits)
+        return
+    whole, decimals = re.sub(r"[.,]", "", digits[:last]), digits[last + 1 :]
+    yield from _floats(f"{whole or '0'}.{decimals or '0'}")
+    yield from _floats(whole + decimals)
+    for part in re.split(r"[.,]", digits):
+        yield from _floats(part)
+
+
+def _floats(digits: str) -> Iterator[float]:
+    if digits.replace(".", "", 1).isdigit() and len(digits) < 16:
+        yield float(digits)
+
+
+def _in_digits(text: str) -> str:
+    """The text, and once more with its number words in digits where it has any."""
+    if not _NUMBER_WORDS.search(text):
+        return text
+    from text_to_num import alpha2digit
+
+    return f"{text}\n{alpha2digit(text, 'en')}"
