@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, JsonValue, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from pricing_platform.errors import PlatformError
@@ -146,6 +146,12 @@ class Settings(BaseSettings):
         None,
         description="The folder of the endpoint's tokenizer; without it a token is taken to be"
         " three bytes.",
+    )
+    llm_answer_tokens: int = Field(
+        0, ge=0, description="Tokens that an answer may take at least; some thousands for thoughts."
+    )
+    llm_extra_body: dict[str, JsonValue] = Field(
+        default_factory=dict, description="JSON: what is sent besides, as reasoning_effort."
     )
     llm_concurrency: int = Field(16, ge=1, description="Calls under way at once.")
     llm_timeout_seconds: float = Field(60, gt=0, description="How long one answer may take.")

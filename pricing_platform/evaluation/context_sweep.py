@@ -83,7 +83,8 @@ def context_sweep(
     """Rows for ``evaluation.context_sweep``: one a kind of context and count, in that order.
 
     A kind's sweep ends after the first count at which something was left out of most prompts for
-    want of room, or at which no more was shown than at the count before: more can't be shown.
+    want of room, at which most were longer than the server reads, or at which no more was shown
+    than at the count before: more can't be shown.
 
     The best count is the one with the smallest mean absolute error; the knee is the smallest count
     that is not significantly worse than it: whose errors on the items that both priced are not
@@ -143,6 +144,14 @@ class _Point:
         cut = self.answers.select((pl.col("context_cut").fill_null(0) > 0).mean()).item()
         return bool(cut > 0.5)
 
+    @property
+    def is_too_long(self) -> bool:
+        """Whether most prompts were longer than the server reads."""
+        if "failure" not in self.answers.columns:
+            return False
+        reasons = self.answers["failure"].cast(pl.String)
+        return 2 * int(reasons.str.starts_with("too_long").sum()) > len(reasons)
+
     def average(self, column: str) -> float | None:
         """Mean over the items that have a value."""
         return self.answers.select(pl.col(column).mean()).item()  # type: ignore[no-any-return]
@@ -175,7 +184,7 @@ def _swept(
         point = _Point(kind, count, answers, _errors(sample, answers))
         nothing_more = bool(points) and point.shown <= points[-1].shown
         points.append(point)
-        if point.window_full or nothing_more:
+        if point.window_full or nothing_more or point.is_too_long:
             break
     return points
 

@@ -52,7 +52,7 @@ Claim = Literal[
     "no room now",  # it would fit the budget if the calls under way cost less than they may
     "no room",  # it does not fit what is left of the budget
 ]
-READING_VERSION = 2
+READING_VERSION = 3
 """To be raised when how an answer is read changes: what was read otherwise is not served then."""
 KEPT_OUTCOMES: frozenset[Outcome] = frozenset({"answered", "refused"})
 KEPT_OF_BATCHES: frozenset[Outcome] = KEPT_OUTCOMES | {"too_long", "unreadable"}

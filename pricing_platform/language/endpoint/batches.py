@@ -27,6 +27,7 @@ from pricing_platform.language.endpoint.failures import Failure, without_paramet
 from pricing_platform.language.endpoint.replies import (
     Reply,
     ReportedUsage,
+    ToldError,
     UnreadableReplyError,
     read_reply,
 )
@@ -246,6 +247,10 @@ def _result(line: _Line, reading: Reading, configuration: EndpointConfiguration)
         return replace(failure, usage=_usage(response.body))
     try:
         return read_reply(configuration.masked_answer(body), reading)
+    except ToldError as error:
+        return failures.refused_status(
+            error.status, {}, error.body, configuration, any_answered=True
+        )
     except UnreadableReplyError as error:
         reason = configuration.masked(error.reason)
         return failures.unreadable(reason, error.usage, again=error.again)

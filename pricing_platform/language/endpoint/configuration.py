@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
-from pydantic import SecretStr
+from pydantic import JsonValue, SecretStr
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.language.endpoint.costs import TokenPrices
@@ -31,6 +31,8 @@ _SHORTEST_SECRET_IN_ANSWERS = 8
 class EndpointConfiguration:
     """An endpoint: ``shown_url`` is ``base_url`` without what may be secret in it.
 
+    ``answer_tokens`` is what every answer may take at least, ``extra_body`` what is sent besides.
+
     ``first_delay_seconds`` is the wait before a call is sent again, twice as long each time;
     ``longest_delay_seconds`` caps it, and what a server asks for with Retry-After.
     """
@@ -42,6 +44,8 @@ class EndpointConfiguration:
     structured_output: bool = False
     calls_tools: bool = True
     top_logprobs: int = 0
+    answer_tokens: int = 0
+    extra_body: Mapping[str, JsonValue] = field(default_factory=dict)
     context_window: int = 8192
     tokenizer: Path | None = None
     concurrency: int = 16
@@ -81,6 +85,8 @@ class EndpointConfiguration:
             structured_output=settings.llm_structured_output,
             calls_tools=settings.llm_calls_tools and settings.llm_api == "chat",
             top_logprobs=settings.llm_top_logprobs,
+            answer_tokens=settings.llm_answer_tokens,
+            extra_body=settings.llm_extra_body,
             context_window=settings.llm_context_window,
             tokenizer=Path(settings.llm_tokenizer) if settings.llm_tokenizer else None,
             concurrency=settings.llm_concurrency,

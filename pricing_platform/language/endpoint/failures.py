@@ -73,7 +73,14 @@ _FEATURES: tuple[tuple[re.Pattern[str], str, str], ...] = (
         "PRICING_LLM_API=completions",
     ),
 )
-_DROPPABLE = ("parallel_tool_calls", "temperature")
+_DROPPABLE = ("parallel_tool_calls", "temperature", "stop", "seed", "top_logprobs", "logprobs")
+_NAMED = r"['\"`]{name}['\"`]|\bparam(?:eter)?:? {name}\b"
+_MOST_LOGPROBS = re.compile(
+    r"logprobs?.{0,80}?(?:max(?:imum)?(?: allowed)?|at most|up to|(?:less than|below) or equal to"
+    r"|between 0 and)"
+    r"\D{0,12}(\d+)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -83,9 +90,9 @@ class Failure:
     ``again``: another attempt may do better, not before ``after`` seconds where the server says so.
     ``end`` is raised at once: every other call would fail as well. ``may_be_billed``: the server
     may have counted it; ``usage`` is what it said of that. ``without``: a parameter that the server
-    does not know and that the call can do without. ``server_lives``: it is the call that fails,
-    and others may well be answered; ``unexplained``: unless none is, for what the server says of it
-    need not be about this call.
+    does not know and that the call can do without; ``end`` then counts where it was left out.
+    ``server_lives``: it is the call that fails, and others may well be answered; ``unexplained``:
+    unless none is, for what the server says of it need not be about this call.
     """
 
     outcome: Outcome
@@ -171,7 +178,7 @@ def _of_status(
         return Failure("too_long", reason)
     if status >= 500 or status == 409:
         return Failure("server_error", reason, again=True, after=after)
-    return _bad_request(reason, named, configuration)
+    return _bad_request(reason, named, _param(body), configuration)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -195,6 +202,8 @@ def without_parameters(body: Mapping[str, object], dropped: Sequence[str]) -> di
     changed = {name: value for name, value in body.items() if name not in dropped}
     if "max_tokens" in dropped:
         changed["max_completion_tokens"] = body["max_tokens"]
+    if "logprobs" in dropped:
+        changed.pop("top_logprobs", None)  # which is nothing without the other
     return changed
 
 
@@ -222,26 +231,75 @@ def _not_allowed(
     return Failure("failed", reason, end=_not_found(reason, told, configuration))
 
 
-def _bad_request(reason: str, told: str, configuration: EndpointConfiguration) -> Failure:
+def _is_named(name: str, told: str) -> bool:
+    """Whether an error is about the parameter; a name that is no other word need not be quoted."""
+    if "_" in name or name == "temperature":
+        return name in told
+    return re.search(_NAMED.format(name=name), told) is not None
+
+
+def thoughts_only(
+    reason: str,
+    usage: ReportedUsage | None,
+    configuration: EndpointConfiguration,
+    *,
+    any_answered: bool,
+) -> Failure:
+    """A model that thinks had no room left for its answer: so it will be, unless it has more."""
+    failure = unreadable(reason, usage, again=False)
+    if any_answered:
+        return failure
+    end = PlatformError(
+        f"The model of {configuration.shown_url} gives no answer. {reason}",
+        "Give it more room, as with PRICING_LLM_ANSWER_TOKENS=4000, or have it think less, as with"
+        """ PRICING_LLM_EXTRA_BODY='{"reasoning_effort": "low"}'.""",
+    )
+    return replace(failure, end=end)
+
+
+def cut_prompt(sent: int, usage: ReportedUsage) -> Failure:
+    """A server that read far fewer tokens than it was sent, and says nothing of it."""
+    reason = (
+        f"The server read {usage.prompt_tokens:,} of about {sent:,} tokens, and says nothing of"
+        f" the rest: set PRICING_LLM_CONTEXT_WINDOW={usage.prompt_tokens}, or give it a larger one."
+    )
+    return Failure("too_long", reason, may_be_billed=True, usage=usage, server_lives=True)
+
+
+def _bad_request(
+    reason: str, told: str, param: str, configuration: EndpointConfiguration
+) -> Failure:
+    shown = configuration.shown_url
     if "max_completion_tokens" in told:
         return Failure("failed", reason, without="max_tokens")
+    if most := _MOST_LOGPROBS.search(told):
+        end = PlatformError(
+            f"The endpoint {configuration.shown_url} gives fewer log-probabilities. {reason}",
+            f"Set PRICING_LLM_TOP_LOGPROBS={most[1]}.",
+        )
+        return Failure("failed", reason, end=end)
     for name in _DROPPABLE:
-        if name in told:
-            return Failure("failed", reason, without=name)
+        if param == name or _is_named(name, told):
+            return Failure("failed", reason, without=name, end=_no_feature(reason, name, shown))
     if _TOO_LONG.search(told):
         return Failure("too_long", reason)
     if _NO_SUCH_MODEL.search(told):
         return Failure("failed", reason, end=_not_found(reason, "model", configuration))
-    for pattern, feature, setting in _FEATURES:
-        if pattern.search(told):
-            end = PlatformError(
-                f"The endpoint {configuration.shown_url} gives no {feature}. {reason}",
-                f"Set {setting}.",
-            )
-            return Failure("failed", reason, end=end)
+    if (missing := _no_feature(reason, told, shown)) is not None:
+        return Failure("failed", reason, end=missing)
     if _FILTERED.search(told):
         return Failure("refused", reason)
     return Failure("failed", reason, unexplained=True)
+
+
+def _no_feature(reason: str, told: str, shown_url: str) -> PlatformError | None:
+    """What to say where a server has not what a call asks for; None where it is nothing known."""
+    for pattern, feature, setting in _FEATURES:
+        if pattern.search(told):
+            return PlatformError(
+                f"The endpoint {shown_url} gives no {feature}. {reason}", f"Set {setting}."
+            )
+    return None
 
 
 def _no_access(reason: str, configuration: EndpointConfiguration) -> PlatformError:
@@ -295,6 +353,14 @@ def _names(body: str) -> str:
     error = parsed.get("error", parsed) if isinstance(parsed, dict) else None
     named = [error.get("code"), error.get("type")] if isinstance(error, dict) else []
     return " ".join(name for name in named if isinstance(name, str))
+
+
+def _param(body: str) -> str:
+    """The parameter that the server says an error is about; empty where it names none."""
+    parsed = _parsed(body)
+    error = parsed.get("error") if isinstance(parsed, dict) else None
+    named = error.get("param") if isinstance(error, dict) else None
+    return named if isinstance(named, str) else ""
 
 
 def _parsed(body: str) -> JsonValue:

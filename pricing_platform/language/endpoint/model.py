@@ -101,7 +101,8 @@ class EndpointLanguageModel:
         """
         c = self.configuration
         how = [c.known_url, c.model, c.api, c.structured_output, c.calls_tools, c.top_logprobs]
-        return json.dumps([READING_VERSION, *how, c.context_window, self._counter.sha256])
+        asked = [c.answer_tokens, dict(c.extra_body)]
+        return json.dumps([READING_VERSION, *how, c.context_window, self._counter.sha256, asked])
 
     @property
     def base_weights(self) -> dict[str, str]:

@@ -11,9 +11,10 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, Field, JsonValue, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, JsonValue, ValidationError
 
 from pricing_platform.language.endpoint.requests import Reading
 from pricing_platform.language.model import Outcome, ToolCall
@@ -24,10 +25,25 @@ _NUMBER_START = re.compile(r"\d")
 _GOES_ON = re.compile(r"\d|[.,]\d")
 _MAY_GO_ON = re.compile(r"[\d.,]$")
 _LONGEST_NUMBER = 7
+_THOUGHTS = "think|thinking|thought|thoughts|reasoning|reflection"
+_THOUGHTS_BEGIN = re.compile(rf"\s*(?:<(?:{_THOUGHTS})>|\[THINK\])", re.IGNORECASE)
+_THOUGHTS_END = re.compile(rf"</(?:{_THOUGHTS})>|\[/THINK\]", re.IGNORECASE)
+_NO_PATH = re.compile(
+    r"unexpected endpoint|(?:endpoint|route|path|url|method).{0,40}(?:not found|unknown|allowed)"
+    r"|(?:unknown|invalid|no such) (?:endpoint|route|path|url)",
+    re.IGNORECASE,
+)
 
 
 class _CachedTokens(BaseModel):
     cached_tokens: int | None = Field(None, ge=0)
+
+
+def _told_tokens(usage: object) -> object:
+    """None for a usage that says nothing of the prompt: missing, empty or null is all the same."""
+    if isinstance(usage, dict) and isinstance(usage.get("prompt_tokens"), int):
+        return {**usage, "completion_tokens": usage.get("completion_tokens") or 0}
+    return None
 
 
 class ReportedUsage(BaseModel):
@@ -50,7 +66,7 @@ class _Alternative(BaseModel):
 
 
 class _Token(_Alternative):
-    top_logprobs: list[_Alternative] = []
+    top_logprobs: Annotated[list[_Alternative], BeforeValidator(lambda told: told or [])] = []
 
 
 class _Logprobs(BaseModel):
@@ -84,10 +100,30 @@ class _ToolCall(BaseModel):
     function: _Function
 
 
+def _text_of_parts(content: object) -> object:
+    """The text of a content that comes in parts; thoughts and other parts are left out."""
+    if not isinstance(content, list):
+        return content
+    texts = [
+        part if isinstance(part, str) else part.get("text")
+        for part in content
+        if isinstance(part, str)
+        or (isinstance(part, dict) and part.get("type") in ("text", "output_text"))
+    ]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
 class _Message(BaseModel):
-    content: str | None = None
+    content: Annotated[str | None, BeforeValidator(_text_of_parts)] = None
     refusal: str | None = None
+    reasoning_content: JsonValue = None
+    reasoning: JsonValue = None
     tool_calls: list[_ToolCall] | None = None
+
+    @property
+    def has_thoughts(self) -> bool:
+        """Whether the server tells what the model thought, beside its answer."""
+        return bool(self.reasoning_content or self.reasoning)
 
 
 class _Choice(BaseModel):
@@ -95,11 +131,12 @@ class _Choice(BaseModel):
     text: str | None = None
     logprobs: _Logprobs | None = None
     finish_reason: str | None = None
+    error: JsonValue = None
 
 
 class _Body(BaseModel):
     choices: list[_Choice] | None = None
-    usage: ReportedUsage | None = None
+    usage: Annotated[ReportedUsage | None, BeforeValidator(_told_tokens)] = None
     error: JsonValue = None
 
 
@@ -134,11 +171,25 @@ class UnreadableReplyError(Exception):
         self.again = again
 
 
+class ThoughtsOnlyError(UnreadableReplyError):
+    """A response whose room the model's thoughts took, so that no answer came."""
+
+
+class ToldError(Exception):
+    """An error that a server tells in the body of a good status; ``status`` is what it means."""
+
+    def __init__(self, status: int, body: str) -> None:
+        super().__init__(body)
+        self.status = status
+        self.body = body
+
+
 def read_reply(body: str, reading: Reading) -> Reply:
     """The answer in a response's body.
 
     Raises:
         UnreadableReplyError: when it is empty, no JSON, or has no answer in it.
+        ToldError: when it tells of an error in the place of an answer.
     """
     if not body.strip():
         raise UnreadableReplyError("The answer was empty.")
@@ -150,10 +201,42 @@ def read_reply(body: str, reading: Reading) -> Reply:
         places = {".".join(str(part) for part in e["loc"]) for e in error.errors()}
         told = ", ".join(sorted(places)[:3]) or "as a whole"
         raise UnreadableReplyError(f"The answer has another form than expected: {told}.") from None
+    if parsed.error and not parsed.choices:
+        raise _told_error(parsed.error)
     if not parsed.choices:
-        told = f": {_error_text(parsed.error)}" if parsed.error else "."
-        raise UnreadableReplyError(f"There was no choice in the answer{told}", parsed.usage)
-    return _reply(parsed.choices[0], parsed.usage, reading)
+        raise UnreadableReplyError("There was no choice in the answer.", parsed.usage)
+    choice = parsed.choices[0]
+    if choice.error or choice.finish_reason == "error":
+        raise _told_error(choice.error or "The server ended the answer with an error.")
+    return _reply(choice, parsed.usage, reading)
+
+
+def _told_error(error: JsonValue) -> ToldError:
+    """With the status that the error names, else the one that its words mean."""
+    code = error.get("code") if isinstance(error, dict) else None
+    body = json.dumps({"error": error})
+    if isinstance(code, int) and 400 <= code < 600:
+        return ToldError(code, body)
+    return ToldError(404 if _NO_PATH.search(body) else 500, body)
+
+
+def _without_thoughts(
+    text: str, message: _Message, finish_reason: str | None, usage: ReportedUsage | None
+) -> str:
+    """What stands after a model's thoughts.
+
+    Raises:
+        ThoughtsOnlyError: when there is nothing, because the thoughts took the room.
+    """
+    ends = list(_THOUGHTS_END.finditer(text))
+    answer = text[ends[-1].end() :].lstrip() if ends else text
+    unended = _THOUGHTS_BEGIN.match(answer) is not None
+    silent = not answer.strip() and finish_reason == "length" and not message.tool_calls
+    if unended or (silent and (message.has_thoughts or bool(ends))):
+        raise ThoughtsOnlyError(
+            "The model's thoughts took all the room, and no answer came.", usage, again=False
+        )
+    return answer
 
 
 def _reply(choice: _Choice, usage: ReportedUsage | None, reading: Reading) -> Reply:
@@ -163,8 +246,9 @@ def _reply(choice: _Choice, usage: ReportedUsage | None, reading: Reading) -> Re
         return Reply(text, outcome="refused", reason="A content filter stopped it.", usage=usage)
     if message.refusal:
         return Reply(message.refusal, outcome="refused", reason=message.refusal[:300], usage=usage)
+    text = _without_thoughts(text, message, choice.finish_reason, usage)
     if reading.kind == "completion":
-        text = _without_prefix(text, reading.answer_prefix)
+        text = _until_stop(_without_prefix(text, reading.answer_prefix), reading.stop)
         return Reply(text, tuple(_calls(message.tool_calls or [])), usage=usage)
     if choice.finish_reason == "length" and _is_cut_off(text, reading):
         raise UnreadableReplyError("The answer was cut off at its longest.", usage, again=False)
@@ -254,6 +338,12 @@ def _structured_price(text: str) -> str:
     return text if price is None else f"{price:.2f}"
 
 
+def _until_stop(text: str, stop: Sequence[str]) -> str:
+    """The text before the first stop string: a server may not know what it was to stop at."""
+    places = [at for at in map(text.find, stop) if at >= 0]
+    return text[: min(places)] if places else text
+
+
 def _without_prefix(text: str, prefix: str) -> str:
     """A completion does not repeat the prompt's prefix, even if the model did."""
     said = text.lstrip()
@@ -271,8 +361,3 @@ def _calls(calls: Sequence[_ToolCall]) -> list[ToolCall]:
         )
         for number, call in enumerate(calls, start=1)
     ]
-
-
-def _error_text(error: JsonValue) -> str:
-    message = error.get("message") if isinstance(error, dict) else error
-    return str(message)[:300]

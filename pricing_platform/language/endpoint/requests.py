@@ -21,12 +21,16 @@ _PRICE_TOKENS: dict[Interface, int] = {"chat": 32, "completions": 12}
 
 
 class Reading(BaseModel, frozen=True):
-    """How the answer to a request is read; ``structured``: it is JSON with a price in it."""
+    """How the answer to a request is read; ``structured``: it is JSON with a price in it.
+
+    ``stop`` are strings that end a completion, whether the server heeds them or not.
+    """
 
     kind: Kind
     api: Interface
     answer_prefix: str = ""
     structured: bool = False
+    stop: tuple[str, ...] = ()
 
 
 class EndpointRequest(BaseModel, frozen=True):
@@ -57,7 +61,7 @@ def price_request(prompt: Prompt, configuration: EndpointConfiguration) -> Endpo
     """Asks for a price, as JSON or with log-probabilities where the server can."""
     api = configuration.api
     structured = configuration.structured_output and api == "chat"
-    body = _body(prompt, configuration) | {"max_tokens": _PRICE_TOKENS[api]}
+    body = _body(prompt, configuration) | _room(_PRICE_TOKENS[api], configuration)
     if api == "completions":
         body["stop"] = ["\n"]
     if structured:
@@ -76,7 +80,7 @@ def completion_request(
     prompt: Prompt, request: CompletionRequest, configuration: EndpointConfiguration
 ) -> EndpointRequest:
     """Asks for a completion, with tools and held to a schema where the server can."""
-    body = _body(prompt, configuration) | {"max_tokens": request.max_tokens}
+    body = _body(prompt, configuration) | _room(request.max_tokens, configuration)
     if request.stop:
         body["stop"] = list(request.stop)
     if request.schema is not None and configuration.structured_output:
@@ -84,7 +88,12 @@ def completion_request(
     if request.tools and configuration.calls_tools:
         body["tools"] = [tool.as_function() for tool in request.tools]
         body["parallel_tool_calls"] = False
-    reading = Reading(kind="completion", api=configuration.api, answer_prefix=prompt.answer_prefix)
+    reading = Reading(
+        kind="completion",
+        api=configuration.api,
+        answer_prefix=prompt.answer_prefix,
+        stop=request.stop,
+    )
     return _request(body, reading, configuration)
 
 
@@ -92,13 +101,22 @@ def _request(
     body: dict[str, JsonValue], reading: Reading, configuration: EndpointConfiguration
 ) -> EndpointRequest:
     identity = f"{configuration.known_url}{PATHS[reading.api]}"
-    how = reading.model_dump(mode="json")
+    how = reading.model_dump(mode="json", exclude={"stop"})  # it stands in the body
     key = request_key(identity, reading.kind, [body, how])
     return EndpointRequest(key=key, body=body, reading=reading)
 
 
+def _room(tokens: int, configuration: EndpointConfiguration) -> dict[str, JsonValue]:
+    """The tokens that an answer may take: more than it needs where a model thinks before it."""
+    return {"max_tokens": max(tokens, configuration.answer_tokens)}
+
+
 def _body(prompt: Prompt, configuration: EndpointConfiguration) -> dict[str, JsonValue]:
-    common: dict[str, JsonValue] = {"model": configuration.model, "temperature": 0}
+    common: dict[str, JsonValue] = {
+        **configuration.extra_body,
+        "model": configuration.model,
+        "temperature": configuration.extra_body.get("temperature", 0),
+    }
     if configuration.api == "completions":
         return common | {"prompt": prompt.as_text()}
     return common | {"messages": [_message(message) for message in prompt.messages]}

@@ -8,6 +8,8 @@ caller's work does not hold up the calls that are under way.
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import queue
 import random
 import threading
@@ -25,6 +27,8 @@ from pricing_platform.language.endpoint.failures import Failure
 from pricing_platform.language.endpoint.replies import (
     Reply,
     ReportedUsage,
+    ThoughtsOnlyError,
+    ToldError,
     UnreadableReplyError,
     read_reply,
 )
@@ -58,6 +62,14 @@ class _End:
     error: BaseException | None
 
 
+_LEAST_READ, _LEAST_READ_BY_LENGTH = 0.8, 0.45
+"""Of the tokens of a prompt, what a server reads at least that does not cut it: by its tokenizer,
+and by three bytes a token, which is more than most texts have."""
+
+_FEW_TOKENS = 200
+_log = logging.getLogger(__name__)
+
+
 class Sending:
     """One run; ``total`` and ``known`` say of how many prompts how many were answered before.
 
@@ -84,6 +96,7 @@ class Sending:
         self._end: BaseException | None = None
         self._stopped = threading.Event()
         self._not_before = 0.0
+        self._told_of_cut = False
         self._dropped = dropped
         self._results: queue.SimpleQueue[tuple[str, KeptAnswer] | _End] = queue.SimpleQueue()
 
@@ -179,7 +192,7 @@ class Sending:
                 return None
             body = failures.without_parameters(unanswered.request.body, self._dropped)
             started = time.perf_counter()
-            result = await self._attempt(client, unanswered.request, body)
+            result = await self._attempt(client, unanswered.request, body, unanswered.tokens_in)
             milliseconds = (time.perf_counter() - started) * 1000
             if isinstance(result, Reply):
                 self._failures_in_a_row = 0
@@ -203,7 +216,11 @@ class Sending:
             await self._sleep(self._delay(attempt, result))
 
     async def _attempt(
-        self, client: openai.AsyncOpenAI, request: EndpointRequest, body: dict[str, object]
+        self,
+        client: openai.AsyncOpenAI,
+        request: EndpointRequest,
+        body: dict[str, object],
+        tokens_in: int,
     ) -> Reply | Failure:
         import httpx2
         import openai
@@ -213,7 +230,16 @@ class Sending:
                 # The raw response: what servers really send is read and validated by replies.
                 response = await client.post(request.path, cast_to=httpx2.Response, body=body)
             text = self._configuration.masked_answer(response.text)
-            return read_reply(text, request.reading)
+            reply = read_reply(text, request.reading)
+            return self._whole(reply, tokens_in)
+        except ToldError as error:
+            return failures.refused_status(
+                error.status, {}, error.body, self._configuration, any_answered=self._any_answered
+            )
+        except ThoughtsOnlyError as error:
+            return failures.thoughts_only(
+                error.reason, error.usage, self._configuration, any_answered=self._any_answered
+            )
         except UnreadableReplyError as error:
             reason = self._configuration.masked(error.reason)
             return failures.unreadable(reason, error.usage, again=error.again)
@@ -231,6 +257,18 @@ class Sending:
             return failures.not_connected(
                 error, self._configuration, any_answered=self._any_answered
             )
+
+    def _whole(self, reply: Reply, tokens_in: int) -> Reply | Failure:
+        """The reply, unless the server cut its prompt, which is told of once."""
+        has_tokenizer = self._configuration.tokenizer is not None
+        least = (_LEAST_READ if has_tokenizer else _LEAST_READ_BY_LENGTH) * tokens_in
+        if reply.usage is None or reply.usage.prompt_tokens >= min(least, tokens_in - _FEW_TOKENS):
+            return reply
+        failure = failures.cut_prompt(tokens_in, reply.usage)
+        if not self._told_of_cut:
+            self._told_of_cut = True
+            _log.warning("%s %s", self._configuration.shown_url, failure.reason)
+        return failure
 
     def _kept(self, unanswered: Unanswered, reply: Reply, before: Usage) -> KeptAnswer:
         """Keeps the answer; ``before``: what the attempts before took, counted already."""
@@ -374,11 +412,24 @@ def listed_models(configuration: EndpointConfiguration) -> list[str] | None:
     Raises:
         PlatformError: when it can't be reached, or does not let us in.
     """
+    import httpx2
     import openai
 
     async def ask() -> list[str]:
         async with async_client(configuration) as client:
-            return [model.id async for model in client.models.list()]
+            response = await client.get("/models", cast_to=httpx2.Response)
+            found = json.loads(response.text)
+            if isinstance(found, dict) and found.get("error") and not found.get("data"):
+                raise _told(found["error"])
+            return [str(model["id"]) for model in found["data"]]
+
+    def _told(error: object) -> PlatformError:
+        told = configuration.masked(json.dumps(error))[:300]
+        return PlatformError(
+            f"What {configuration.shown_url} answers is an error: {told}.",
+            "Set PRICING_LLM_BASE_URL to the address that /chat/completions follows: most end in"
+            " /v1.",
+        )
 
     try:
         with QUIET:
@@ -391,7 +442,7 @@ def listed_models(configuration: EndpointConfiguration) -> list[str] | None:
         if error.status_code not in (401, 403):
             return None
         reason = f"It answers {error.status_code}: PRICING_LLM_API_KEY is not one that it knows."
-    except (openai.OpenAIError, ValueError, TypeError, AttributeError):  # an answer of another kind
+    except (openai.OpenAIError, ValueError, TypeError, KeyError):  # an answer of another kind
         return None
     raise PlatformError(
         f"The endpoint of {configuration.model} cannot be used. {reason}",

@@ -39,7 +39,7 @@ OF_ONE_ITEM = {  # fault -> outcome, attempts, a part of the reason
     "half a JSON": ("unreadable", 3, "half of one"),
     "empty body": ("unreadable", 3, "empty"),
     "no choice": ("unreadable", 3, "no choice"),
-    "error with status 200": ("unreadable", 3, "overloaded"),
+    "error with status 200": ("server_error", 3, "overloaded"),
     "too late": ("timed_out", 3, "1 s"),
     "connection reset": ("failed", 3, "broke"),
     "refusal": ("refused", 1, "I can't help"),
