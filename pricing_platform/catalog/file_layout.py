@@ -30,6 +30,7 @@ from pricing_platform.catalog.file_text import (
 )
 from pricing_platform.catalog.json_documents import array_of_rows
 from pricing_platform.catalog.spreadsheets import filled_sheets
+from pricing_platform.catalog.xml_documents import row_element
 from pricing_platform.errors import PlatformError
 
 WINDOWS_1252 = "cp1252"
@@ -48,6 +49,7 @@ _SAMPLE_ROWS = 200
 _FEWEST_BAD_JSON = 10
 _BAD_SAMPLE_BYTES = 200_000
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+_XML_DECLARATION = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([^"']+)["']""")
 _WESTERN = "äöüßÄÖÜàâáãåæçèéêëìíîïñòóôõøœùúûÿÀÁÂÃÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕØŒÙÚÛÝýŠšŽž"
 _WESTERN_MARKS = "\xa0€£¥§©®™°²³½¼¾±×÷–—‘’‚“”„•…‰‹›«»·´¡¿¢µºª¦¨¯¸¶†‡ˆ˜"
 _LONGEST_RUN = 3
@@ -98,6 +100,8 @@ def file_layout(file: Path, declared: DeclaredLayout) -> FileLayout:
         return _csv_layout(file, layout, declared)
     if kind == "json":
         return replace(layout, array=array_of_rows(file, layout))
+    if kind == "xml":
+        return replace(layout, array=row_element(file, layout))
     return layout
 
 
@@ -110,6 +114,8 @@ def _encoding(file: Path, declared: str | None) -> tuple[str, bool]:
     with opened(file) as stream:
         start = stream.read(_SAMPLE_BYTES)
         found = declared or _marked(start) or _without_mark(start)
+        if file_kind(file) == "xml":
+            found = found or _in_xml_declaration(file, start)
         if found is None and b"\0" in start:
             raise PlatformError(
                 f"{file} is not text but binary.", "Name the file after what it is."
@@ -123,6 +129,20 @@ def _encoding(file: Path, declared: str | None) -> tuple[str, bool]:
 
 def _marked(start: bytes) -> str | None:
     return next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
+
+
+def _in_xml_declaration(file: Path, start: bytes) -> str | None:
+    told = _XML_DECLARATION.match(start)
+    if told is None:
+        return None
+    name = told[1].decode("ascii", "replace")
+    try:
+        return codecs.lookup(name).name
+    except LookupError:
+        raise PlatformError(
+            f"{file} declares the encoding {name!r}, which is none that is known.",
+            'Say how the file is written, as encoding = "cp1250", in sources.toml.',
+        ) from None
 
 
 def _without_mark(start: bytes) -> str | None:

@@ -28,7 +28,8 @@ class FileLayout:
 
     ``encoding`` as Python names it; ``header_lines``: lines before the header of a CSV file;
     ``array``: where in a JSON document the array of rows is, as ijson names it, None for one object
-    a line; ``has_plain_ends``: whether its lines end in a line feed.
+    a line, or in an XML document the path of the element that is a row; ``has_plain_ends``: whether
+    its lines end in a line feed.
     """
 
     kind: FileKind

@@ -31,6 +31,7 @@ from pricing_platform.catalog.file_text import (
 )
 from pricing_platform.catalog.json_documents import array_rows
 from pricing_platform.catalog.spreadsheets import sheet_rows
+from pricing_platform.catalog.xml_documents import element_rows
 from pricing_platform.errors import PlatformError
 
 STAGED_AS = "FORMAT parquet, COMPRESSION uncompressed, ROW_GROUP_SIZE 8192, DICTIONARY_SIZE_LIMIT 1"
@@ -133,6 +134,8 @@ def _rows(file: Path, layout: FileLayout) -> Iterator[_Line]:
         return _csv_rows(file, layout)
     if layout.kind == "xlsx":
         return ((row, None) for row in sheet_rows(file, str(layout.sheet)))
+    if layout.kind == "xml":
+        return map(_object, element_rows(file, layout))
     return map(_object, array_rows(file, layout))
 
 

@@ -76,7 +76,7 @@ class Source(DeclaredLayout):
 
     name: str = Field(pattern=r"^[a-z0-9_]+$", description="The source's name in every table.")
     path: Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1)] = Field(
-        description="A path, a glob or a list of them: JSON, CSV, Excel or Parquet; gzip or zip."
+        description="A path, a glob or a list: JSON, CSV, XML, Excel or Parquet; gzip or zip."
     )
     format: str = Field(description="The name of a shipped format, or the path of a SQL file.")
     observed_at: Literal["column", "file_name", "file_time"] = Field(

@@ -25,6 +25,33 @@ CREATE OR REPLACE TEMP MACRO map_of(entries, without := []) AS
         )
     );
 
+-- Entries of which each key stands once, with its first value: what map_from_entries takes.
+CREATE OR REPLACE TEMP MACRO first_of_each(entries) AS
+    list_transform(
+        [entries],
+        lambda all_of_them: list_filter(
+            all_of_them,
+            lambda e, place:
+                list_position(list_transform(all_of_them, lambda o: o.key), e.key) = place
+        )
+    )[1];
+
+-- The fields of a record that hold something, by their names in lower case with _ for blanks and
+-- without a prefix of XML ('g:Image Link' is image_link). Of two of one name the first counts.
+CREATE OR REPLACE TEMP MACRO filled_fields(record) AS
+    map_from_entries(first_of_each(list_filter(
+        list_transform(
+            map_entries(json_map(record)),
+            lambda e: {
+                'key': replace(
+                    regexp_replace(lower(trim(e.key)), '^\w+:(\w)', '\1'), ' ', '_'
+                ),
+                'value': trim(e.value)
+            }
+        ),
+        lambda e: e.value NOT IN ('', 'null')
+    )));
+
 -- A published text with one kind of space and of apostrophe, and without a word that only leads to a
 -- price and a dash that stands for no decimals ('ab 12 €', '12.- Fr.', '99,-').
 CREATE OR REPLACE TEMP MACRO price_text_folded(published) AS
