@@ -125,22 +125,29 @@ def _warehouse(settings: Settings) -> Iterator[Finding]:
     if not warehouse.path.exists():
         yield Finding("warehouse", "warning", "not built yet", "Run `pricing-platform run`.")
         return
+    from pricing_platform.facts.configuration import configured_knowledge
+
     observed = warehouse.frame(
         "SELECT source, max(observed_at) AS newest, count(*) AS listings"
         " FROM curated.listings GROUP BY source ORDER BY source"
     )
+    knowledge = configured_knowledge(settings)
+    of_kind = knowledge.rules.time_to_live_of("price")
     lives = {
-        source.name: timedelta(days=source.ttl_days) for source in configured_sources(settings)
+        source.name: knowledge.price_lives.get(source.name, of_kind)
+        for source in configured_sources(settings)
     }
     for name, newest, listings in observed.iter_rows():
         age = datetime.now(UTC) - newest
-        stale = name in lives and age > lives[name]
+        life = lives.get(name)
+        stale = life is not None and age > life
         yield Finding(
             f"listings of {name}",
             "warning" if stale else "ok",
             f"{listings:,} observations, the newest {age.days} days old",
-            f"Older than its time to live of {lives[name].days} days: bring a newer snapshot."
-            if stale
+            f"Older than its time to live of {life / timedelta(days=1):g} days:"
+            " bring a newer snapshot."
+            if life is not None and stale
             else "",
         )
 

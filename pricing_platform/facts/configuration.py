@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from pricing_platform.catalog.declaration import (
     path_pattern,
     validated,
 )
+from pricing_platform.catalog.sources import Source
 from pricing_platform.errors import PlatformError
 from pricing_platform.facts.connectors.http_facts import HttpFacts
 from pricing_platform.facts.kinds import FactRules
@@ -56,6 +58,15 @@ class _DeclaredRetrieval(BaseModel):
     questions: str | None = None
 
 
+class _DeclaredLife(BaseModel):
+    """What a ``[[source]]`` says of its prices; all else of it is the catalogue's."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str
+    ttl_days: float | None = Field(None, gt=0)
+
+
 class Knowledge(BaseModel):
     """All that is configured of documents and facts, paths made absolute."""
 
@@ -65,6 +76,8 @@ class Knowledge(BaseModel):
     http: tuple[HttpFacts, ...] = ()
     rules: FactRules = FactRules()
     questions: Path | None = None
+    price_lives: dict[str, timedelta] = {}
+    """By source, for how long its prices are fresh; those left out are as their kind is."""
 
 
 def configured_knowledge(settings: Settings) -> Knowledge:
@@ -92,6 +105,10 @@ def load_knowledge(path: Path, *, data: Path | None) -> Knowledge:
     )
     _refuse_repeated(path, "documents", [folder.name for folder in documents])
     _refuse_repeated(path, "http", [connector.name for connector in http])
+    lives = [
+        validated(_DeclaredLife, path, entry_label("source", entry, position), entry)
+        for position, entry in enumerate(declared_entries(path, "source"), 1)
+    ]
     table = validated(_DeclaredRetrieval, path, "[retrieval]", declared_table(path, "retrieval"))
     return Knowledge(
         documents=documents,
@@ -99,7 +116,17 @@ def load_knowledge(path: Path, *, data: Path | None) -> Knowledge:
         rules=validated(FactRules, path, "[facts]", _rules(declared_table(path, "facts"))),
         questions=table.questions
         and Path(absolute_path(path, "[retrieval]", table.questions, data)),
+        price_lives={
+            life.name: timedelta(days=life.ttl_days or Source.model_fields["ttl_days"].default)
+            for life in lives
+            if life.ttl_days is not None or not _tells_price_life(path)
+        },
     )
+
+
+def _tells_price_life(path: Path) -> bool:
+    lives = declared_table(path, "facts").get("time_to_live")
+    return isinstance(lives, dict) and "price" in lives
 
 
 def _documents(

@@ -19,7 +19,7 @@ Here belongs what is recorded of listings; how, belongs to
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -67,6 +67,7 @@ def record_listing_prices(
     postgres: Postgres,
     rules: FactRules,
     *,
+    lives: Mapping[str, timedelta] | None = None,
     progress: Progress = silent,
 ) -> RecordSummary:
     """Records the prices of ``curated.listings`` that are news, and verifies those that are not.
@@ -75,7 +76,8 @@ def record_listing_prices(
     observed. What stands already is known by a sum over each source and time, so that a second
     call reads little and writes nothing.
 
-    What was observed in the future is told in the log and waits until its time has come.
+    A price is fresh for as long as ``lives`` says of its source, and else as its kind is. What was
+    observed in the future is told in the log and waits until its time has come.
     """
     until = datetime.now(UTC) + CLOCK_TOLERANCE
     _tell_of_the_future(warehouse, until)
@@ -83,16 +85,23 @@ def record_listing_prices(
     if seen.is_empty():
         return RecordSummary()
     news = _news(warehouse, postgres, seen, until)
-    of_rules = (rules.cardinality_of(ATTRIBUTE), rules.time_to_live_of(KIND))
+    cardinality, default = rules.cardinality_of(ATTRIBUTE), rules.time_to_live_of(KIND)
+    fresh_for = {source: (lives or {}).get(source, default) for source in seen["source"].unique()}
     summary = RecordSummary()
     for start in range(0, news.height, _BATCH):
         with postgres.connection() as connection:
-            rows = [_row(row, *of_rules) for row in news[start : start + _BATCH].iter_rows()]
+            rows = [
+                _row(row, cardinality, fresh_for)
+                for row in news[start : start + _BATCH].iter_rows()
+            ]
             summary += record_rows(connection, rows)
         progress("Recording prices", min(start + _BATCH, news.height), news.height)
     if summary.versions > _MANY:
         with postgres.connection() as connection:
             connection.execute(_ANALYZE)
+    with postgres.connection() as connection:
+        declared = {"sources": list(fresh_for), "lives": list(fresh_for.values())}
+        connection.execute(_text("price_lives").encode(), {**declared, "connector": CONNECTOR})
     _confirm(postgres, seen)
     return summary
 
@@ -177,9 +186,9 @@ def _confirm(postgres: Postgres, seen: pl.DataFrame) -> None:
         connection.execute(_text("price_confirmations").encode())
 
 
-def _row(seen: tuple[Any, ...], cardinality: str, time_to_live: timedelta | None) -> Row:
+def _row(seen: tuple[Any, ...], cardinality: str, fresh_for: Mapping[str, timedelta | None]) -> Row:
     subject, source, observed_at, value = seen
-    names = (subject, ATTRIBUTE, KIND, cardinality, time_to_live, CONNECTOR, source)
+    names = (subject, ATTRIBUTE, KIND, cardinality, fresh_for[source], CONNECTOR, source)
     return (*names, observed_at, observed_at, [value], None, None, None)
 
 

@@ -31,8 +31,9 @@ from pricing_platform.progress import Progress, silent
 from pricing_platform.retrieval.documents import normalise_subject
 from pricing_platform.stores.postgres import Postgres
 
-Outcome = Literal["changed", "confirmed", "absent", "failed"]
-"""What came of a check; absent: the source has nothing of it any more."""
+Outcome = Literal["changed", "confirmed", "absent", "failed", "waiting"]
+"""What came of a check; absent: the source has nothing of it any more; waiting: the source tells of
+itself when it has something newer, so that this was no check and is not kept as one."""
 
 CHECKS_KEPT = timedelta(days=30)
 """For how long ``knowledge.checks`` tells of a check."""
@@ -499,6 +500,7 @@ class _Recorder:
         checks = [_checked(self.claim.series[answer.series_id], answer) for answer in ours]
         checks = _within_limit(connection, checks, self.deletion_share_limit)
         observations = [c.observation for c in checks if c.observation is not None]
+        kept = [c for c in checks if c.outcome != "waiting"]
         record_in(connection, observations, self.rules)
         _reschedule(connection, checks)
         _keep_validators(connection, checks)
@@ -514,7 +516,7 @@ class _Recorder:
                     c.reason,
                     c.answer.seconds,
                 )
-                for c in checks
+                for c in kept
             ],
         )
         return [(c.connector, c.outcome) for c in checks]
@@ -672,7 +674,8 @@ def _one_line(text: str) -> str:
 def _reschedule(connection: psycopg.Connection[Any], checks: Sequence[_Check]) -> None:
     """Ends the claims and sets the times of the next checks, each a little apart from the others.
 
-    A fact that was confirmed is asked for shortly before its time to live ends. After a failure the
+    A fact that was confirmed is asked for shortly before its time to live ends, one that waits for
+    its source when that has told something. After a failure the
     delay doubles with each, and is never shorter than the source asked for.
     """
     longest = _LONGEST_RETRY_AFTER
@@ -683,16 +686,17 @@ def _reschedule(connection: psycopg.Connection[Any], checks: Sequence[_Check]) -
         " next_check_at = now() + CASE WHEN c.failed"
         " THEN greatest(least(%(first)s * 2.0 ^ least(s.failures, 30), %(cap)s)"
         " * (0.5 + random() / 2), c.retry_after)"
-        " ELSE s.ttl * (0.8 + random() / 5) END"
-        " FROM unnest(%(series)s::bigint[], %(failed)s::bool[],"
+        " WHEN c.waiting THEN NULL ELSE s.ttl * (0.8 + random() / 5) END"
+        " FROM unnest(%(series)s::bigint[], %(failed)s::bool[], %(waiting)s::bool[],"
         " %(reasons)s::text[], %(retry)s::interval[])"
-        " AS c (series_id, failed, reason, retry_after)"
+        " AS c (series_id, failed, waiting, reason, retry_after)"
         " WHERE s.series_id = c.series_id",
         {
             "first": _FIRST_DELAY,
             "cap": _LONGEST_DELAY,
             "series": [c.answer.series_id for c in checks],
             "failed": [c.outcome == "failed" for c in checks],
+            "waiting": [c.outcome == "waiting" for c in checks],
             "reasons": [c.reason for c in checks],
             "retry": [c.answer.retry_after and min(c.answer.retry_after, longest) for c in checks],
         },
@@ -762,7 +766,7 @@ def _summary(outcomes: Counter[tuple[str, Outcome]], seconds: float) -> RefreshS
         by_connector.setdefault(connector, {})[outcome] = count
         totals[outcome] += count
     return RefreshSummary(
-        checked=outcomes.total(),
+        checked=outcomes.total() - totals["waiting"],
         changed=totals["changed"],
         confirmed=totals["confirmed"],
         absent=totals["absent"],

@@ -88,7 +88,9 @@ def observe_everything(
     """Records what documents and listings state, and has the series that are fetched."""
     ensure_series(postgres, knowledge.http, knowledge.rules)
     observed = observe_documents(postgres, knowledge.rules)
-    return observed + record_listing_prices(warehouse, postgres, knowledge.rules, progress=progress)
+    return observed + record_listing_prices(
+        warehouse, postgres, knowledge.rules, lives=knowledge.price_lives, progress=progress
+    )
 
 
 def refresh_what_is_due(
@@ -131,7 +133,7 @@ def refresh_what_is_due(
     )
     asked: list[Connector] = [
         documents_connector,
-        SnapshotFolderConnector(warehouse, postgres, knowledge.rules),
+        SnapshotFolderConnector(warehouse, postgres, knowledge.rules, knowledge.price_lives),
         *_http_connectors(knowledge.http, secrets),
     ]
     refreshed = refresh(

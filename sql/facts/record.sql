@@ -168,6 +168,8 @@ UPDATE knowledge.fact_series AS s SET
     verified_at = v.verified_at,
     next_check_at = CASE
         WHEN v.asked_anyway THEN v.next_check_at
+        -- What is only told, by a newer snapshot, is not asked for when it is old already.
+        WHEN v.connector = 'snapshot_folder' AND v.verified_at + v.ttl * v.share <= now() THEN NULL
         WHEN v.connector IS NOT NULL
             THEN greatest(v.next_check_at, v.verified_at + v.ttl * v.share)
     END

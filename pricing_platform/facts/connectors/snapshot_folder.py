@@ -1,14 +1,14 @@
 """Prices of listings, from the newest snapshot that the warehouse has read.
 
 Reading snapshots into the warehouse belongs to the ingestion, which has a schedule of its own. A
-listing that no newer snapshot holds is as old as before: that is a failure to verify it, which
-retires nothing.
+listing that no newer snapshot holds is as old as before and waits for one: nothing has failed, and
+to ask again would tell no more.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -24,9 +24,6 @@ from pricing_platform.facts.refresh import Answer, DueSeries
 from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.warehouse import Warehouse
 
-_UNVERIFIED = "No newer snapshot holds it."
-_NEXT_SNAPSHOT = timedelta(hours=6)  # a newer one is recorded when it is read, whatever this says
-
 
 class SnapshotFolderConnector:
     """Looks at the warehouse once, at the first series that it is asked for.
@@ -36,10 +33,17 @@ class SnapshotFolderConnector:
 
     name = CONNECTOR
 
-    def __init__(self, warehouse: Warehouse, postgres: Postgres, rules: FactRules) -> None:
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        postgres: Postgres,
+        rules: FactRules,
+        lives: Mapping[str, timedelta] | None = None,
+    ) -> None:
         self._warehouse = warehouse
         self._postgres = postgres
         self._rules = rules
+        self._lives = lives or {}
         self._looked: tuple[Held, Held] | None = None
 
     def ask(self, due: Sequence[DueSeries]) -> Iterator[Answer]:
@@ -55,13 +59,11 @@ class SnapshotFolderConnector:
             source = series.sources[0] if series.sources else self.name
             answer = recorded_answer(series, source, before, after, seconds)
             if not is_verified_anew(series, before, after):
-                answer = replace(
-                    answer, failure=_UNVERIFIED, recorded=None, retry_after=_NEXT_SNAPSHOT
-                )
+                answer = replace(answer, recorded="waiting")
             yield answer
 
     def _look(self) -> tuple[Held, Held]:
         before = held_values(self._postgres, self.name)
-        record_listing_prices(self._warehouse, self._postgres, self._rules)
+        record_listing_prices(self._warehouse, self._postgres, self._rules, lives=self._lives)
         self._looked = before, held_values(self._postgres, self.name)
         return self._looked

@@ -87,3 +87,21 @@ def test_nothing_is_declared_where_nothing_stands(tmp_path: Path) -> None:
 def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(PlatformError, match=told):
         declared(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "lives"),
+    [
+        ('name = "shop"\nttl_days = 7', {"shop": timedelta(days=7)}),
+        ('name = "shop"', {"shop": timedelta(days=30)}),
+        ('name = "shop"\n[facts]\ntime_to_live = { price = "PT2H" }', {}),
+        (
+            'name = "shop"\nttl_days = 0.5\n[facts]\ntime_to_live = { price = "PT2H" }',
+            {"shop": timedelta(hours=12)},
+        ),
+    ],
+)
+def test_a_source_says_for_how_long_its_prices_are_fresh(
+    tmp_path: Path, text: str, lives: dict[str, timedelta]
+) -> None:
+    assert declared(tmp_path, f"[[source]]\n{text}").price_lives == lives
