@@ -37,6 +37,7 @@ SELECT * REPLACE (
 )
 FROM raw.listings
 """
+_REFUSED = "SELECT row_number - 1, unreadable FROM raw.listings WHERE unreadable IS NOT NULL"
 _NEW_ITEMS = """
 SELECT (row_number - 1)::INTEGER AS row, item_id, source, listing_id, title, text,
     brand, category, model_number, NULL::DOUBLE AS price, currency,
@@ -229,11 +230,14 @@ def items_of(products: Products) -> pl.DataFrame:
     """Item rows of the products that can be read, with ``row``, their position, from 0.
 
     They go the way of every listing, with a price in its place: the price, the split and whatever
-    else only a catalogue knows is null.
+    else only a catalogue knows is null. Why the source's format refuses a row is added to
+    ``products.faults``.
     """
     with tempfile.TemporaryDirectory() as folder:
         warehouse = Warehouse(Path(folder) / "warehouse.duckdb")
         ingest_source(warehouse, products.source, fingerprint="")
+        for row, reason in warehouse.frame(_REFUSED).iter_rows():
+            products.faults[row] = products.faults[row] or reason
         with warehouse.staging_folder() as staging:
             priced = staging / "listings.parquet"
             with warehouse.read() as connection:

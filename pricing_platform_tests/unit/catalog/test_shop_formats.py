@@ -260,6 +260,15 @@ def test_products_to_price_are_read_by_the_format_of_their_source(
         assert items["title"].to_list() == list(titles)
 
 
+def test_why_a_format_refuses_a_product_to_price_is_told_by_row(tmp_path: Path) -> None:
+    file = tmp_path / "products_export.csv"
+    file.write_text(SHOPIFY, encoding="utf-8")
+    products = read_products(file, source_of(file, format="shopify"))
+    items_of(products)
+    picture = "a picture of a product, and no variant"
+    assert products.faults == [None, None, None, picture, None]
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
