@@ -18,6 +18,7 @@ from pricing_platform.catalog.families import FAMILIES_VERSION, assign_families,
 from pricing_platform.catalog.items import ITEMS_VERSION, build_items
 from pricing_platform.catalog.price_leaks import PRICE_LEAKS_VERSION, find_price_leaks
 from pricing_platform.catalog.profile import PROFILE_VERSION, draw_profile, profile_catalog
+from pricing_platform.catalog.splits import SET_ASIDE
 from pricing_platform.pricing.fitting import MINIMUM_ITEMS
 from pricing_platform.resources import LoggedProgress, ModelsResource, WarehouseResource
 from pricing_platform.stores.provenance import inputs_fingerprint, refresh_by
@@ -129,9 +130,13 @@ def item_families(
     def told() -> dict[str, Any]:
         sizes = store.frame(
             "SELECT count(DISTINCT family_id) AS families,"
-            " coalesce(max(family_size), 0) AS largest_family FROM curated.item_families"
+            " coalesce(max(family_size), 0) AS largest_family,"
+            " count(*) FILTER (split = ?) AS items_set_aside FROM curated.item_families",
+            [SET_ASIDE],
         ).row(0, named=True)
         summary = f"{sizes['families']:,} families"
+        if sizes["items_set_aside"]:
+            summary += f", {sizes['items_set_aside']:,} items set aside"
         return {**sizes, **cut_links(store), "encoded": encoded, "summary": summary}
 
     return refreshed_table(

@@ -15,10 +15,10 @@ import polars as pl
 
 from pricing_platform.catalog.items import LAST_OBSERVED
 from pricing_platform.catalog.near_duplicates import Encode, link_titles
-from pricing_platform.catalog.splits import split_expression
+from pricing_platform.catalog.splits import SET_ASIDE, SPLIT_ASSIGNMENTS, split_expression
 from pricing_platform.stores.warehouse import Warehouse
 
-FAMILIES_VERSION = "2"
+FAMILIES_VERSION = "3"
 """Raised when the same listings would be put into other families."""
 
 FAMILY_SHARE_LIMIT = 0.005
@@ -53,8 +53,23 @@ evidence AS (
     )
     GROUP BY title
 ),
+assigned AS (
+    SELECT
+        members.*,
+        known_splits.split AS known_split,
+        coalesce(
+            arg_min(known_splits.split, (known_splits.round, members.item_id))
+                FILTER (known_splits.split IS NOT NULL) OVER (PARTITION BY members.family_id),
+            {split_expression("members.family_id")}
+        ) AS family_split
+    FROM members
+    LEFT JOIN known_splits USING (item_id)
+),
 families AS (
-    SELECT *, {split_expression("family_id")} AS split FROM members
+    SELECT
+        * EXCLUDE (known_split, family_split),
+        CASE WHEN known_split <> family_split THEN '{SET_ASIDE}' ELSE family_split END AS split
+    FROM assigned
 ),
 cut AS (
     SELECT
@@ -95,6 +110,11 @@ def assign_families(warehouse: Warehouse, encode: Encode) -> pl.DataFrame:
     exceed :func:`family_limit`: then its weakest links are cut. The result does not depend on the
     order of the rows.
 
+    A split is for good: it is recorded in ``curated.split_assignments`` when an item is first seen,
+    for a new family by a hash of it, for a new item of a known family as that family's. Where
+    families of different splits become one, the items of those that were assigned later are set
+    aside: they are neither learnt from nor evaluated on while they are of that family.
+
     Args:
         warehouse: read once and closed; ``encode`` runs with no connection to it open.
         encode: texts to embeddings of unit length, shape (texts, dimensions). It is given the
@@ -103,20 +123,43 @@ def assign_families(warehouse: Warehouse, encode: Encode) -> pl.DataFrame:
     Returns:
         The rows of ``curated.item_families``, sorted by item_id.
     """
+    warehouse.create_schema()
+    known = warehouse.frame("SELECT * FROM curated.split_assignments")
     with warehouse.staging_folder() as staging:
         products = staging / "products.parquet"
         _export_products(warehouse, products)
         with warehouse.scratch() as connection:
-            return group_products(connection, products, encode, staging)
+            families = group_products(connection, products, encode, staging, known)
+    _record_splits(warehouse, known, families)
+    return families
+
+
+def _record_splits(warehouse: Warehouse, known: pl.DataFrame, families: pl.DataFrame) -> None:
+    """Adds the items that are seen for the first time, with their splits."""
+    new = families.join(known, on="item_id", how="anti").select("item_id", "split", "family_id")
+    if new.is_empty():
+        return
+    last = known["round"].max()
+    numbered = new.with_columns(
+        round=pl.lit((last if isinstance(last, int) else 0) + 1, dtype=pl.Int64)
+    )
+    warehouse.replace("curated.split_assignments", pl.concat([known, numbered]))
 
 
 def group_products(
-    connection: duckdb.DuckDBPyConnection, products: Path, encode: Encode, folder: Path
+    connection: duckdb.DuckDBPyConnection,
+    products: Path,
+    encode: Encode,
+    folder: Path,
+    known: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """:func:`assign_families` for products in a Parquet file, one row an item.
 
-    The arguments are those of :func:`near_duplicates.link_titles`.
+    The arguments are those of :func:`near_duplicates.link_titles`, and ``known``, the rows of
+    ``curated.split_assignments`` so far.
     """
+    known = SPLIT_ASSIGNMENTS.to_frame() if known is None else known
+    connection.register("known_splits", known.cast(pl.Schema(SPLIT_ASSIGNMENTS)).to_arrow())
     link_titles(connection, products, encode, folder)
     _join_titles(connection)
     return _frame(connection, _FAMILIES).sort("item_id")

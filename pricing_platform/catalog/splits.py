@@ -19,12 +19,20 @@ Split = Literal["train", "validation", "test"]
 SPLIT_SHARES: dict[Split, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
 """The share of the families that each split is meant to hold."""
 
+SET_ASIDE = "set_aside"
+"""In the place of a split: of an item whose family has, by what joined it later, another one."""
+
+SPLIT_ASSIGNMENTS = pl.Schema(
+    {"item_id": pl.String, "split": pl.String, "family_id": pl.String, "round": pl.Int64}
+)
+"""The columns of ``curated.split_assignments``."""
+
 _HASH_DIGITS = 8
 _HASH_RANGE = 16**_HASH_DIGITS
 
 
 def split_of(family_id: str) -> Split:
-    """The family's split: the same in every process, whatever else is in the catalogue."""
+    """A new family's split: the same in every process, whatever else is in the catalogue."""
     digest = hashlib.sha256(family_id.encode()).hexdigest()
     position = int(digest[:_HASH_DIGITS], 16)
     for split, bound in _upper_bounds().items():
@@ -46,7 +54,8 @@ def two_sided(warehouse: Warehouse) -> pl.DataFrame:
     """Whatever stands in more than one split: a leak from training into the evaluation.
 
     Looks at ``curated.items`` by family, by item and by text, at every observation of an item in
-    ``curated.listings``, and compares each item's split with that of its family.
+    ``curated.listings``, and compares each item's split with that of its family and with the one
+    that was recorded when it was first seen. What is set aside is on no side.
 
     Returns:
         One row a leak: ``kind`` (family, item, text, assignment), ``key`` and ``splits``.
@@ -66,10 +75,17 @@ def two_sided(warehouse: Warehouse) -> pl.DataFrame:
         )
         SELECT kind, key, list_sort(list(DISTINCT split)) AS splits
         FROM sided
+        WHERE split <> $set_aside
         GROUP BY kind, key
         HAVING count(DISTINCT split) > 1
+        UNION ALL
+        SELECT 'assignment', item_id, [assigned.split, families.split]
+        FROM curated.item_families AS families
+        JOIN curated.split_assignments AS assigned USING (item_id)
+        WHERE families.split NOT IN (assigned.split, $set_aside)
         ORDER BY kind, key
-        """
+        """,
+        {"set_aside": SET_ASIDE},
     )
 
 
@@ -86,7 +102,8 @@ def split_shares(warehouse: Warehouse, *, minimum_tolerance: float = 0.02) -> pl
     """
     counted = warehouse.frame(
         "SELECT split, count(DISTINCT family_id) AS families, count(*) AS items"
-        " FROM curated.item_families GROUP BY split"
+        " FROM curated.item_families WHERE split <> ? GROUP BY split",
+        [SET_ASIDE],
     )
     total = int(counted["families"].sum())
     planned = pl.DataFrame(

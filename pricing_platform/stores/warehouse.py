@@ -31,6 +31,8 @@ from filelock import FileLock, Timeout
 from pricing_platform.errors import PlatformError
 from pricing_platform.settings import Settings, sql_folder
 
+_KEPT_TABLES = frozenset({"curated.split_assignments"})
+
 VOLATILE_COLUMNS = frozenset(
     {
         "attempts",
@@ -187,7 +189,8 @@ class Warehouse:
 
         A changed definition empties its table, and one that is gone drops it, since they are
         recomputed from their inputs. The raw tables keep their rows: of some of them the files are
-        gone. (So a column that is added to one must have a default or take null.)
+        gone; and so do those that say what was decided for good. (So a column that is added to one
+        must have a default or take null.)
         """
         if self._schema_was_created and self.path.exists():
             return
@@ -214,7 +217,7 @@ class Warehouse:
                 _forget(connection, name)
             for name, (sha256, text) in definitions.items():
                 if known.get(name) != sha256:
-                    if name in known and name.startswith("raw."):
+                    if name in known and (name.startswith("raw.") or name in _KEPT_TABLES):
                         _redefine(connection, name, text)
                     else:
                         connection.execute(text)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -17,7 +18,8 @@ from pricing_platform.catalog.families import (
     family_limit,
     group_products,
 )
-from pricing_platform.catalog.splits import split_of
+from pricing_platform.catalog.items import build_items
+from pricing_platform.catalog.splits import SET_ASIDE, split_of, two_sided
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform_tests.unit.catalog.listing_rows import (
     Listing,
@@ -223,3 +225,77 @@ def test_nothing_is_left_in_staging_and_the_warehouse_is_free(tmp_path: Path) ->
 
     assign_families(warehouse, while_encoding)
     assert list((tmp_path / "cache" / "staging").iterdir()) == []
+
+
+def splits_after(warehouse: Warehouse, observations: list[Listing]) -> dict[str, str]:
+    """Each item's split, after the listings were assigned once more."""
+    rows = [listing.row() for listing in observations]
+    warehouse.replace("curated.listings", pl.DataFrame(rows, infer_schema_length=None))
+    found = assign_families(warehouse, hashed_words)
+    warehouse.replace("curated.item_families", found)
+    return dict(found.select("item_id", "split").iter_rows())
+
+
+def test_over_twenty_rounds_no_item_changes_its_side(tmp_path: Path) -> None:
+    """Every round brings new products and near-duplicates with smaller ids, as a shop does."""
+    random = np.random.default_rng(5)
+    names = ["mug", "lamp", "desk", "drive", "kettle", "chair", "saw", "drill"]
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb", threads=2)
+    seen: list[Listing] = []
+    known: dict[str, str] = {}
+    aside = 0
+    for round_number in range(20):
+        for number in range(8):
+            name = f"{names[number]} {round_number} " + " ".join(random.choice(WORDS, 3))
+            seen.append(Listing(f"{random.integers(10**6):07}-{round_number}-{number}", name))
+        for _ in range(4):
+            twin = seen[random.integers(len(seen))]
+            seen.append(replace(twin, item_id=f"0{random.integers(10**6):06}", source="two"))
+        seen = list({listing.item_id: listing for listing in seen}.values())
+        splits = splits_after(warehouse, seen)
+        for item_id, split in known.items():
+            assert splits[item_id] in (split, SET_ASIDE)
+        for item_id, split in splits.items():
+            if split != SET_ASIDE:
+                known.setdefault(item_id, split)
+        aside += sum(split == SET_ASIDE for split in splits.values())
+        recorded = warehouse.frame("SELECT item_id, split FROM curated.split_assignments")
+        assert recorded["item_id"].is_unique().all()
+        assert recorded.height == len(seen)
+    assert len(set(known.values())) == 3
+
+
+def test_of_two_families_that_become_one_the_later_is_set_aside(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb", threads=2)
+    trained = next(f"{n:05}" for n in range(100) if split_of(f"{n:05}") == "train")
+    tested = next(f"{n:05}" for n in range(100) if split_of(f"{n:05}") == "test")
+    first, second = Listing(tested, "red oak desk"), Listing(trained, "steel usb lamp")
+    assert splits_after(warehouse, [first]) == {tested: "test"}
+    assert splits_after(warehouse, [first, second]) == {tested: "test", trained: "train"}
+    joined = [first, replace(second, title=first.title), Listing("new", first.title)]
+    assert splits_after(warehouse, joined) == {
+        tested: "test",
+        trained: SET_ASIDE,
+        "new": "test",
+    }
+    items(warehouse, joined)
+    assert two_sided(warehouse).is_empty()
+    apart = [first, second, Listing("new", first.title)]
+    assert splits_after(warehouse, apart) == {tested: "test", trained: "train", "new": "test"}
+
+
+def test_a_split_that_was_changed_is_found(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb", threads=2)
+    ((item_id, split),) = splits_after(warehouse, [Listing("a", "red oak desk")]).items()
+    other = "test" if split == "train" else "train"
+    families = warehouse.frame("SELECT * FROM curated.item_families")
+    warehouse.replace("curated.item_families", families.with_columns(split=pl.lit(other)))
+    assert ("assignment", item_id, [split, other]) in two_sided(warehouse).rows()
+
+
+def items(warehouse: Warehouse, observations: list[Listing]) -> None:
+    warehouse.replace("curated.listings", pl.DataFrame(
+        [listing.row() for listing in observations], infer_schema_length=None
+    ))  # fmt: skip
+    build_items(warehouse, lambda texts: [1] * len(texts), warehouse.path.parent / "items.parquet")
+    warehouse.replace("curated.items", warehouse.path.parent / "items.parquet")

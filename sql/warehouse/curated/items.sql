@@ -37,6 +37,6 @@ COMMENT ON COLUMN curated.items.unit IS 'The normalised unit.';
 COMMENT ON COLUMN curated.items.attributes IS 'Cleaned attributes.';
 COMMENT ON COLUMN curated.items.url IS 'Where the listing is.';
 COMMENT ON COLUMN curated.items.family_id IS 'The family of near-duplicates.';
-COMMENT ON COLUMN curated.items.split IS 'train, validation or test.';
+COMMENT ON COLUMN curated.items.split IS 'train, validation or test; set_aside for an item that is neither learnt from nor evaluated on.';
 COMMENT ON COLUMN curated.items.token_count IS 'Tokens of the text in the encoder''s own tokenizer, special tokens included.';
 COMMENT ON COLUMN curated.items.content_hash IS 'sha256 of the text.';
