@@ -50,14 +50,11 @@ def print_leaderboard(board: pl.DataFrame) -> None:
     shown = board.select(
         "rank",
         "technique",
-        "items",
+        _answered_items(),
         pl.format(
             "{} ({} to {})", *(_fixed(column, 2) for column in ("mae", "mae_low", "mae_high"))
         ).alias("MAE (95 %)"),
         _fixed("mae_common", 2).alias("MAE, common"),
-        (pl.col("answered") * 100)
-        .map_elements(lambda v: f"{v:,.0f}", return_dtype=pl.String)
-        .alias("answered %"),
         _fixed("rmsle", 3).alias("RMSLE"),
         _fixed("smape", 1).alias("SMAPE %"),
         _fixed("within_20_percent", 3).alias("within 20 %"),
@@ -68,6 +65,14 @@ def print_leaderboard(board: pl.DataFrame) -> None:
     )
     by = " by MAE on common items" if "mae_common" in board["ranked_by"] else ""
     print_frame(shown, title=f"Leaderboard: the test items, best first{by}")
+
+
+def _answered_items() -> pl.Expr:
+    """Of how many items there is an estimate, where that is not all of them."""
+    answered = (pl.col("items") * pl.col("answered")).round().cast(pl.Int64)
+    some = pl.format("{} of {}", answered, "items")
+    whole = pl.format("{}", "items")
+    return pl.when(pl.col("answered") < 1).then(some).otherwise(whole).alias("items")
 
 
 def _fixed(column: str, digits: int) -> pl.Expr:
