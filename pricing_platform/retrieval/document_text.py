@@ -6,6 +6,7 @@ Which files there are, and what is kept of them, belongs to ``documents``.
 
 from __future__ import annotations
 
+import codecs
 import functools
 import re
 import sys
@@ -16,6 +17,16 @@ from typing import Any
 
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufffd]")
 _CONTROL_SHARE = 0.02  # a text has next to none of them, compressed data one in ten
+_XML_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
+_AS_BROWSERS_TAKE_THEM = {
+    "iso8859-1": "cp1252",
+    "ascii": "cp1252",
+    "iso8859-9": "cp1254",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+}
 _UNDECODED = re.compile(r"[\udc80-\udcff]+")
 _FRONT_MATTER_CHARACTERS = 65_536
 NAME_LIMIT = 300
@@ -55,16 +66,16 @@ class NotText(Exception):  # noqa: N818
 
 
 def read_text(data: bytes, *, html: bool) -> DocumentText:
-    """The text of a file in UTF-8 (or UTF-16 with its mark), Markdown or HTML.
+    """The text of a file, Markdown or HTML: UTF-8, UTF-16 with its mark, or what a page declares.
 
     Raises:
         NotText: when it is binary, or nested too deeply.
     """
-    text, told = _decoded(data)
+    text, told = _decoded(data, html=html)
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     metadata, text, broken = _without_front_matter(text)
     if html:
-        text, page_title = _as_markdown(text)
+        text, page_title = _as_markdown(_XML_DECLARATION.sub("", text))
         metadata = {"page_title": page_title, **metadata}
     content = text.strip("\n").rstrip()
     return DocumentText(content, metadata, _leading_headings(content), (*told, *broken))
@@ -119,12 +130,15 @@ def _is_opened(text: str, closing: str) -> bool:
     return any(opening in text for opening, close in _BRACKETS.items() if close == closing)
 
 
-def _decoded(data: bytes) -> tuple[str, list[str]]:
+def _decoded(data: bytes, *, html: bool) -> tuple[str, list[str]]:
+    declared = _declared_encoding(data) if html else None
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         try:
             text, told = data.decode("utf-16"), ["is in UTF-16 and was read as that"]
         except UnicodeDecodeError:
             raise NotText("is not text: it is neither UTF-8 nor UTF-16") from None
+    elif declared is not None:
+        text, told = data.decode(declared, "replace"), [f"is in {declared}, as it says"]
     else:
         raw = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
         text = _UNDECODED.sub(_from_windows, raw)
@@ -134,6 +148,24 @@ def _decoded(data: bytes) -> tuple[str, list[str]]:
     if len(_CONTROL.findall(text)) > _CONTROL_SHARE * len(text):
         raise NotText("is not text: too much of it is control characters")
     return text, told
+
+
+def _declared_encoding(data: bytes) -> str | None:
+    """What a page's meta element or XML declaration names; None where it is UTF-8 or unknown.
+
+    Labels mean what browsers take them for, see the WHATWG's Encoding Standard.
+    """
+    from bs4.dammit import EncodingDetector
+
+    if data.startswith(codecs.BOM_UTF8):
+        return None
+    told = EncodingDetector.find_declared_encoding(data, is_html=True)
+    try:
+        name = codecs.lookup(told).name if told else "utf-8"
+    except LookupError:
+        return None
+    name = _AS_BROWSERS_TAKE_THEM.get(name, name)
+    return None if name.startswith("utf") else name
 
 
 def _from_windows(found: re.Match[str]) -> str:

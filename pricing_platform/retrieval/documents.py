@@ -44,7 +44,7 @@ __all__ = [
     "reconcile_documents",
 ]
 
-DOCUMENTS_VERSION = "2"
+DOCUMENTS_VERSION = "3"
 """Raised when the same files would give other documents."""
 
 _HTML = (".html", ".htm")

@@ -471,3 +471,38 @@ def test_real_documents_are_called_what_they_are_about(postgres: Postgres) -> No
     assert found["products/Carllm.md"] == "Carllm"
     assert found["company/about.md"] == "About Insurellm"
     assert counts(run(postgres, folder, now=LATER)) == (0, 0, 76, 0)
+
+
+CASE_16 = Path(__file__).parents[3] / "../shared/cases/16-html-charset/site/zolta.html"
+
+
+@pytest.mark.parametrize(
+    ("head", "encoding"),
+    [
+        ('<meta charset="windows-1250">', "cp1250"),
+        ('<meta http-equiv="Content-Type" content="text/html; charset=iso-8859-2">', "iso8859-2"),
+        ("<meta charset='utf-8'>", "utf-8"),
+        ("", "utf-8"),
+    ],
+)
+def test_a_pages_declared_charset_is_honoured(head: str, encoding: str) -> None:
+    page = f"<html><head>{head}</head><body><h1>Żółta Łódź</h1></body></html>"
+    found = read_text(page.encode(encoding), html=True)
+    assert found.content == "# Żółta Łódź"
+    declared = b'<?xml version="1.0" encoding="windows-1250"?>' + page.encode("cp1250")
+    if encoding == "cp1250":
+        assert read_text(declared, html=True).content == "# Żółta Łódź"
+
+
+def test_latin_1_is_what_browsers_take_it_for() -> None:
+    page = b'<meta charset="iso-8859-1"><p>5\x80 \x96 caf\xe9</p>'
+    assert read_text(page, html=True).content == "5€ – café"
+    assert read_text(page.replace(b"iso-8859-1", b"klingon"), html=True).content == "5€ – café"
+
+
+@pytest.mark.skipif(not CASE_16.is_file(), reason="../shared/cases is not there")
+def test_a_polish_page_is_read_as_it_says() -> None:
+    found = read_text(CASE_16.read_bytes(), html=True)
+    assert found.content.startswith("# Żółta Łódź")
+    assert "**Prezes:** Łucja Święch" in found.content
+    assert "\ufffd" not in found.content
