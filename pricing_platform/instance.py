@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import filecmp
+import hashlib
 import os
 import shutil
 import socket
@@ -16,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import dagster as dg
+import yaml
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.settings import Settings
@@ -25,6 +27,7 @@ BUILD_LOCK = "build.lock"
 IN_PROCESS = {"pricing/executed": "in process"}
 """The tag of runs that live and die with the process that holds the home's lock."""
 
+_WRITTEN_CONFIGURATION = ".dagster.yaml.sha256"
 _IN_PROCESS_CONFIGURATION = "in_process.yaml"
 # To capture what a step writes takes four processes a step, two of which tell of a Ctrl-C with a
 # traceback; and what is written to a terminal is seen there.
@@ -36,19 +39,32 @@ compute_logs:
 
 
 def prepare_instance(settings: Settings) -> Path:
-    """Puts the instance's configuration into the home and returns DAGSTER_HOME."""
-    make_folder(settings.dagster_folder)
-    shutil.copyfile(_configuration(), settings.dagster_folder / "dagster.yaml")
-    return settings.dagster_folder
+    """Puts the instance's configuration into the home and returns DAGSTER_HOME.
+
+    One that a user has changed stays as it is: beside it stands the hash of what was put there.
+    """
+    folder = settings.dagster_folder
+    make_folder(folder)
+    file, written = folder / "dagster.yaml", folder / _WRITTEN_CONFIGURATION
+    shipped = _configuration().read_bytes()
+    known = written.read_text(encoding="utf-8") if written.is_file() else _sha256(shipped)
+    if not file.exists() or _sha256(file.read_bytes()) == known:
+        file.write_bytes(shipped)
+        written.write_text(_sha256(shipped), encoding="utf-8")
+    return folder
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """The home's instance, for a run in this process."""
     folder = prepare_instance(settings)
-    (folder / _IN_PROCESS_CONFIGURATION).write_text(
-        _configuration().read_text(encoding="utf-8") + _NO_CAPTURE, encoding="utf-8"
-    )
+    configured = yaml.safe_load((folder / "dagster.yaml").read_text(encoding="utf-8")) or {}
+    changed = configured | yaml.safe_load(_NO_CAPTURE)
+    (folder / _IN_PROCESS_CONFIGURATION).write_text(yaml.safe_dump(changed), encoding="utf-8")
     with dg.DagsterInstance.from_config(str(folder), _IN_PROCESS_CONFIGURATION) as instance:
         yield instance
 
@@ -144,6 +160,7 @@ def _is_a_home(settings: Settings) -> bool:
     return (
         settings.warehouse_path.is_file()
         or _postgres_lock(settings).is_file()
+        or (settings.dagster_folder / _WRITTEN_CONFIGURATION).is_file()
         or (dagsters.is_file() and filecmp.cmp(dagsters, _configuration(), shallow=False))
     )
 

@@ -1,7 +1,8 @@
-"""What is deleted with a home, and what never is."""
+"""A home's instance: what of it is kept, what is deleted with it, and what never is."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -109,3 +110,27 @@ def test_runs_of_a_killed_build_are_ended_and_no_others(tmp_path: Path) -> None:
 @dg.job
 def _nothing() -> None:
     pass
+
+
+def test_what_a_user_changed_in_the_instances_configuration_is_kept(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    file = prepare_instance(settings) / "dagster.yaml"
+    shipped = file.read_text(encoding="utf-8")
+    own = shipped.replace("purge_after_days: 90", "purge_after_days: 5")
+    file.write_text(own, encoding="utf-8")
+    with open_instance(settings) as instance:
+        assert instance.get_settings("retention")["schedule"]["purge_after_days"] == 5
+    assert file.read_text(encoding="utf-8") == own
+    file.unlink()
+    prepare_instance(settings)
+    assert file.read_text(encoding="utf-8") == shipped
+
+
+def test_a_configuration_that_nobody_changed_follows_what_is_shipped(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    folder = prepare_instance(settings)
+    earlier = "telemetry:\n  enabled: false\n"
+    (folder / "dagster.yaml").write_text(earlier, encoding="utf-8")
+    (folder / ".dagster.yaml.sha256").write_text(hashlib.sha256(earlier.encode()).hexdigest())
+    prepare_instance(settings)
+    assert "run_monitoring" in (folder / "dagster.yaml").read_text(encoding="utf-8")
