@@ -24,6 +24,7 @@ from pricing_platform.console import (
     print_frame,
     print_leaderboard,
 )
+from pricing_platform.currencies import price_decimals, written_price
 from pricing_platform.errors import PlatformError
 from pricing_platform.finetuning.export.forms import ExportForm, GgufType
 from pricing_platform.settings import Settings, load_settings
@@ -66,6 +67,7 @@ def run(
 ) -> None:
     """Materialize everything, from listings to the leaderboard."""
     from pricing_platform.build import build_platform
+    from pricing_platform.catalog.items import catalogue_currency
     from pricing_platform.evaluation.leaderboard import best_technique, leaderboard
 
     settings = load_settings()
@@ -74,7 +76,7 @@ def run(
     except KeyboardInterrupt:
         messages.print("interrupted; what was done is kept: run the same command again to go on")
         raise typer.Exit(130) from None
-    print_leaderboard(leaderboard(summary.warehouse))
+    print_leaderboard(leaderboard(summary.warehouse), catalogue_currency(summary.warehouse))
     output.print(
         f"{summary.encoded:,} texts encoded, {summary.trained} techniques trained,"
         f" {summary.seconds:.0f} s"
@@ -596,9 +598,10 @@ def _print_priced_text(priced: Any, *, as_json: bool, explain: bool) -> None:
     if explain:
         told = priced.prompt or f"{priced.technique} asks no language model: there is no prompt."
         output.print(told, markup=False, highlight=False, soft_wrap=True)
+    decimals = price_decimals(priced.currency)
     output.print(
-        f"[bold]{priced.estimate:,.2f} {priced.currency}[/]"
-        f"  (80 % between {priced.low:,.2f} and {priced.high:,.2f}, by {priced.technique})"
+        f"[bold]{written_price(priced.estimate, priced.currency)}[/]  (80 % between"
+        f" {priced.low:,.{decimals}f} and {priced.high:,.{decimals}f}, by {priced.technique})"
     )
     if priced.unlike_all:
         messages.print(

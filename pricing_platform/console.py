@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from pricing_platform.currencies import price_decimals
 from pricing_platform.errors import PlatformError
 from pricing_platform.progress import Progress as ReportProgress
 
@@ -24,6 +25,9 @@ output = Console(width=None if sys.stdout.isatty() else 160)
 messages = Console(stderr=True)
 
 Format = Literal["table", "csv", "json"]
+
+_PRICES = frozenset({"price", "change", "estimate", "low", "high"})
+"""Columns that are in the currency which a row names, where it names one."""
 
 
 def print_error(error: PlatformError) -> None:
@@ -45,16 +49,18 @@ def print_frame(frame: pl.DataFrame, layout: Format = "table", title: str | None
         output.print(_table(frame, title))
 
 
-def print_leaderboard(board: pl.DataFrame) -> None:
+def print_leaderboard(board: pl.DataFrame, currency: str) -> None:
     """The leaderboard in as many columns as a terminal holds; the report and SQL have all."""
+    decimals = price_decimals(currency)
     shown = board.select(
         "rank",
         "technique",
         _answered_items(),
         pl.format(
-            "{} ({} to {})", *(_fixed(column, 2) for column in ("mae", "mae_low", "mae_high"))
+            "{} ({} to {})",
+            *(_fixed(column, decimals) for column in ("mae", "mae_low", "mae_high")),
         ).alias("MAE (95 %)"),
-        _fixed("mae_common", 2).alias("MAE, common"),
+        _fixed("mae_common", decimals).alias("MAE, common"),
         _fixed("rmsle", 3).alias("RMSLE"),
         _fixed("smape", 1).alias("SMAPE %"),
         _fixed("within_20_percent", 3).alias("within 20 %"),
@@ -85,8 +91,17 @@ def _table(frame: pl.DataFrame, title: str | None) -> Table:
         table.add_column(
             name, justify="right" if dtype.is_numeric() else "left", overflow="fold", max_width=60
         )
-    for row in frame.iter_rows():
-        table.add_row(*(_cell(value) for value in row))
+    for row in frame.iter_rows(named=True):
+        currency = row.get("currency")
+        decimals = price_decimals(currency) if isinstance(currency, str) else None
+        table.add_row(
+            *(
+                f"{value:,.{decimals}f}"
+                if name in _PRICES and decimals is not None and isinstance(value, float)
+                else _cell(value)
+                for name, value in row.items()
+            )
+        )
     return table
 
 

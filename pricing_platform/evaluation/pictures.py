@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from pricing_platform.currencies import price_decimals
 from pricing_platform.drawing import LINE_COLOURS, picture
 from pricing_platform.stores.warehouse import Warehouse
 
@@ -132,6 +133,7 @@ def leaderboard_bars(leaderboard: pl.DataFrame, *, currency: str) -> bytes:
     references = priced.filter("is_reference")
     errors = ranked[error].to_numpy()
     whiskers = np.vstack([errors - ranked[f"{error}_low"], ranked[f"{error}_high"] - errors])
+    decimals = price_decimals(currency)
 
     def draw(axes: Axes) -> None:
         axes.barh(ranked["technique"].to_list(), errors, color=_BLUE, alpha=0.6, height=0.62)
@@ -142,11 +144,15 @@ def leaderboard_bars(leaderboard: pl.DataFrame, *, currency: str) -> bytes:
         ends = ranked[f"{error}_high"].fill_null(0).to_numpy()
         for place, value, end in zip(places, errors, np.maximum(ends, errors), strict=True):
             axes.annotate(
-                f"{value:,.2f}", (end, place), (5, 0), textcoords="offset points", va="center"
+                f"{value:,.{decimals}f}",
+                (end, place),
+                (5, 0),
+                textcoords="offset points",
+                va="center",
             )
         for row in references.iter_rows(named=True):
             axes.axvline(row[error], color=_VERMILION, linestyle="--", linewidth=1.3)
-            label = f"{row['technique']} {row[error]:,.2f}"
+            label = f"{row['technique']} {row[error]:,.{decimals}f}"
             axes.annotate(
                 label, (row[error], 1.01), xycoords=("data", "axes fraction"), color=_VERMILION
             )

@@ -19,6 +19,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from pricing_platform.currencies import price_decimals
 from pricing_platform.errors import PlatformError
 from pricing_platform.evaluation.leaderboard import best_technique, leaderboard
 from pricing_platform.evaluation.pictures import currencies, draw_evaluation
@@ -30,7 +31,7 @@ from pricing_platform.evaluation.training_pictures import (
 )
 from pricing_platform.stores.warehouse import Warehouse, make_folder
 
-REPORT_VERSION = "5"
+REPORT_VERSION = "6"
 """Of the report's contents and layout: another version, another file from the same numbers."""
 
 _BASELINE = "category_median"
@@ -106,6 +107,7 @@ def render_report(warehouse: Warehouse, *, fingerprint: str, now: datetime) -> s
 
 def _contents(warehouse: Warehouse) -> dict[str, Any]:
     chosen = best_technique(warehouse)
+    currency = currencies(warehouse)
     board = leaderboard(warehouse).to_dicts()
     by_name = {row["technique"]: row for row in board}
     tables = {
@@ -147,7 +149,8 @@ def _contents(warehouse: Warehouse) -> dict[str, Any]:
         "leader": next((row for row in board if row["rank"] == 1), None),
         "leaderboard": board,
         "categories_shown": _CATEGORIES,
-        "currency": currencies(warehouse),
+        "currency": currency,
+        "decimals": price_decimals(currency),
         "pictures": {name: base64.b64encode(png).decode() for name, png in pictures.items()},
         "versions": _versions(),
         "data_versions": {

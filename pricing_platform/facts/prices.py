@@ -27,6 +27,7 @@ from typing import Any
 import polars as pl
 from psycopg import sql
 
+from pricing_platform.currencies import currencies_without_decimals
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.facts.observations import (
     CLOCK_TOLERANCE,
@@ -72,9 +73,9 @@ def record_listing_prices(
 ) -> RecordSummary:
     """Records the prices of ``curated.listings`` that are news, and verifies those that are not.
 
-    A product is a subject by its ``item_id``; its value is as ``12.50 USD``, since the listing was
-    observed. What stands already is known by a sum over each source and time, so that a second
-    call reads little and writes nothing.
+    A product is a subject by its ``item_id``; its value is as ``12.50 USD`` or ``1980 JPY``, since
+    the listing was observed. What stands already is known by a sum over each source and time, so
+    that a second call reads little and writes nothing.
 
     A price is fresh for as long as ``lives`` says of its source, and else as its kind is. What was
     observed in the future is told in the log and waits until its time has come.
@@ -121,7 +122,8 @@ def prices_moved(
 
 def _seen(warehouse: Warehouse, until: datetime, *, every: bool) -> pl.DataFrame:
     """What the listings tell; with ``every``, repetitions that are not the newest as well."""
-    return warehouse.frame(_text("listed_prices"), {"every": every, "until": until})
+    parameters = {"every": every, "until": until, "whole": currencies_without_decimals()}
+    return warehouse.frame(_text("listed_prices"), parameters)
 
 
 def _news(

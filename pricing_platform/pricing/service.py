@@ -17,6 +17,7 @@ import polars as pl
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.catalog.items import catalogue_currency
 from pricing_platform.catalog.sources import Source
+from pricing_platform.currencies import price_decimals
 from pricing_platform.errors import PlatformError
 from pricing_platform.evaluation.leaderboard import best_technique
 from pricing_platform.pricing.asked_model import (
@@ -178,7 +179,7 @@ class PricingService:
             }
             return pl.DataFrame(
                 [[getattr(at, n) for n in schema] for at in used], schema, orient="row"
-            )
+            ).insert_column(3, pl.lit(self.currency).alias("currency"))
         return found.select(
             "item_id",
             "title",
@@ -240,7 +241,7 @@ class PricingService:
             .join(rows.select("row", "item_id"), on="row", how="left", maintain_order="left")
             .join(estimates, on="item_id", how="left", maintain_order="left")
             .select(
-                pl.col("estimate", "low", "high").round(2),
+                pl.col("estimate", "low", "high").round(price_decimals(self.currency)),
                 pl.col("unlike_all"),
                 failure=pl.when(pl.col("item_id").is_null())
                 .then(pl.col("unread"))

@@ -82,6 +82,17 @@ def test_numbers_that_json_does_not_have_are_null(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(
+    ("currency", "shown"), [("JPY", "1,980"), ("USD", "1,980.00"), ("KWD", "1,980.000")]
+)
+def test_prices_have_the_decimals_of_their_currency(
+    currency: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_frame(pl.DataFrame({"price": [1980.0], "currency": [currency], "similarity": [0.5]}))
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if currency in line)
+    assert row.replace("│", " ").split() == [shown, currency, "0.5"]
+
+
+@pytest.mark.parametrize(
     ("ranked_by", "title"),
     [("mae_common", "best first by MAE on common items"), ("mae", "best first\n")],
 )
@@ -107,7 +118,7 @@ def test_the_leaderboard_shows_items_and_both_errors(
         schema_overrides={"training_seconds": pl.Float64},
     )
 
-    print_leaderboard(board)
+    print_leaderboard(board, "USD")
 
     printed = capsys.readouterr().out
     row = next(line for line in printed.splitlines() if " rag " in line)

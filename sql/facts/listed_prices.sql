@@ -1,12 +1,14 @@
 -- Prices that listings were seen with, as they are kept as facts: told is one that differs from the
 -- one before, newest the last of its product; hashes are of 40 bits. DuckDB; $every: the others too;
--- $until: what was observed later is left out.
+-- $until: what was observed later is left out; $whole: the currencies without decimals.
 WITH prices AS (
     SELECT
         item_id AS subject,
         source,
         observed_at,
         CASE
+            WHEN list_contains($whole, currency) AND price = round(price)
+                THEN printf('%.0f %s', price, currency)
             WHEN price = round(price, 2) THEN printf('%.2f %s', price, currency)
             ELSE price::VARCHAR || ' ' || currency
         END AS value

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 import yaml
 
+from pricing_platform.currencies import price_decimals
 from pricing_platform.finetuning.export.forms import ExportForm
 from pricing_platform.finetuning.export.model_folders import BaseReference
 from pricing_platform.language.pretrained.card import NOT_STATED
@@ -259,11 +260,12 @@ class ModelCard:
     def _metrics(self) -> str:
         if self.metrics is None:
             return "This checkpoint has not been evaluated."
+        decimals = price_decimals(self.currency)
         shown = self.metrics.select(
             "technique",
             "items",
-            _with_interval("mae", 2).alias(f"MAE, {self.currency} (95 %)"),
-            _with_interval("mae_common", 2).alias("MAE, common items (95 %)"),
+            _with_interval("mae", decimals).alias(f"MAE, {self.currency} (95 %)"),
+            _with_interval("mae_common", decimals).alias("MAE, common items (95 %)"),
             _with_interval("rmsle", 3).alias("RMSLE (95 %)"),
             _with_interval("within_20_percent", 3).alias("within 20 % (95 %)"),
         )

@@ -16,6 +16,7 @@ from typing import Self
 import polars as pl
 
 from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.currencies import price_decimals, written_price
 from pricing_platform.errors import PlatformError
 from pricing_platform.evaluation.leaderboard import leaderboard
 from pricing_platform.finetuning.checkpoints import Checkpoint, list_checkpoints, open_checkpoint
@@ -214,9 +215,11 @@ class _Source:
         write_adapter(self.fitted.fitted, self.base, folder)
         written = replace(self.fitted, fitted=read_adapter(folder, self.base_folder))
         row = written.price(self._item).row(0, named=True)
+        code = self._currency.code
+        decimals = price_decimals(code)
         answer = (
-            f"The price head's estimate is {row['estimate']:,.2f} {self._currency.code} (80 %"
-            f" between {row['low']:,.2f} and {row['high']:,.2f})."
+            f"The price head's estimate is {written_price(row['estimate'], code)} (80 % between"
+            f" {row['low']:,.{decimals}f} and {row['high']:,.{decimals}f})."
         )
         return self._card("adapter", answer)
 
@@ -258,7 +261,7 @@ class _Source:
         median = price.distribution.quantile(0.5)
         return (
             f"{told}; the median of its distribution over whole prices, which is the estimate that"
-            f" the platform reads, is {median:,.2f} {self._currency.code}."
+            f" the platform reads, is {written_price(median, self._currency.code)}."
         )
 
     def _card(self, form: ExportForm, answer: str, file: str | None = None) -> ModelCard:

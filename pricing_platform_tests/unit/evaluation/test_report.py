@@ -56,6 +56,25 @@ def html(evaluated: Warehouse) -> str:
     return render_report(evaluated, fingerprint="0123abcd", now=NOW)
 
 
+def test_prices_in_yen_have_no_decimals(tmp_path: Path) -> None:
+    prices = [1_980.0 + 10 * number for number in range(80)]
+    estimates = {
+        "category_median": [price + 151.25 for price in prices],
+        "knn": [price + 75.25 for price in prices],
+    }
+    split = ["validation" if number % 2 else "test" for number in range(len(prices))]
+    for currency, shown, other in (("JPY", ">75<", "75.25"), ("USD", ">75.25<", ">75<")):
+        folder = tmp_path / currency
+        folder.mkdir()
+        warehouse = warehouse_of(
+            folder, prices, estimates, splits=split, currency=[currency] * len(prices)
+        )
+        evaluate(warehouse)
+        html = render_report(warehouse, fingerprint="", now=NOW)
+        assert shown in html
+        assert other not in html
+
+
 @pytest.fixture(scope="module")
 def page(html: str) -> Page:
     return Page(html)

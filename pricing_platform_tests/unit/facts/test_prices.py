@@ -19,6 +19,7 @@ from pricing_platform.catalog.sources import load_sources
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.facts.observations import Observation, RecordSummary, record
 from pricing_platform.facts.prices import prices_moved, record_listing_prices
+from pricing_platform.settings import sql_folder
 from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.warehouse import Warehouse
 
@@ -53,10 +54,10 @@ def _day(number: int) -> datetime:
     return START + timedelta(days=number)
 
 
-def _put(warehouse: Warehouse, prices: Iterable[Price]) -> None:
+def _put(warehouse: Warehouse, prices: Iterable[Price], currency: str = "USD") -> None:
     rows = pl.DataFrame(
         [
-            (item, "shop", str(day), item, _day(day), price, "USD", item)
+            (item, "shop", str(day), item, _day(day), price, currency, item)
             for item, day, price in prices
         ],
         schema=_COLUMNS,
@@ -127,6 +128,30 @@ def test_a_price_holds_since_it_was_seen(postgres: Postgres, warehouse: Warehous
         ("a", "13.25 USD", "price", "shop", "snapshot_folder", _day(2), _day(2)),
         ("b", "0.125 USD", "price", "shop", "snapshot_folder", _day(1), _day(1)),
     ]
+
+
+def test_yen_have_no_decimals_also_where_they_were_kept_with_them(
+    postgres: Postgres, warehouse: Warehouse
+) -> None:
+    kept = [
+        Observation(item, "price", "shop", (value,), _day(0), connector="snapshot_folder")
+        for item, value in (("a", "1980.00 JPY"), ("c", "7.00 USD"))
+    ]
+    record(postgres, kept, RULES)
+    migration = sql_folder() / "migrations" / "0005_prices_without_decimals.sql"
+    with postgres.connection() as connection:
+        connection.execute(migration.read_bytes())
+    _put(warehouse, [("a", 0, 1980.0), ("a", 1, 1980.0), ("b", 0, 1980.5)], "JPY")
+    record_listing_prices(warehouse, postgres, RULES)
+    found = postgres.frame(
+        "SELECT subject, value, verified_at FROM knowledge.current_facts ORDER BY subject"
+    )
+    assert found.rows() == [
+        ("a", "1980 JPY", _day(1)),
+        ("b", "1980.50 JPY", _day(0)),
+        ("c", "7.00 USD", _day(0)),
+    ]
+    assert record_listing_prices(warehouse, postgres, RULES) == RecordSummary()
 
 
 def test_a_second_call_writes_nothing(postgres: Postgres, warehouse: Warehouse) -> None:
