@@ -95,11 +95,12 @@ def with_adapters_of(base: Any, folder: Path, *, trainable: bool = False) -> Any
         PlatformError: when they are not adapters of this model.
     """
     from peft import PeftModel
+    from safetensors import SafetensorError
 
     with _quiet_peft():
         try:
             return PeftModel.from_pretrained(base, str(folder), is_trainable=trainable)
-        except (ValueError, RuntimeError, KeyError) as error:
+        except (ValueError, RuntimeError, KeyError, SafetensorError) as error:
             raise PlatformError(
                 f"The adapters in {folder} do not fit the language model: {error}",
                 "They were trained on another model: delete the checkpoint and train again.",

@@ -72,6 +72,7 @@ class Adapter:
         """
         import torch
         from peft import PeftModel
+        from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM
 
         require_memory(name, 2 * weight_sizes(base).float32_bytes)
@@ -85,7 +86,15 @@ class Adapter:
                     trust_remote_code=False,
                 )
                 merged = PeftModel.from_pretrained(module, self.folder).merge_and_unload()
-            except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+            except (
+                OSError,
+                ValueError,
+                KeyError,
+                RuntimeError,
+                TypeError,
+                AttributeError,  # of a kind that has no weights to merge, as prompt tuning
+                SafetensorError,
+            ) as error:
                 raise PlatformError(
                     f"The adapter in {self.folder} can't be merged into {self.base}: {error}",
                     f"Name the base that it was trained on in its {_CONFIG}.",

@@ -94,7 +94,8 @@ def named_model(settings: Settings) -> NamedModel:
     return _found(language_model_name(settings), settings.cache_folder / "models")
 
 
-def _found(name: str, models: Path) -> NamedModel:
+def _found(name: str, models: Path, adapted: tuple[Path, ...] = ()) -> NamedModel:
+    """``adapted`` are the folders of the adapters that name it as their base."""
     path = Path(name).expanduser()
     if name == EMBEDDED_LANGUAGE_MODEL and not path.is_dir():
         return _embedded(models)
@@ -102,8 +103,14 @@ def _found(name: str, models: Path) -> NamedModel:
         return _gguf(name, path.resolve(), models)
     folder = found_folder(name)
     adapter = Adapter.in_folder(folder)
+    if adapter is not None and folder in adapted:
+        raise PlatformError(
+            f"The adapter in {folder} is its own base, by way of what it names as that.",
+            "Name the model that it was trained on as base_model_name_or_path in its"
+            " adapter_config.json.",
+        )
     if adapter is not None:
-        return _merged(name, adapter, models)
+        return _merged(name, adapter, models, (*adapted, folder))
     check_folder(folder)
     return NamedModel(name, folder, content_sha256(folder))
 
@@ -133,9 +140,9 @@ def _gguf(name: str, path: Path, models: Path) -> NamedModel:
     return NamedModel(name, place, sha256, making)
 
 
-def _merged(name: str, adapter: Adapter, models: Path) -> NamedModel:
+def _merged(name: str, adapter: Adapter, models: Path, adapted: tuple[Path, ...]) -> NamedModel:
     try:
-        base = _found(adapter.base, models)
+        base = _found(adapter.base, models, adapted)
     except PlatformError as error:
         raise PlatformError(
             f"The base of the adapter in {adapter.folder} can't be had. {error.problem}",

@@ -72,7 +72,7 @@ def measure_forgetting(
         )
         scales = SCALES if technique is alone else (technique.fitted.scale,)
         points += _points(name, technique, ability, priced, scales)
-        progress("measuring what was forgotten", len(points), len(points))
+        progress("measuring what was forgotten", len(read), len(techniques) + len(MITIGATIONS))
     training = MitigatedTraining(
         train, context, alone.configuration_of_adapters, seed, work_folder, progress
     )

@@ -145,3 +145,21 @@ def test_half_an_adapter_is_told(
         tell(adapter, base_model_name_or_path=None)
     with pytest.raises(PlatformError, match=told):
         language_model_folder(named(settings, adapter))
+
+
+def test_weights_that_are_cut_off_are_told(adapter: Path, settings: Settings) -> None:
+    weights = adapter / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(PlatformError, match="can't be merged into"):
+        language_model_folder(named(settings, adapter))
+
+
+def test_an_adapter_that_is_its_own_base_is_told(
+    adapter: Path, settings: Settings, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(adapter, tmp_path / "other"))
+    for base in (adapter, other):
+        tell(adapter, base_model_name_or_path=str(base))
+        tell(other, base_model_name_or_path=str(adapter))
+        with pytest.raises(PlatformError, match="is its own base"):
+            language_model_folder(named(settings, adapter))
