@@ -439,7 +439,9 @@ def _save(model: Any, head: PriceHead, folder: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     save_adapters(model, partial / ADAPTER_FOLDER)
     head.save(partial / HEAD_FOLDER)
-    folder.mkdir(parents=True, exist_ok=True)
+    if not folder.exists():
+        partial.rename(folder)
+        return
     for part in (ADAPTER_FOLDER, HEAD_FOLDER):
         shutil.rmtree(folder / part, ignore_errors=True)
         (partial / part).rename(folder / part)
