@@ -88,6 +88,16 @@ def test_a_damaged_line_among_good_ones_is_one_row(tmp_path: Path) -> None:
     assert rows[0] == {"nr": "0", "name": "Größe"}
 
 
+def test_beside_lines_that_escape_their_letters_others_are_damaged(tmp_path: Path) -> None:
+    whole = [json.dumps({"name": f"Größe {n}"}).encode() for n in range(40)]
+    damaged = [b'{"name": "\xff\xfe\x81"}'] * 20
+    rows = rows_of(written(tmp_path, "a.jsonl", b"\n".join([*whole, *damaged])))
+    assert rows[0] == {"name": "Größe 0"}
+    assert rows[40:] == ["not UTF-8 at byte 11"] * 20
+    with pytest.raises(PlatformError, match="60 rows are not UTF-8"):
+        rows_of(written(tmp_path, "b.jsonl", b"\n".join([*whole, *damaged, *damaged, *damaged])))
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", "#"])
 def test_the_delimiter_is_found(tmp_path: Path, delimiter: str) -> None:
     header = delimiter.join(["nr", "name", '"size (L,B,H;D|E#F)"'])
