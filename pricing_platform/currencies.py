@@ -1,14 +1,24 @@
-"""How prices of a currency are written for people: with the decimals that ISO 4217 gives it.
+"""What is known of a currency: its decimals by ISO 4217, its marks, how its prices are written.
 
-Here belongs what is shown. How prices are read belongs to :mod:`pricing_platform.price_reading`,
-whose table of currencies this reads as well.
+It stands in the table by which prices are read, ``sql/curation/currencies.sql``. How they are read
+belongs to :mod:`pricing_platform.price_reading`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
 _DECIMALS_OF_MOST = 2
+_KNOWN = """
+SELECT code, decimals, groups_by_comma, coalesce(marks, [])
+FROM currencies
+LEFT JOIN (
+    SELECT code, list(mark ORDER BY mark) AS marks
+    FROM (SELECT unnest(codes) AS code, mark FROM currency_marks)
+    GROUP BY code
+) USING (code)
+"""
 
 
 def price_decimals(currency: str) -> int:
@@ -17,7 +27,8 @@ def price_decimals(currency: str) -> int:
     Args:
         currency: an ISO 4217 code.
     """
-    return _table().get(currency, _DECIMALS_OF_MOST)
+    known = _table().get(currency)
+    return _DECIMALS_OF_MOST if known is None else known.decimals
 
 
 def written_price(price: float, currency: str) -> str:
@@ -27,15 +38,37 @@ def written_price(price: float, currency: str) -> str:
 
 def currencies_without_decimals() -> list[str]:
     """The codes of yen, won and the like, sorted."""
-    return sorted(code for code, decimals in _table().items() if decimals == 0)
+    return sorted(code for code, known in _table().items() if known.decimals == 0)
+
+
+def currency_marks(currency: str) -> list[str]:
+    """What may stand for it beside a number, in lower case: signs, words and its code; sorted."""
+    known = _table().get(currency)
+    return [] if known is None else list(known.marks)
+
+
+def parts_thousands_by_commas(currency: str) -> bool:
+    """Whether the countries that have it write ``1,299``; false of what is not known."""
+    known = _table().get(currency)
+    return known is not None and known.groups_by_comma
+
+
+@dataclass(frozen=True)
+class _Known:
+    decimals: int
+    groups_by_comma: bool
+    marks: tuple[str, ...]
 
 
 @cache
-def _table() -> dict[str, int]:
+def _table() -> dict[str, _Known]:
     import duckdb
 
     from pricing_platform.price_reading import prepare_price_reading
 
     with duckdb.connect() as connection:
         prepare_price_reading(connection)
-        return dict(connection.execute("SELECT code, decimals FROM currencies").fetchall())
+        rows = connection.execute(_KNOWN).fetchall()
+    return {
+        code: _Known(decimals, by_comma, tuple(marks)) for code, decimals, by_comma, marks in rows
+    }

@@ -170,6 +170,14 @@ LEFT JOIN firsts USING (source, snapshot, listing_id);
 
 DROP TABLE judged
 """
+_OF_MOST_PRICES = """
+SELECT currency
+FROM raw_listings
+WHERE price IS NOT NULL AND currency IS NOT NULL
+GROUP BY currency
+ORDER BY count(*) DESC, currency
+LIMIT 1
+"""
 _CURRENCIES = """
 SELECT source, currency, count(*) AS prices
 FROM judged
@@ -343,8 +351,9 @@ def curate_listings(
             _copy(connection, "FROM curated.price_leaks", leaks)
         kept, rejected = staging / "kept.parquet", staging / "rejected.parquet"
         with warehouse.scratch() as connection:
-            prepare(connection)
             connection.read_parquet(str(raw)).create_view("raw_listings")
+            of_most = connection.execute(_OF_MOST_PRICES).fetchall()
+            prepare(connection, of_most[0][0] if of_most else "")
             connection.read_parquet(str(leaks)).create_view("price_leaks")
             prices = {"price_minimum": price_minimum, "price_maximum": price_maximum}
             connection.execute(_JUDGE, prices)

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 
 import duckdb
 
+from pricing_platform.catalog.money_in_texts import PRICE_NAME, money_patterns, quoted
 from pricing_platform.price_reading import prepare_price_reading
 from pricing_platform.settings import sql_folder
 
-TEXT_TEMPLATE_VERSION = "3"
+TEXT_TEMPLATE_VERSION = "4"
 """Of the template below and of the cleaning before it."""
 
 DESCRIPTION_LIMIT = 2_000
@@ -36,40 +37,8 @@ UNCLEANED_LIMIT = 5 * DESCRIPTION_LIMIT
 FIELD_SEPARATOR, VALUE_SEPARATOR = "\x1f", "\x1e"
 """The texts of a row are cleaned as one, joined by these, which no step adds or takes away."""
 
-_CODES = "usd|eur|gbp|cad|aud|chf|jpy|inr"
-_NUMBER = r"\d(?:[\d.,]*\d)?"
-_LEAD_IN = (
-    "now|only|just|was|list|retail|sale|regular|everyday|special|our|price[ds]?|msrp|rrp|save"
-    "|from|for|under|over|at"
-)
-_WORDS = f"{_CODES}|dollars?|euros?|cents?"
-_PRICE_WORDS = (
-    r"price[ds]?|msrp|rrp|uvp|(?:\pL{2,12})?preis|prix|precio|prezzo|prijs|preço|preco|pris|cena"
-)
-MONEY = (
-    r"(?i)(\bsize[ :.,(-]{0,2}eur[ .:-]?\d+(?:[.,]5)?\b)"  # the one group: a shoe size, kept
-    rf"|(?:\b(?:{_LEAD_IN})\b[ :=-]*){{0,4}}(?:"
-    rf"(?:(?:us|ca|au|[acs])?\$|[€£¥₹]|\b(?:{_CODES})\b) ?{_NUMBER}(?: ?(?:{_CODES})\b)?"
-    rf"|\b(?:{_CODES})\d+[.,]\d\d\b"
-    rf"|\b{_NUMBER} ?(?:[$€£¥₹¢]|(?:{_WORDS})\b)"
-    rf"|\b(?:{_PRICE_WORDS})\b(?: (?:is|was|of))? ?[:=] ?{_NUMBER})"
-)
-"""An amount of money, with the words that lead to it. It matches no end of a line."""
-
-MONEY_HINT = rf"(?i)[$€£¥₹¢]|(?:\b|\d)(?:{_WORDS}|{_PRICE_WORDS})(?:\b|\d)"
-"""What every text with an amount of money has."""
-
-_MONEY_WORDS = (
-    "[$€£¥₹¢]|usd|eur|gbp|cad|aud|chf|jpy|inr|dollar|cent|price|msrp|rrp|uvp|preis|prix|precio"
-    "|prezzo|prijs|pre[çc]o|pris|cena|cost"
-)
-"""Without any of these no text matches ``MONEY``."""
-
 _SPACES = r"\x{1680}\x{2000}-\x{200f}\x{2028}-\x{202f}\x{205f}\x{3000}"
 _UNSEEN = rf"\x00-\x1d\x7f-\x{{a0}}{_SPACES}\x{{feff}}\x{{fffd}}"
-
-PRICE_NAME = rf"(?i)(?:\b|_)(?:{_PRICE_WORDS}|costs?)(?:\b|_)"
-"""Attributes that are named after the price are never part of an item."""
 
 GARBLED = "[ÂÃâ][\u0080-\u00bf€™œ“”–ž]"
 """UTF-8 that was read as Windows-1252 or Latin-1."""
@@ -121,17 +90,6 @@ LEFT JOIN units AS distance ON distance.name = unit_name(length.unit || length.m
 volume is multiplied by the pack count. Null where a number may be read in two ways."""
 
 
-def has_money(column: str) -> str:
-    """SQL for whether a text holds an amount of money: whether taking amounts out changes it.
-
-    A CASE, here and elsewhere, because AND and OR ask both sides of every row.
-    """
-    return (
-        f"CASE WHEN regexp_matches({column}, '{MONEY_HINT}')"
-        rf" THEN regexp_replace({column}, '{MONEY}', '\1', 'g') <> {column} ELSE false END"
-    )
-
-
 @dataclass(frozen=True)
 class TextStep:
     """A step of cleaning: a ``{text}`` for which ``when`` holds becomes ``then``."""
@@ -162,42 +120,56 @@ TEXT_STEPS = (
     ),
     TextStep(
         "take amounts of money out",
-        f"regexp_matches({{text}}, '{MONEY_HINT}')",
+        "hints_at_money({text})",
         "without_money({text})",
     ),
 )
 
-_MACROS = rf"""
-CREATE OR REPLACE TEMP MACRO has_money(text) AS
-    {has_money("text")};
+_MACROS = r"""
+CREATE OR REPLACE TEMP MACRO hints_at_money(text) AS regexp_matches(text, {hint});
+CREATE OR REPLACE TEMP MACRO has_money(text) AS {is_in};
 CREATE OR REPLACE TEMP MACRO without_money(text) AS
     list_transform(
-        [regexp_replace(regexp_replace(text, '{MONEY}', '\1', 'g'), ' +', ' ', 'g')],
+        [regexp_replace(regexp_replace(text, {amount}, '\1', 'g'), ' +', ' ', 'g')],
         lambda once: CASE
-            WHEN has_money(once)
-                THEN regexp_replace(once, '(?i)(?:(?:{_MONEY_WORDS})| )+', ' ', 'g')
+            WHEN has_money(once) THEN regexp_replace(once, {words_or_blanks}, ' ', 'g')
             ELSE once
         END
     )[1];
 CREATE OR REPLACE TEMP MACRO name_shown(name) AS trim(replace(name, '_', ' '));
 CREATE OR REPLACE TEMP MACRO names_a_price(name) AS
     CASE
-        WHEN regexp_matches(name, '{PRICE_NAME}') THEN true
+        WHEN regexp_matches(name, {price_name}) THEN true
         ELSE has_money(name_shown(name))
     END;
-CREATE OR REPLACE TEMP MACRO may_name_a_price(names) AS regexp_matches(names, '(?i){_MONEY_WORDS}');
+CREATE OR REPLACE TEMP MACRO may_name_a_price(names) AS regexp_matches(names, {words});
 """
 """Taking an amount out may bring a sign beside a number ('$ $5 5'). Of such a text, which is rare,
 all signs and words of money are taken: a second pass could bring others together."""
 
 
-def prepare(connection: duckdb.DuckDBPyConnection) -> None:
-    """Makes the functions and macros known that cleaning calls."""
+def prepare(connection: duckdb.DuckDBPyConnection, currency: str) -> None:
+    """Makes the functions and macros known that cleaning calls.
+
+    Args:
+        connection: on which texts are cleaned.
+        currency: of the catalogue, whose amounts are known by all of their marks.
+    """
     connection.create_function("repair_text", repair_text, ["VARCHAR"], "VARCHAR")
     prepare_price_reading(connection)
     quantities = sql_folder() / "curation" / "quantities.sql"
     connection.execute(quantities.read_text(encoding="utf-8"))
-    connection.execute(_MACROS)
+    money = money_patterns(currency)
+    connection.execute(
+        _MACROS.format(
+            hint=quoted(money.hint),
+            is_in=money.is_in("text"),
+            amount=quoted(money.amount),
+            words=quoted(f"(?i){money.words}"),
+            words_or_blanks=quoted(f"(?i)(?:(?:{money.words})| )+"),
+            price_name=quoted(PRICE_NAME),
+        )
+    )
 
 
 def repair_text(text: str) -> str:

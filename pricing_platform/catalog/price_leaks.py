@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pricing_platform.catalog.normalising import has_money
+from pricing_platform.catalog.items import catalogue_currency
+from pricing_platform.catalog.money_in_texts import money_patterns
 from pricing_platform.catalog.records import STAGED_AS
 from pricing_platform.catalog.text_leaks import price_in_texts
 from pricing_platform.price_reading import prepare_price_reading
@@ -172,12 +173,12 @@ FROM (
 JOIN sampled USING (row)
 WHERE value > 0 AND isfinite(value)
 """
-_MONEY_LEFT = f"""
+_MONEY_LEFT = """
 SELECT
     source, NULL AS category, 'an amount of money in the text' AS expression,
     []::VARCHAR[] AS attributes, count(*) AS row_count, 1.0 AS share_explained
 FROM curated.items
-WHERE {has_money("text")}
+WHERE {is_money}
 GROUP BY source
 """
 
@@ -237,7 +238,8 @@ def remaining_price_leaks(warehouse: Warehouse) -> pl.DataFrame:
 
     As above, amounts of money, and numbers in the finished texts, whatever the search knows.
     """
-    money = warehouse.frame(_MONEY_LEFT).cast(pl.Schema(LEAK_SCHEMA))
+    is_money = money_patterns(catalogue_currency(warehouse)).is_in("text")
+    money = warehouse.frame(_MONEY_LEFT.format(is_money=is_money)).cast(pl.Schema(LEAK_SCHEMA))
     texts = pl.DataFrame(price_in_texts(warehouse), schema=LEAK_SCHEMA, orient="row")
     return pl.concat([_search(warehouse, "curated.items", {}, REFUSED_ON), money, texts])
 

@@ -33,7 +33,7 @@ UNKNOWN_CATEGORY = "unknown"
 _WITH_A_PRICE = f"""
 SELECT * REPLACE (
     row_number::VARCHAR AS listing_id, coalesce(observed_at, now()) AS observed_at,
-    'USD' AS currency, {_PLACEHOLDER}::DOUBLE AS price, '{_PLACEHOLDER}' AS price_text
+    $currency AS currency, {_PLACEHOLDER}::DOUBLE AS price, '{_PLACEHOLDER}' AS price_text
 )
 FROM raw.listings
 """
@@ -212,26 +212,33 @@ def require_known_kind(path: Path) -> None:
         )
 
 
-def as_items(products: pl.DataFrame) -> pl.DataFrame:
+def as_items(products: pl.DataFrame, currency: str) -> pl.DataFrame:
     """Item rows of products in a frame; see :func:`items_of`.
 
     Args:
         products: with ``title`` and any of ``description``, ``brand`` and ``category``; all other
             columns are attributes.
+        currency: of the catalogue.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "new.parquet"
         products.write_parquet(path)
         faults: list[str | None] = [None] * products.height
-        return items_of(Products(path, products, faults, _as_source(path, products, None)))
+        return items_of(
+            Products(path, products, faults, _as_source(path, products, None)), currency
+        )
 
 
-def items_of(products: Products) -> pl.DataFrame:
+def items_of(products: Products, currency: str) -> pl.DataFrame:
     """Item rows of the products that can be read, with ``row``, their position, from 0.
 
     They go the way of every listing, with a price in its place: the price, the split and whatever
     else only a catalogue knows is null. Why the source's format refuses a row is added to
     ``products.faults``.
+
+    Args:
+        products: from :func:`read_products`.
+        currency: of the catalogue, an ISO 4217 code; amounts in it are taken out of texts as there.
     """
     with tempfile.TemporaryDirectory() as folder:
         warehouse = Warehouse(Path(folder) / "warehouse.duckdb")
@@ -242,7 +249,8 @@ def items_of(products: Products) -> pl.DataFrame:
             priced = staging / "listings.parquet"
             with warehouse.read() as connection:
                 connection.execute(
-                    f"COPY ({_WITH_A_PRICE}) TO $path (FORMAT parquet)", {"path": str(priced)}
+                    f"COPY ({_WITH_A_PRICE}) TO $path (FORMAT parquet)",
+                    {"path": str(priced), "currency": currency},
                 )
             warehouse.replace("raw.listings", priced)
         curate_listings(

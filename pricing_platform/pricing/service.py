@@ -147,7 +147,7 @@ class PricingService:
         Raises:
             PlatformError: when nothing of the text can be read, or the technique gave no estimate.
         """
-        items, found = self._placed(as_items(pl.DataFrame({"title": [text]})))
+        items, found = self._placed(as_items(pl.DataFrame({"title": [text]}), self.currency))
         if not len(items):
             raise PlatformError(
                 f"There is nothing to price: {_unread(text)}.", "Describe the product."
@@ -219,7 +219,7 @@ class PricingService:
         """
         require_known_kind(target)
         products = read_products(path, source)
-        rows = items_of(products)
+        rows = items_of(products, self.currency)
         items, found = self._placed(rows)
         estimates = self._fitted.price(items, progress=progress).with_columns(
             unlike_all=~pl.Series(_like_some(found, len(items)), dtype=pl.Boolean)

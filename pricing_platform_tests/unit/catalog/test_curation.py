@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from pricing_platform.catalog.curation import curate_listings, many_refusals, unaccounted_rows
 from pricing_platform.catalog.ingestion import ingest_source
-from pricing_platform.catalog.normalising import DESCRIPTION_LIMIT, has_money
+from pricing_platform.catalog.money_in_texts import money_patterns
+from pricing_platform.catalog.normalising import DESCRIPTION_LIMIT
 from pricing_platform.catalog.price_leaks import LEAK_SCHEMA
 from pricing_platform.errors import PlatformError
 from pricing_platform.stores.warehouse import Warehouse
@@ -337,7 +338,8 @@ PUBLISHED = st.fixed_dictionaries(
 
 
 def has_money_in(texts: list[str]) -> list[str]:
-    query = f"SELECT text FROM (SELECT unnest(?::VARCHAR[]) AS text) WHERE {has_money('text')}"
+    is_money = money_patterns("USD").is_in("text")
+    query = f"SELECT text FROM (SELECT unnest(?::VARCHAR[]) AS text) WHERE {is_money}"
     return [text for (text,) in duckdb.execute(query, [texts]).fetchall()]
 
 

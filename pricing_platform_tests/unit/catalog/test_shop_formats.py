@@ -253,7 +253,8 @@ def test_products_to_price_are_read_by_the_format_of_their_source(
 ) -> None:
     file = tmp_path / name
     file.write_bytes(content.encode("iso-8859-1" if name == "g.xml" else "utf-8"))
-    items = items_of(read_products(file, source_of(file, format=shop_format, currency="EUR")))
+    source = source_of(file, format=shop_format, currency="EUR")
+    items = items_of(read_products(file, source), "EUR")
     if titles is None:
         assert items["title"].to_list()[:2] == ["Stoneware Mug - Blue", "Stoneware Mug - Grey"]
     else:
@@ -264,7 +265,7 @@ def test_why_a_format_refuses_a_product_to_price_is_told_by_row(tmp_path: Path) 
     file = tmp_path / "products_export.csv"
     file.write_text(SHOPIFY, encoding="utf-8")
     products = read_products(file, source_of(file, format="shopify"))
-    items_of(products)
+    items_of(products, "EUR")
     picture = "a picture of a product, and no variant"
     assert products.faults == [None, None, None, picture, None]
 

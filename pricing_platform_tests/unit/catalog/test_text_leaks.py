@@ -34,7 +34,12 @@ def in_words(number: int) -> str:
     return TENS[number // 10 - 2] + rest
 
 
-def shop(folder: Path, told: Callable[[float], dict[str, object]], count: int = 200) -> Warehouse:
+def shop(
+    folder: Path,
+    told: Callable[[float], dict[str, object]],
+    count: int = 200,
+    currency: str = "EUR",
+) -> Warehouse:
     """A shop whose rows are what is told of each price, and other numbers; curated into items."""
     random = np.random.default_rng(3)
     rows = []
@@ -44,7 +49,8 @@ def shop(folder: Path, told: Callable[[float], dict[str, object]], count: int = 
         row |= {"text": "A lamp for every room.", "stock": int(random.integers(1, 80))}
         rows.append(json.dumps(row | told(price)))
     (folder / "shop.jsonl").write_text("\n".join(rows), encoding="utf-8")
-    return curated(folder, path=(str(folder / "shop.jsonl"),), columns=COLUMNS)
+    path = (str(folder / "shop.jsonl"),)
+    return curated(folder, currency=currency, path=path, columns=COLUMNS)
 
 
 def curated(folder: Path, *, currency: str = "EUR", **declared: object) -> Warehouse:
@@ -122,6 +128,28 @@ def test_a_price_in_the_finished_texts_is_found(tmp_path: Path, kind: str) -> No
     items = warehouse.frame("SELECT count(*) FROM curated.items").item()
     assert share == rows / items > 0.7
     assert expression in remaining_price_leaks(warehouse)["expression"].to_list()
+
+
+SOLD_FOR = {
+    "SEK": "Just nu {} kr i butik",
+    "PLN": "Teraz {} zł w sklepie",
+    "CHF": "Jetzt Fr. {} im Laden",
+    "EUR": "Aktion: {}\u00a0€ statt mehr",
+}
+
+
+@pytest.mark.parametrize("currency", SOLD_FOR)
+def test_a_price_in_the_description_is_taken_out_in_every_currency(
+    tmp_path: Path, currency: str
+) -> None:
+    warehouse = shop(
+        tmp_path,
+        lambda price: {"text": SOLD_FOR[currency].format(f"{price:.2f}".replace(".", ","))},
+        currency=currency,
+    )
+    assert price_in_texts(warehouse) == []
+    assert remaining_price_leaks(warehouse).is_empty()
+    assert warehouse.frame("SELECT count(*) FROM curated.items").item() > 100
 
 
 def test_numbers_that_go_with_the_price_are_no_leak(tmp_path: Path) -> None:

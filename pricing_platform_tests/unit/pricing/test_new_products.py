@@ -24,7 +24,7 @@ def comparables(*rows: tuple[int, str, str, float]) -> pl.DataFrame:
 
 
 def placed(products: list[dict[str, Any]], found: pl.DataFrame) -> list[tuple[str, str]]:
-    items = place_in_catalogue(as_items(pl.DataFrame(products)), found)
+    items = place_in_catalogue(as_items(pl.DataFrame(products), "USD"), found)
     return items.select("source", "category").rows()
 
 
@@ -63,7 +63,7 @@ def test_a_files_name_is_no_pattern_and_its_columns_have_any_case(
     (tmp_path / "newer.jsonl").touch()
     found = read_products(path)
     assert found.frame.equals(products)
-    items = items_of(found)
+    items = items_of(found, "USD")
     assert items.select("title", "brand").row(0) == ("Oak desk", "Woodwork")
     assert items["attributes"].to_list() == [{"colour": "brown"}]
 
@@ -75,7 +75,7 @@ CASES = Path(__file__).parents[3] / "../shared/cases/13-price-file"
 @pytest.mark.parametrize("file", sorted(CASES.iterdir()), ids=lambda file: file.name)
 def test_files_as_people_have_them(file: Path, tmp_path: Path) -> None:
     products = read_products(file)
-    items = items_of(products)
+    items = items_of(products, "USD")
     assert items.height == products.frame.height > 0
     assert items["title"].str.len_chars().min() > 10
     for ending in ("csv", "jsonl", "parquet"):
@@ -90,7 +90,7 @@ def test_a_column_that_begins_late_and_mixed_types_are_read(tmp_path: Path) -> N
     products = read_products(path)
     assert products.frame["pieces"].to_list()[:2] == ["0", "1"]
     assert products.faults[-3:] == [None, "not a JSON object", "not a JSON object"]
-    items = items_of(products)
+    items = items_of(products, "USD")
     assert items.height == 201
     assert items.row(200, named=True)["brand"] == "Acme"
     assert items["row"].to_list() == list(range(201))
@@ -101,7 +101,7 @@ def test_a_file_is_read_as_the_files_of_a_source(tmp_path: Path) -> None:
     path.write_bytes("Bezeichnung;Marke;Stoff\nGläser für Tee;Größe;Glas, dick\n".encode("cp1252"))
     columns = {"listing_id": "Nr", "title": "Bezeichnung", "brand": "Marke", "price": "Preis"}
     source = Source(name="shop", path=("x.csv",), format="generic", columns=columns)
-    items = items_of(read_products(path, source))
+    items = items_of(read_products(path, source), "USD")
     row = items.row(0, named=True)
     assert (row["title"], row["brand"]) == ("Gläser für Tee", "Größe")
     assert row["attributes"] == {"Stoff": "Glas, dick"}
