@@ -47,12 +47,24 @@ QUALIFY row_number() OVER (PARTITION BY source ORDER BY hash(source, listing_id)
 ORDER BY source, category, item_id
 """
 _WRITTEN = re.compile(r"\d(?:[\d.,'’ \u00a0\u202f]*\d)?")
-_NUMBER_WORDS = re.compile(
-    r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen"
-    r"|sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
-    r"|hundred|thousand)\b",
-    re.IGNORECASE,
-)
+_NUMBER_WORDS = {
+    language: re.compile(words, re.IGNORECASE)
+    for language, words in {
+        "en": r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen"
+        r"|fifteen|sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy"
+        r"|eighty|ninety|hundred|thousand)\b",
+        "de": r"\b(?:zehn|elf|zwölf)\b|[a-zäöüß]*(?:zehn|zig|ßig|hundert|tausend)\b",
+        "fr": r"\b(?:dix|onze|douze|treize|quatorze|quinze|seize|vingts?|trente|quarante|cinquante"
+        r"|soixante|cents?|mille)\b",
+        "es": r"\b(?:diez|once|doce|trece|catorce|quince|dieci\w+|veint\w+|treinta|cuarenta"
+        r"|cincuenta|sesenta|setenta|ochenta|noventa|cien\w*|mil)\b",
+        "it": r"\b(?:dieci|\w+dici|dicia\w+|diciotto|vent\w+|trent\w+|quarant\w+|cinquant\w+"
+        r"|sessant\w+|settant\w+|ottant\w+|novant\w+|\w*cento|mille)\b",
+        "nl": r"\b(?:tien|elf|twaalf)\b|\w*(?:tien|tig|honderd|duizend)\b",
+    }.items()
+}
+"""What a text has that tells a number in words, by language."""
+
 _HUNDREDTHS = re.compile(r"(\d+)\D{1,20}?\b(\d{1,2})\s*(?:cents?|hundredths)\b", re.IGNORECASE)
 
 
@@ -160,9 +172,10 @@ def _floats(digits: str) -> Iterator[float]:
 
 
 def _in_digits(text: str) -> str:
-    """The text, and once more with its number words in digits where it has any."""
-    if not _NUMBER_WORDS.search(text):
+    """The text, and once more in each language of whose number words it has any, in digits."""
+    languages = [name for name, words in _NUMBER_WORDS.items() if words.search(text)]
+    if not languages:
         return text
     from text_to_num import alpha2digit
 
-    return f"{text}\n{alpha2digit(text, 'en')}"
+    return "\n".join([text, *(alpha2digit(text, language) for language in languages)])

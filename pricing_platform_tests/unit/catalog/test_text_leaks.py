@@ -169,7 +169,9 @@ def test_a_few_items_are_too_few_to_say(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("1.299,50", 1299.5), ("1'299.50", 1299.5), ("1 299", 1299), ("2,45", 2.45), ("1,299", 1299),
-     ("twenty-five", 25), ("twelve dollars and fifty cents", 12.5)],
+     ("twenty-five", 25), ("twelve dollars and fifty cents", 12.5), ("neunundvierzig Euro", 49),
+     ("vingt-cinq euros", 25), ("cuarenta y nueve euros", 49), ("quarantanove euro", 49),
+     ("negenenveertig euro", 49)],
 )  # fmt: skip
 def test_every_way_to_write_a_number_is_read(text: str, expected: float) -> None:
     assert expected in numbers_in(f"It is {text}.").tolist()
