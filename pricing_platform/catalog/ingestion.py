@@ -68,9 +68,11 @@ WHERE fault IS NULL
 
 _DECIMALS_WRITTEN = r"""
 SELECT
-    count(*) FILTER (regexp_matches(price, '^\D*\d{1,3}(?:\.?\d{3})*,\d{1,2}\D*$')),
-    count(*) FILTER (regexp_matches(price, '^\D*\d{1,3}(?:,?\d{3})*\.(?:\d{1,2}|\d{4,})\D*$'))
-FROM (SELECT CAST(price AS VARCHAR) AS price FROM formatted)
+    count(*) FILTER (regexp_matches(price_text, '^\D*\d{1,3}(?:\.?\d{3})*,\d{1,2}\D*$')),
+    count(*) FILTER (
+        regexp_matches(price_text, '^\D*\d{1,3}(?:,?\d{3})*\.(?:\d{1,2}|\d{4,})\D*$')
+    )
+FROM read_parquet(?)
 """
 """How many prices have their decimals after a comma, and how many after a full stop."""
 
@@ -401,9 +403,14 @@ def _apply_format(
         connection.execute(f"CREATE TEMP VIEW formatted AS {_one_select(file)}")
         columns = {row[0] for row in connection.execute("DESCRIBE formatted").fetchall()}
         _check_listing_schema(file, columns)
-        decimal = source.decimal or _plain_decimal_comma(connection)
+        query, decimal = _listing_query("formatted", columns), source.decimal
         _set_variable(connection, "decimal_mark", "VARCHAR", decimal)
-        _copy(connection, _listing_query("formatted", columns), listings, source)
+        _copy(connection, query, listings, source)
+        # Most files have none: to look before they are read would read all of them twice.
+        if decimal is None and _has_plain_decimal_commas(connection, listings):
+            decimal = ","
+            _set_variable(connection, "decimal_mark", "VARCHAR", decimal)
+            _copy(connection, query, listings, source)
     except (duckdb.ProgrammingError, duckdb.DataError) as error:
         raise PlatformError(
             f"The format {file} failed on source {source.name!r}: {error}",
@@ -413,13 +420,13 @@ def _apply_format(
     return decimal
 
 
-def _plain_decimal_comma(connection: duckdb.DuckDBPyConnection) -> str | None:
-    """A comma, where some prices have decimals after one and none has after a full stop.
+def _has_plain_decimal_commas(connection: duckdb.DuckDBPyConnection, listings: Path) -> bool:
+    """Whether some prices have decimals after a comma and none has after a full stop.
 
     Then 1.299 is no fraction. A full stop need not be told: it is how numbers are read anyway.
     """
-    ((commas, stops),) = connection.execute(_DECIMALS_WRITTEN).fetchall()
-    return "," if commas and not stops else None
+    ((commas, stops),) = connection.execute(_DECIMALS_WRITTEN, [str(listings)]).fetchall()
+    return bool(commas) and not stops
 
 
 def _keep_the_rest(

@@ -25,7 +25,7 @@ _LEAD_IN = (
 _LEADING = rf"(?:\b(?:{_LEAD_IN})\b[ :=-]*){{0,4}}"
 _WORDS = f"{_CODES}|dollars?|euros?|cents?"
 _PRICE_WORDS = (
-    r"price[ds]?|msrp|rrp|uvp|(?:\pL{2,12})?preis|prix|precio|prezzo|prijs|preço|preco|pris|cena"
+    r"price[ds]?|msrp|rrp|uvp|[a-zäöüß]*preis|prix|precio|prezzo|prijs|preço|preco|pris|cena"
 )
 _AMOUNT = (
     rf"(?:(?:us|ca|au|[acs])?\$|[€£¥₹]|\b(?:{_CODES})\b) ?{_NUMBER}(?: ?(?:{_CODES})\b)?"
