@@ -144,9 +144,15 @@ class Fitting:
 
         Raises:
             ModelNotAskedError: when it asks a language model and was not fitted on them with that
-                model.
+                model, or when an endpoint is to train it and none is asked to.
             PlatformError: when it was not fitted on them, or its files were changed since.
         """
+        if technique == ENDPOINT_FINETUNED and self.hosted is None:
+            raise ModelNotAskedError(
+                f"{technique} is switched off: PRICING_LLM_FINE_TUNING is not set.",
+                "Set PRICING_LLM_FINE_TUNING=true, PRICING_LLM_BASE_URL and PRICING_LLM_MODEL, and"
+                " run `pricing-platform run`: the endpoint then trains a model, which costs money.",
+            )
         path = self.find(technique)
         if path is None:
             asks = technique in SAMPLED_TECHNIQUES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import ModelNotAskedError, PlatformError
 from pricing_platform.finetuning.checkpoints import MANIFEST
+from pricing_platform.finetuning.hosted.configuration import HostedTraining
 from pricing_platform.language.model import PriceAnswer, Prompt
 from pricing_platform.pricing.fitting import Fitting, fit, load, predict, training_seconds
 from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES
@@ -88,3 +90,12 @@ def test_a_missing_checkpoint_of_one_that_asks_is_told_as_not_asked(
     with pytest.raises(PlatformError, match=f"no checkpoint of {technique}") as error:
         fitting_in(tmp_path).require(technique)
     assert isinstance(error.value, ModelNotAskedError) == is_of_a_model
+
+
+def test_what_an_endpoint_trains_names_the_setting_that_switches_it_on(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotAskedError, match="PRICING_LLM_FINE_TUNING is not set") as error:
+        fitting_in(tmp_path).require("endpoint_finetuned")
+    assert "PRICING_LLM_FINE_TUNING=true" in error.value.remedy
+    switched_on = replace(fitting_in(tmp_path), hosted=HostedTraining("base", 1, 10, tmp_path))
+    with pytest.raises(ModelNotAskedError, match="no checkpoint of endpoint_finetuned"):
+        switched_on.require("endpoint_finetuned")
