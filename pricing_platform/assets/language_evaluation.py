@@ -1,9 +1,8 @@
 """The assets that measure language models: what context is worth, what texts do, what is lost."""
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -66,7 +65,9 @@ _SHIFTS = "evaluation.injected_estimates"
 _REFERENCES = ("stack", "encoder_finetuned")
 """Techniques that read a text and ask no language model: any sentence moves them a little."""
 
-_SWEPT = (PromptMultiShot.name, Rag.name)
+_SWEPT: dict[ContextKind, str] = {"shots": PromptMultiShot.name, "comparables": Rag.name}
+"""The technique that is shown each kind of context."""
+
 _SWEPT_COUNTS = (0, 1, 3, 5, 10)
 
 
@@ -91,80 +92,129 @@ def context_sweep(
     inputs = TechniqueInputs.current(context, warehouse, postgres, models)
     store, settings, fitting = inputs.store, inputs.settings, inputs.fitting
 
-    def measured() -> Refreshed:
-        return refresh(
-            store,
-            [_SWEEP],
-            lambda _folder: {_SWEEP: _swept(inputs, progress.of(context))},
-            inputs=fingerprint(
+    def part(kind: ContextKind) -> _Part:
+        return _Part(
+            lambda: fingerprint(
                 CONTEXT_SWEEP_VERSION,
-                *(fitting.fingerprint(name) for name in _SWEPT),
-                fitting.require(Rag.name).manifest.files,
+                fitting.fingerprint(_SWEPT[kind]),
+                fitting.require(_SWEPT[kind]).manifest.files,
                 inputs.told_version(),
                 settings.measured_items,
             ),
-            force=config.force,
+            lambda: {_SWEEP: _swept(kind, inputs, progress.of(context))},
         )
 
-    refreshed, told = _measured_or_kept(context, measured, lambda: _sweep_headline(store, settings))
+    parts: dict[str, _Part] = {kind: part(kind) for kind in KINDS}
+    refreshed, missing = _measured_parts(
+        context, store, [_SWEEP], "kind", parts, force=config.force
+    )
+    told = _told_of_parts(missing, parts, lambda: _sweep_headline(store, settings, missing))
     seconds = time.perf_counter() - started
     return table_result(store, _SWEEP, refreshed, seconds=seconds, metadata=told)
 
 
-def _measured_or_kept(
+@dataclass(frozen=True)
+class _Part:
+    """The rows of one kind or technique: the fingerprint of what they follow from, and themselves.
+
+    Both raise ModelNotAskedError where its model can't be asked.
+    """
+
+    inputs: Callable[[], str]
+    measure: Callable[[], Mapping[str, pl.DataFrame]]
+
+
+def _measured_parts(
     context: dg.AssetExecutionContext,
-    measured: Callable[[], Refreshed],
-    headline: Callable[[], Mapping[str, Any]],
-) -> tuple[Refreshed, Mapping[str, Any]]:
-    """What was measured; where a model can't be asked, the tables stand, and why is told."""
-    try:
-        return measured(), headline()
-    except ModelNotAskedError as error:
-        context.log.error(f"Nothing was measured, and what was before stands: {error}")
-        return Refreshed({}, reused=True), {"summary": f"not measured: {error.problem}"}
+    store: Warehouse,
+    tables: Sequence[str],
+    column: str,
+    parts: Mapping[str, _Part],
+    *,
+    force: bool,
+) -> tuple[Refreshed, dict[str, str]]:
+    """Refreshes the tables part by part, and tells of which parts a model can't be asked, and why.
 
-
-def _swept(inputs: TechniqueInputs, progress: Progress) -> pl.DataFrame:
-    """What each count of shots and comparables brings; calls go into ledgers of their own."""
-    seed = inputs.settings.seed
-    with ExitStack() as ledgers:
-        language = {
-            kind: ledgers.enter_context(inputs.kept_calls(f"context_sweep/{kind}"))()
-            for kind in KINDS
-        }
-        fitted = load(Rag.name, inputs.fitting.require(Rag.name), language["comparables"])
-        assert isinstance(fitted, Rag)  # noqa: S101
-        fitted.make_ready()  # once, for all counts
-        shots = PromptMultiShot.name
-        chosen = load(shots, inputs.fitting.require(shots), language["shots"])
-        assert isinstance(chosen, PromptMultiShot)  # noqa: S101
-        train = inputs.items().split("train")
-
-        def technique_of(kind: ContextKind, count: int) -> Pricer:
-            if kind == "comparables":
-                return fitted.with_options(replace(fitted.options, count=count))
-            # Of the shots, the checkpoint keeps only those of the count that was chosen.
-            prepared = PromptMultiShot.prepared(
-                train, seed=seed, language=language[kind], count=count
+    Such a part takes nothing from the others; its own rows stand as they were measured before.
+    """
+    reused, missing = True, {}
+    for name, part in parts.items():
+        try:
+            refreshed = refresh(
+                store,
+                tables,
+                lambda _folder, part=part: part.measure(),  # type: ignore[misc]
+                inputs=part.inputs(),
+                partition=(column, name),
+                force=force,
             )
-            return prepared.changed(form=chosen.form, sharpness=chosen.sharpness)
+            reused &= refreshed.reused
+        except ModelNotAskedError as error:
+            context.log.error(f"{name} was not measured, and what was before stands: {error}")
+            missing[name] = error.problem
+    for table in tables:
+        store.drop_partitions(table, column, keep=list(parts))
+    return Refreshed({}, reused), missing
+
+
+def _told_of_parts(
+    missing: Mapping[str, str],
+    parts: Mapping[str, _Part],
+    headline: Callable[[], Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What was measured, as far as it was, and why the rest was not: by reason, as told once."""
+    by_reason: dict[str, list[str]] = {}
+    for name, problem in missing.items():
+        by_reason.setdefault(problem, []).append(name)
+    if len(missing) == len(parts):
+        return {"summary": f"not measured: {'; '.join(by_reason)}"}
+    told = dict(headline())
+    reasons = [f"{', '.join(names)} ({problem})" for problem, names in by_reason.items()]
+    if reasons:
+        told["summary"] += f"; not measured: {'; '.join(reasons)}"
+    return told
+
+
+def _swept(kind: ContextKind, inputs: TechniqueInputs, progress: Progress) -> pl.DataFrame:
+    """What each count of shots or comparables brings; its calls go into a ledger of their own."""
+    seed, name = inputs.settings.seed, _SWEPT[kind]
+    with inputs.kept_calls(f"context_sweep/{kind}") as opened:
+        language = opened()
+        fitted = load(name, inputs.fitting.require(name), language)
+        train = inputs.items().split("train")
+        if isinstance(fitted, Rag):
+            fitted.make_ready()  # once, for all counts
+
+        def technique_of(_kind: ContextKind, count: int) -> Pricer:
+            if isinstance(fitted, Rag):
+                return fitted.with_options(replace(fitted.options, count=count))
+            assert isinstance(fitted, PromptMultiShot)  # noqa: S101
+            # Of the shots, the checkpoint keeps only those of the count that was chosen.
+            prepared = PromptMultiShot.prepared(train, seed=seed, language=language, count=count)
+            return prepared.changed(form=fitted.form, sharpness=fitted.sharpness)
 
         swept = sweep_context(
             sweep_sample(inputs.items(), inputs.settings.measured_items, seed=seed),
             technique_of,
             seed=seed,
+            kinds=(kind,),
             counts=_SWEPT_COUNTS,
             progress=progress,
         )
-        for opened in language.values():
-            opened.ledger.require_answers()
+        language.ledger.require_answers()
         return swept
 
 
-def _sweep_headline(store: Warehouse, settings: Settings) -> dict[str, Any]:
-    """The knees as numbers that plot over time, the table and the picture."""
+def _sweep_headline(
+    store: Warehouse, settings: Settings, missing: Collection[str]
+) -> dict[str, Any]:
+    """The knees as numbers that plot over time, the table and the picture.
+
+    Of the kinds that are missing, which were not measured now, the table alone tells.
+    """
     sweep = run_query(store, "context_sweep")
-    knees = {row["kind"]: row for row in sweep.filter("is_knee").iter_rows(named=True)}
+    found = sweep.filter("is_knee", ~pl.col("kind").is_in(missing))
+    knees = {row["kind"]: row for row in found.iter_rows(named=True)}
     numbers = {
         f"{kind}/{name}": row[name] for kind, row in knees.items() for name in ("count", "mae")
     }
@@ -202,28 +252,29 @@ def injection_resistance(
     started = time.perf_counter()
     inputs = TechniqueInputs.current(context, warehouse, postgres, models)
     store, fitting = inputs.store, inputs.fitting
-    techniques = (*_REFERENCES, *LANGUAGE_TECHNIQUES)
 
-    def measure() -> dict[str, pl.DataFrame]:
-        shifts = pl.concat(_shifts(name, inputs, progress.of(context)) for name in techniques)
+    def measure(technique: str) -> dict[str, pl.DataFrame]:
+        shifts = _shifts(technique, inputs, progress.of(context))
         return {_RESISTANCE: resistance_of(shifts, seed=fitting.seed), _SHIFTS: shifts}
 
-    def measured() -> Refreshed:
-        return refresh(
-            store,
-            [_RESISTANCE, _SHIFTS],
-            lambda _folder: measure(),
-            inputs=fingerprint(
+    def part(technique: str) -> _Part:
+        asks = technique in LANGUAGE_TECHNIQUES
+        return _Part(
+            lambda: fingerprint(
                 INJECTIONS_VERSION,
-                *(fitting.fingerprint(name) for name in techniques),
-                *(fitting.require(name).manifest.files for name in techniques),
-                inputs.told_version(),
+                fitting.fingerprint(technique),
+                fitting.require(technique).manifest.files,
+                *([inputs.told_version()] if asks else []),
                 inputs.settings.injected_items,
             ),
-            force=config.force,
+            lambda: measure(technique),
         )
 
-    refreshed, told = _measured_or_kept(context, measured, lambda: _injection_headline(store))
+    parts = {name: part(name) for name in (*_REFERENCES, *LANGUAGE_TECHNIQUES)}
+    refreshed, missing = _measured_parts(
+        context, store, [_RESISTANCE, _SHIFTS], "technique", parts, force=config.force
+    )
+    told = _told_of_parts(missing, parts, lambda: _injection_headline(store, missing))
     seconds = time.perf_counter() - started
     return table_result(store, _RESISTANCE, refreshed, seconds=seconds, metadata=told)
 
@@ -245,10 +296,14 @@ def _shifts(technique: str, inputs: TechniqueInputs, progress: Progress) -> pl.D
         return shifts
 
 
-def _injection_headline(store: Warehouse) -> dict[str, Any]:
-    """The share moved by technique, as numbers that plot over time."""
+def _injection_headline(store: Warehouse, missing: Collection[str]) -> dict[str, Any]:
+    """The share moved by technique, as numbers that plot over time; the table, of all of them.
+
+    The numbers leave out those that are missing, which were not measured now.
+    """
     found = run_query(store, "injection_resistance")
-    overall = found.filter(kind=ALL_KINDS).drop_nulls("percent_moved")
+    measured = found.filter(~pl.col("technique").is_in(missing))
+    overall = measured.filter(kind=ALL_KINDS).drop_nulls("percent_moved")
     numbers = {
         f"{row['technique']}/percent_moved": row["percent_moved"]
         for row in overall.iter_rows(named=True)
@@ -315,6 +370,19 @@ def forgetting(
     )
     seconds = time.perf_counter() - started
     return table_result(store, FORGETTING_TABLES[0], refreshed, seconds=seconds, metadata=told)
+
+
+def _measured_or_kept(
+    context: dg.AssetExecutionContext,
+    measured: Callable[[], Refreshed],
+    headline: Callable[[], Mapping[str, Any]],
+) -> tuple[Refreshed, Mapping[str, Any]]:
+    """What was measured; where a model can't be asked, the tables stand, and why is told."""
+    try:
+        return measured(), headline()
+    except ModelNotAskedError as error:
+        context.log.error(f"Nothing was measured, and what was before stands: {error}")
+        return Refreshed({}, reused=True), {"summary": f"not measured: {error.problem}"}
 
 
 def _forgetting_headline(store: Warehouse, settings: Settings) -> dict[str, Any]:

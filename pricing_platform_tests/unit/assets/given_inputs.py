@@ -35,6 +35,9 @@ class GivenInputs(TechniqueInputs):
     def _language(self) -> LanguageContext:  # type: ignore[override]
         return bound_to(self.model)
 
+    def told_version(self) -> str:
+        return "told nothing else"
+
 
 def given_inputs(folder: Path, model: LanguageModel | None = None, **settings: Any) -> GivenInputs:
     """A small generated catalogue and a scripted model, or the given one."""
