@@ -2,7 +2,8 @@
 
 Here belongs one run: the requests of one call of the model that nobody has answered. It has an
 event loop of its own, in a thread of its own, so that answers come as they are ready and the
-caller's work does not hold up the calls that are under way.
+caller's work does not hold up the calls that are under way. Nor does the file of answers, which
+another process may hold: a second thread waits for it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.language.endpoint import failures
@@ -44,6 +47,7 @@ from pricing_platform.language.response_cache import (
 if TYPE_CHECKING:
     import openai
 
+_T = TypeVar("_T")
 _LOOK_AGAIN_SECONDS = 0.02
 _ANSWERED: frozenset[Outcome] = frozenset({"answered", "refused", "too_long"})
 
@@ -99,6 +103,8 @@ class Sending:
         self._told_of_cut = False
         self._dropped = dropped
         self._results: queue.SimpleQueue[tuple[str, KeptAnswer] | _End] = queue.SimpleQueue()
+        # One thread, because what is done in the file is done one thing after the other.
+        self._keeper = ThreadPoolExecutor(1, "language-model-answers")
 
     def answers(self) -> Iterator[tuple[str, KeptAnswer]]:
         """Key and answer of each request as they come.
@@ -122,14 +128,15 @@ class Sending:
 
     def _in_thread(self) -> None:
         try:
-            asyncio.run(self._run())
+            with self._keeper:
+                self._cache.write_off_dead()
+                asyncio.run(self._run())
         except BaseException as error:  # a defect is told where the answers are awaited
             self._end = self._end or error
         finally:
             self._results.put(_End(self._end))
 
     async def _run(self) -> None:
-        self._cache.write_off_dead()
         with QUIET:
             async with async_client(self._configuration) as client, asyncio.TaskGroup() as group:
                 for _ in range(min(self._configuration.concurrency, len(self._waiting))):
@@ -163,7 +170,8 @@ class Sending:
         """The answer, or None where the run was stopped before there was one."""
         request, worst = unanswered.request, self._worst(unanswered)
         while not self._stopped.is_set():
-            claim = self._cache.claim(request.key, worst, self._configuration.budget)
+            budget = self._configuration.budget
+            claim = await self._in_file(self._cache.claim, request.key, worst, budget)
             if claim == "mine":
                 answer = None
                 try:
@@ -171,13 +179,13 @@ class Sending:
                     return answer
                 finally:
                     if answer is None or answer.outcome not in KEPT_OUTCOMES:
-                        self._cache.release(request.key)
+                        await self._in_file(self._cache.release, request.key)
             if claim == "answered":
-                found = self._cache.find([request.key]).get(request.key)
+                found = (await self._in_file(self._cache.find, [request.key])).get(request.key)
                 if found is not None:
                     return found.again()
             if claim == "no room":
-                self._stop(self._is_spent(worst))
+                self._stop(await self._is_spent(worst))
                 return None
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         return None
@@ -197,21 +205,21 @@ class Sending:
             if isinstance(result, Reply):
                 self._failures_in_a_row = 0
                 used = replace(used, latency_ms=milliseconds, attempts=attempt)
-                return self._kept(unanswered, result, used)
+                return await self._kept(unanswered, result, used)
             if result.without is not None and result.without in body:
                 self._dropped += [] if result.without in self._dropped else [result.without]
                 attempt -= 1  # the server refused a parameter, not the call
                 continue
             lost = self._lost(unanswered, result)
             used = replace(_sum(used, lost), latency_ms=milliseconds, attempts=attempt)
-            has_room = self._charge(lost, told=result.usage is not None)
+            has_room = await self._charge(lost, told=result.usage is not None)
             if result.end is not None:
                 self._stop(result.end)
                 return None
             if not result.again or attempt >= self._configuration.attempts:
-                return self._failed(unanswered.request, result, used)
+                return await self._failed(unanswered.request, result, used)
             if not has_room:
-                self._stop(self._is_spent(self._worst(unanswered)))
+                self._stop(await self._is_spent(self._worst(unanswered)))
                 return None
             await self._sleep(self._delay(attempt, result))
 
@@ -270,25 +278,39 @@ class Sending:
             _log.warning("%s %s", self._configuration.shown_url, failure.reason)
         return failure
 
-    def _kept(self, unanswered: Unanswered, reply: Reply, before: Usage) -> KeptAnswer:
+    async def _kept(self, unanswered: Unanswered, reply: Reply, before: Usage) -> KeptAnswer:
         """Keeps the answer; ``before``: what the attempts before took, counted already."""
         request = unanswered.request
         told = reply.usage is not None
         last = usage_of(reply.usage, self._configuration) if reply.usage else self._most(unanswered)
         answer = answer_of(reply, _sum(before, last))
-        name = self._configuration.model
-        self._cache.keep(request.key, request.reading.kind, name, answer, _cost(last), told=told)
+        await self._keep(request, answer, _cost(last), told=told)
         return answer
 
-    def _failed(self, request: EndpointRequest, failure: Failure, used: Usage) -> KeptAnswer:
+    async def _failed(self, request: EndpointRequest, failure: Failure, used: Usage) -> KeptAnswer:
         """The end of a call without an answer, which is kept where it would end so again."""
         of_the_call = failure.server_lives and (self._answered > 0 or not failure.unexplained)
         self._failures_in_a_row = 0 if of_the_call else self._failures_in_a_row + 1
         answer = KeptAnswer(used, outcome=failure.outcome, reason=failure.reason)
         if answer.outcome in KEPT_OUTCOMES:
-            name = self._configuration.model
-            self._cache.keep(request.key, request.reading.kind, name, answer)
+            await self._keep(request, answer)
         return answer
+
+    async def _keep(
+        self,
+        request: EndpointRequest,
+        answer: KeptAnswer,
+        spent: Cost | None = None,
+        *,
+        told: bool = True,
+    ) -> None:
+        key, kind, name = request.key, request.reading.kind, self._configuration.model
+        await self._in_file(self._cache.keep, key, kind, name, answer, spent, told=told)
+
+    async def _in_file(self, use: Callable[..., _T], *arguments: object, **named: object) -> _T:
+        """What a use of the file of answers gives; the other calls go on while it is waited for."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._keeper, partial(use, *arguments, **named))
 
     def _lost(self, unanswered: Unanswered, failure: Failure) -> Usage:
         """What an attempt took that failed; at the most it can be where the server told nothing."""
@@ -296,8 +318,9 @@ class Sending:
             return usage_of(failure.usage, self._configuration)
         return self._most(unanswered) if failure.may_be_billed else Usage()
 
-    def _charge(self, lost: Usage, *, told: bool) -> bool:
-        return self._cache.charge(_cost(lost), self._configuration.budget, told=told)
+    async def _charge(self, lost: Usage, *, told: bool) -> bool:
+        budget = self._configuration.budget
+        return await self._in_file(self._cache.charge, _cost(lost), budget, told=told)
 
     def _most(self, unanswered: Unanswered) -> Usage:
         tokens_out = unanswered.request.most_tokens_out
@@ -334,8 +357,10 @@ class Sending:
             "See to the server and run again: what was answered is kept and not asked again.",
         )
 
-    def _is_spent(self, worst: Cost) -> PlatformError:
-        return budget_error(self._configuration, self._cache, worst, self._answered, self._total)
+    async def _is_spent(self, worst: Cost) -> PlatformError:
+        return await self._in_file(
+            budget_error, self._configuration, self._cache, worst, self._answered, self._total
+        )
 
 
 def worst_cost(unanswered: Unanswered, configuration: EndpointConfiguration) -> Cost:
