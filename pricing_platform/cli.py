@@ -536,9 +536,19 @@ def _print_answer(found: FoundAnswer, written: WrittenAnswer | None = None) -> N
     elif written:
         reason = (written.reason or "").rstrip(".")
         messages.print(f"Found, not written: {reason.rstrip('.')}.", markup=False, soft_wrap=True)
+    if found.differing:
+        output.print("Sources differ, and nothing tells which is newer:")
+        for at in found.differing:
+            dated = f"dated {at.dated}" if at.dated else "without a date"
+            output.print(at.answer, style="bold", markup=False, soft_wrap=True)
+            output.print(f"source {at.source}, {dated}", markup=False, highlight=False)
+        print_frame(as_frame(found.passages))
+        return
     output.print(found.answer, style="bold", markup=False, soft_wrap=True)
     about = [found.statement] if found.statement not in (None, found.answer) else []
     about.append(f"source {found.source}")
+    if found.dated:
+        about.append(f"dated {found.dated}")
     if found.valid_since:
         about.append(f"since {found.valid_since:%Y-%m-%d %H:%M}")
     if found.last_verified:

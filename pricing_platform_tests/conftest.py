@@ -26,6 +26,7 @@ WITH_MODELS = (
     "unit/language/endpoint/",
     "unit/language/local/",
     "unit/language/pretrained/",
+    "unit/facts/test_answers.py",
     "unit/pricing/",
     "unit/retrieval/test_encoder.py",
     "unit/retrieval/test_search_real_data.py",

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
 
+from pricing_platform.facts.dated_copies import Differing, Newest, Times, Told, newest_copy
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.facts.sentences import sentence
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
@@ -49,7 +50,10 @@ _PLACE_WEIGHT = 0.02
 class FoundAnswer:
     """The answer with where it is from, since when it holds, and how old its last check is.
 
-    ``answer`` is None where nothing was found.
+    ``answer`` is None where nothing was found. ``dated`` is the date of the document that says it.
+    Where sources differ and nothing tells which is newer, ``differing`` has what each of them says,
+    ``answer`` and ``source`` name all, and ``freshness`` is ``disputed``. ``passages`` leaves out
+    those in which an older copy of the answer stands.
     """
 
     question: str
@@ -62,6 +66,8 @@ class FoundAnswer:
     freshness: str | None
     series_id: int | None
     passages: tuple[Passage, ...]
+    dated: str | None = None
+    differing: tuple[Differing, ...] = ()
 
     def to_json(self, *, sentence: str | None = None) -> str:
         """As one JSON object, times in ISO 8601, with the sentence that was written of it."""
@@ -71,9 +77,7 @@ class FoundAnswer:
 
 @dataclass(frozen=True)
 class _Candidate:
-    text: str
-    answer: str
-    passage: Passage
+    told: Told
     place: int
 
 
@@ -89,14 +93,9 @@ def answer(
 
     How long a passage is fresh is the time to live of the kind ``document``.
     """
-    passages = search(
-        postgres,
-        encoder,
-        question,
-        k=max(k, _CONSIDERED),
-        time_to_live=rules.time_to_live_of("document"),
-    )
-    return _answered(encoder, question, passages, k)
+    now, time_to_live = datetime.now(UTC), rules.time_to_live_of("document")
+    passages = search(postgres, encoder, question, k=max(k, _CONSIDERED), time_to_live=time_to_live)
+    return _answered(postgres, encoder, question, passages, k, Times(now, now, time_to_live))
 
 
 def answer_as_of(
@@ -114,64 +113,89 @@ def answer_as_of(
         valid_at: when the answer has to hold.
         known_at: what was known then; by default what is known now.
     """
-    found = postgres.frame(
-        _AS_OF, {"valid_at": valid_at, "known_at": known_at or datetime.now(UTC)}
-    )
+    times = Times(valid_at, known_at or datetime.now(UTC))
+    found = postgres.frame(_AS_OF, {"valid_at": times.valid_at, "known_at": times.known_at})
     ranked = _ranked(encoder, question, [_as_passage(row) for row in found.iter_rows(named=True)])
-    return _answered(encoder, question, ranked[: max(k, _CONSIDERED)], k)
+    return _answered(postgres, encoder, question, ranked[: max(k, _CONSIDERED)], k, times)
 
 
 def _answered(
-    encoder: CachedEncoder, question: str, passages: Sequence[Passage], k: int
+    postgres: Postgres,
+    encoder: CachedEncoder,
+    question: str,
+    passages: Sequence[Passage],
+    k: int,
+    times: Times,
 ) -> FoundAnswer:
     candidates = [
-        candidate
+        _Candidate(told, place)
         for place, found in enumerate(passages)
-        for candidate in _sentences(found, place)
-        if _is_about(question, candidate)
+        for told in _sentences(found)
+        if _is_about(question, told)
     ]
     if not candidates:
         return FoundAnswer(
             question, None, None, None, None, None, None, None, None, tuple(passages[:k])
         )
-    scores = _similarity(encoder, question, [at.text for at in candidates])
+    scores = _similarity(encoder, question, [at.told.statement for at in candidates])
     scores -= _PLACE_WEIGHT * np.array([at.place for at in candidates])
-    scores += _FACT_WEIGHT * np.array([at.passage.origin == "fact" for at in candidates])
-    best = candidates[int(scores.argmax())]
-    shown = best.passage
-    return FoundAnswer(
+    scores += _FACT_WEIGHT * np.array([at.told.passage.origin == "fact" for at in candidates])
+    best = candidates[int(scores.argmax())].told
+    newest = newest_copy(postgres, question, best, times, _sentences)
+    return _shown(question, newest, passages, k)
+
+
+def _shown(question: str, newest: Newest, passages: Sequence[Passage], k: int) -> FoundAnswer:
+    told, shown = newest.told, newest.told.passage
+    outdated = {(at.passage.origin, at.passage.passage_id) for at in newest.outdated}
+    left = [at for at in passages if (at.origin, at.passage_id) not in outdated]
+    if all(at.passage_id != shown.passage_id for at in left) and shown.origin == "chunk":
+        left = [shown, *left]
+    found = FoundAnswer(
         question=question,
-        answer=best.answer,
-        statement=best.text,
+        answer=told.answer,
+        statement=told.statement,
         origin=shown.origin,
         source=shown.source,
         valid_since=shown.valid_since or shown.observed_at,
         last_verified=shown.verified_at,
         freshness=shown.freshness,
         series_id=shown.series_id,
-        passages=tuple(passages[:k]),
+        passages=tuple(left[:k]),
+        dated=shown.dated,
+    )
+    if not newest.differing:
+        return found
+    said = [f"{at.answer} ({at.source})" for at in newest.differing]
+    return replace(
+        found,
+        answer=" or ".join(said),
+        statement=f"Sources differ, and nothing tells which is newer: {'; '.join(said)}",
+        source=", ".join(at.source for at in newest.differing),
+        valid_since=None,
+        freshness="disputed",
+        dated=None,
+        differing=newest.differing,
     )
 
 
-def _sentences(passage: Passage, place: int) -> list[_Candidate]:
+def _sentences(passage: Passage) -> list[Told]:
     if passage.origin == "fact":
-        return [_Candidate(passage.text, passage.value or passage.text, passage, place)]
+        return [Told(passage.value or passage.text, passage.text, passage)]
     body = passage.text.removeprefix(passage.heading_path)
     lines = [part for part in _SENTENCE_END.split(body) if not part.lstrip().startswith("#")]
     parts = (_MARKUP.sub("", part) for part in lines)
     return [
-        _Candidate(part, part, passage, place)
-        for part in parts
-        if len(_WORD.findall(part)) >= _FEWEST_WORDS
+        Told(part, part, passage) for part in parts if len(_WORD.findall(part)) >= _FEWEST_WORDS
     ]
 
 
-def _is_about(question: str, candidate: _Candidate) -> bool:
+def _is_about(question: str, told: Told) -> bool:
     """Whether most of what the question asks for stands there or in what it stands under."""
     asked = _stems(question) - _ASKING
-    passage = candidate.passage
-    told = _stems(f"{candidate.text} {passage.heading_path} {passage.subject}")
-    return bool(asked) and len(asked & told) > len(asked) / 2
+    passage = told.passage
+    said = _stems(f"{told.statement} {passage.heading_path} {passage.subject}")
+    return bool(asked) and len(asked & said) > len(asked) / 2
 
 
 def _stems(text: str) -> set[str]:
@@ -228,13 +252,14 @@ def as_frame(passages: Sequence[Passage]) -> pl.DataFrame:
             "origin": found.origin,
             "text": found.text,
             "source": found.document_id or found.source,
+            "dated": found.dated,
             "valid since": found.valid_since,
             "last verified": found.verified_at,
             "freshness": found.freshness,
         }
         for found in passages
     ]
-    return pl.DataFrame(rows, schema_overrides={"freshness": pl.String})
+    return pl.DataFrame(rows, schema_overrides={"freshness": pl.String, "dated": pl.String})
 
 
 def _plain(value: object) -> str:

@@ -17,6 +17,7 @@ import psycopg
 from pricing_platform.facts.extraction import Statement, extract
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.facts.observations import Observation, RecordSummary, record_in
+from pricing_platform.retrieval.document_dates import begins, is_newer
 from pricing_platform.retrieval.documents import Document, hold_documents
 from pricing_platform.stores.postgres import Postgres
 
@@ -34,13 +35,14 @@ def observe_documents(
 ) -> RecordSummary:
     """Records what the documents state, each with its document as the source, in one transaction.
 
-    Observed at is when the document was last verified. What a document stated before and does not
-    any more gets an observation without values then; what a vanished one stated gets one now. What
-    holds since a date that the text names replaces all that the document said of later times.
-    Documents that were not verified again since the last call change nothing. Who resigned by one
-    document holds the office by no other that says so of an earlier time, or was there before. A
-    chunk is named only
-    where it holds what its document says there now.
+    Observed at is when the document was last verified. What a document states holds since the date
+    that the text names with it, or else since that of the document. What it stated before and does
+    not any more gets an observation without values then; what a vanished one stated gets one now.
+    What holds since such a date replaces all that the document said of later times. Documents that
+    were not verified again since the last call change nothing. Who resigned by one document holds
+    the office by no other that says so of an earlier time, or was there before. Lists of an older
+    copy are not added to those of a newer one. A chunk is named only where it holds what its
+    document says there now.
 
     Args:
         postgres: where ``knowledge.documents`` is; its chunks are named if they are there.
@@ -52,14 +54,15 @@ def observe_documents(
         # What is stated, and what was said, has to be of one state of the documents.
         hold_documents(connection)
         now = _now(connection)
-        read = [_Read(at, extract(at.document, rules)) for at in _documents(connection)]
-        endings = _endings(read)
+        read = [_Read(at, _dated(at, extract(at.document, rules))) for at in _documents(connection)]
+        endings, newest = _endings(read), _newest_lists(read, rules)
         wanted = [at for at in read if ids is None or at.document_id in ids]
         chunks = _chunks(connection, ids)
         stated = {
             (at.source, at.subject, at.attribute): at
             for one in wanted
             for at in _stated(one, chunks.get(one.document_id), endings)
+            if not is_newer(newest.get((at.subject, at.attribute)), one.seen.document.dated)
         }
         said = _said(connection, ids)
         verified = {at.document_id: at.seen.verified_at for at in wanted}
@@ -94,6 +97,14 @@ class _Read:
         return self.seen.document.document_id
 
 
+def _dated(seen: _Seen, statements: list[Statement]) -> list[Statement]:
+    """The statements, each of the document's own date where it has none."""
+    if seen.document.dated is None:
+        return statements
+    since = begins(seen.document.dated)
+    return [replace(at, valid_from=at.valid_from or since) for at in statements]
+
+
 _Endings = Mapping[tuple[str, str, str], tuple[Statement, datetime]]
 """What ended, by subject, attribute and value: how that is said, and when it was first seen."""
 
@@ -105,6 +116,22 @@ def _endings(read: Sequence[_Read]) -> _Endings:
         for at in one.statements
         if at.ended
     }
+
+
+def _newest_lists(read: Sequence[_Read], rules: FactRules) -> dict[tuple[str, str], str]:
+    """Of attributes with several values at a time, the newest date of a document that states them.
+
+    One value gives way to a newer one when they are folded; lists would be united.
+    """
+    newest: dict[tuple[str, str], str] = {}
+    for one in read:
+        dated = one.seen.document.dated
+        for at in one.statements:
+            series = (at.subject, at.attribute)
+            is_list = dated is not None and rules.cardinality_of(at.attribute) == "multi"
+            if dated and is_list and (series not in newest or is_newer(dated, newest[series])):
+                newest[series] = dated
+    return newest
 
 
 def _has_ended(statement: Statement, seen_at: datetime, endings: _Endings) -> bool:

@@ -22,11 +22,16 @@ WITH known AS (
     WHERE f.connector IS DISTINCT FROM 'snapshot_folder' AND f.cardinality = 'single'
         AND length(f.value) <= %(longest)s
 ),
+undisputed AS (
+    SELECT * FROM known WHERE series_id NOT IN (
+        SELECT series_id FROM knowledge.differing((SELECT array_agg(series_id) FROM known))
+    )
+),
 ranked AS (
     SELECT *, row_number() OVER (
         PARTITION BY subject ORDER BY told DESC, md5(subject || attribute)
     ) AS place
-    FROM known
+    FROM undisputed
 )
 SELECT * FROM ranked ORDER BY place, md5(subject || attribute), value LIMIT %(count)s
 """

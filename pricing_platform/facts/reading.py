@@ -16,11 +16,19 @@ from pricing_platform.stores.postgres import Postgres
 
 _SUGGESTIONS = 5
 _CURRENT = """
+WITH series AS MATERIALIZED (
+    SELECT series_id FROM knowledge.fact_series WHERE subject = %(subject)s
+),
+differing AS MATERIALIZED (
+    SELECT series_id, string_agg(value || ' (' || source || ')', '; ' ORDER BY source) AS said
+    FROM knowledge.differing((SELECT array_agg(series_id) FROM series))
+    WHERE NOT holds GROUP BY series_id
+)
 SELECT
-    attribute, value, kind, freshness, valid_since, verified_at, source, next_check_at, failures,
-    last_failure
-FROM knowledge.current_facts
-WHERE series_id = ANY(SELECT series_id FROM knowledge.fact_series WHERE subject = %(subject)s)
+    attribute, value, kind, CASE WHEN said IS NULL THEN freshness ELSE 'disputed' END AS freshness,
+    valid_since, verified_at, source, next_check_at, failures, last_failure, said AS differing
+FROM knowledge.current_facts LEFT JOIN differing USING (series_id)
+WHERE series_id IN (SELECT series_id FROM series)
 ORDER BY attribute, value
 """
 _AS_OF = """
@@ -90,9 +98,11 @@ def facts_of(
 
     Returns:
         ``attribute``, ``value``, ``kind`` and ``source``. Of what is current, ``freshness``,
-        ``valid_since``, ``verified_at``, ``next_check_at``, ``failures`` and ``last_failure``; of
-        what held at another time or of the history, ``valid_from``, ``valid_until``, ``known_from``
-        and ``known_until``, where null is without an end. No rows where nothing held.
+        ``valid_since``, ``verified_at``, ``next_check_at``, ``failures``, ``last_failure`` and
+        ``differing``: what other sources say that are not known to be older, for which the
+        freshness is ``disputed``; of what held at another time or of the history, ``valid_from``,
+        ``valid_until``, ``known_from`` and ``known_until``, where null is without an end. No rows
+        where nothing held.
 
     Raises:
         PlatformError: when nothing was ever known of the subject; it names those most like it.

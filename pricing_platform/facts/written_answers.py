@@ -25,6 +25,7 @@ EXCEPT
 SELECT value FROM knowledge.current_facts WHERE series_id = ANY(%(series)s)
 """
 _DENIAL = re.compile(r"\b(no longer|not|never|nobody|former(ly)?|previous(ly)?)\b|n't\b", re.I)
+_DIFFERING = "sources differ, and nothing tells which is newer"
 _NUMBER = re.compile(r"\d+")
 _NOT_A_WORD = re.compile(r"[\W_]+")
 
@@ -55,12 +56,14 @@ class AnswerGuard:
     def refusal(self, sentence: str) -> str | None:
         """Why the sentence can't stand; None where it says what is current and nothing else.
 
-        It can't when the answer is a fact and its current value is not in it or is denied, when it
-        has a value in it that one of the found facts used to have, and when it has a number that
-        stands in nothing that was found.
+        It can't when sources differ, when the answer is a fact and its current value is not in it
+        or is denied, when it has a value in it that one of the found facts used to have, and when
+        it has a number that stands in nothing that was found.
         """
         if not sentence:
             return "the model wrote nothing"
+        if self.found.differing:
+            return _DIFFERING
         if self.found.origin == "fact" and not self.keeps_value(sentence):
             return f"the model's sentence does not say {self.found.answer!r}"
         return self.contradiction(sentence)
@@ -90,6 +93,8 @@ def write_answer(model: LanguageModel, postgres: Postgres, found: FoundAnswer) -
     """Asks for a sentence; gives it only if nothing speaks against it, see :class:`AnswerGuard`."""
     if found.answer is None:
         return WrittenAnswer(None, "nothing that is known answers the question")
+    if found.differing:
+        return WrittenAnswer(None, _DIFFERING)
     completion = _completed(model, _prompt(found))
     if completion.outcome != "answered":
         return WrittenAnswer(None, completion.reason or completion.outcome)
@@ -107,7 +112,7 @@ def _completed(model: LanguageModel, prompt: Prompt) -> Completion:
 
 def _prompt(found: FoundAnswer) -> Prompt:
     facts = [_with_age(at) for at in found.passages if at.origin == "fact"]
-    passages = [at.text for at in found.passages if at.origin == "chunk"]
+    passages = [_with_date(at) for at in found.passages if at.origin == "chunk"]
     if found.origin == "fact" and found.statement:
         facts = list(dict.fromkeys([found.statement, *facts]))
     return prompts.answer(found.question, facts, passages)
@@ -118,8 +123,14 @@ def _with_age(fact: Passage) -> str:
     return f"{fact.text}{age}"
 
 
+def _with_date(passage: Passage) -> str:
+    return passage.text if passage.dated is None else f"{passage.text}\n(dated {passage.dated})"
+
+
 def _citation(found: FoundAnswer) -> str:
     parts = [str(found.source)]
+    if found.dated:
+        parts.append(f"dated {found.dated}")
     if found.last_verified:
         parts.append(f"verified {_days_ago(found.last_verified)}")
     if found.freshness:
@@ -141,7 +152,7 @@ def _superseded(postgres: Postgres, found: FoundAnswer) -> list[str]:
 
 def _invented_numbers(sentence: str, found: FoundAnswer) -> list[str]:
     """Numbers of the sentence that stand in nothing that the model was shown."""
-    shown = [found.question, found.statement or "", *(at.text for at in found.passages)]
+    shown = [found.question, found.statement or "", *map(_with_date, found.passages)]
     known = set(_NUMBER.findall(" ".join(shown)))
     return [number for number in _NUMBER.findall(sentence) if number not in known]
 

@@ -11,9 +11,11 @@ import functools
 import re
 import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from pricing_platform.retrieval.document_dates import DATE_KEYS, PAGE_KEYS
 
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufffd]")
 _CONTROL_SHARE = 0.02  # a text has next to none of them, compressed data one in ten
@@ -52,7 +54,8 @@ class DocumentText:
 
     ``content`` is Markdown without front matter, with ``\\n`` between its lines; it may be empty.
     ``metadata`` holds ``title``, ``subject`` and ``kind`` where the front matter has them, and
-    ``headings`` those that stand before any other text. ``told`` says what had to be mended.
+    ``date`` as it or a page's meta element writes it; ``headings`` those that stand before any
+    other text. ``told`` says what had to be mended.
     """
 
     content: str
@@ -75,8 +78,8 @@ def read_text(data: bytes, *, html: bool) -> DocumentText:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     metadata, text, broken = _without_front_matter(text)
     if html:
-        text, page_title = _as_markdown(_XML_DECLARATION.sub("", text))
-        metadata = {"page_title": page_title, **metadata}
+        text, page = _as_markdown(_XML_DECLARATION.sub("", text))
+        metadata = {**page, **metadata}
     content = text.strip("\n").rstrip()
     return DocumentText(content, metadata, _leading_headings(content), (*told, *broken))
 
@@ -194,12 +197,21 @@ def _without_front_matter(text: str) -> tuple[dict[str, str], str, list[str]]:
     if not isinstance(found, dict):
         return ({}, text, []) if front.strip() else ({}, content, [])
     values = {name: found.get(name) for name in ("title", "subject", "kind")}
+    values["date"] = _first_of(
+        {str(key).casefold().replace("-", "_"): value for key, value in found.items()}, DATE_KEYS
+    )
     read = {name: one_line(value) for name, value in values.items() if isinstance(value, str)}
     return {name: value for name, value in read.items() if value}, content, []
 
 
-def _as_markdown(html: str) -> tuple[str, str]:
-    """The page as Markdown and what it calls itself."""
+def _first_of(values: Mapping[str, Any], keys: Sequence[str]) -> str | None:
+    """The first of the keys' values that is a text and says something."""
+    found = (values.get(key) for key in keys)
+    return next((text for text in found if isinstance(text, str) and text.strip()), None)
+
+
+def _as_markdown(html: str) -> tuple[str, dict[str, str]]:
+    """The page as Markdown, and what it calls itself and its date."""
     from bs4 import BeautifulSoup
     from markdownify import MarkdownConverter
 
@@ -212,10 +224,16 @@ def _as_markdown(html: str) -> tuple[str, str]:
     )
     try:
         page = BeautifulSoup(html, "html.parser")
-        title = one_line(page.title.get_text()) if page.title else ""
+        found = {"page_title": one_line(page.title.get_text()) if page.title else ""}
+        metas = {
+            str(meta.get("name") or meta.get("property")).casefold(): str(meta.get("content") or "")
+            for meta in page("meta")
+        }
+        if dated := _first_of(metas, PAGE_KEYS):
+            found["date"] = one_line(dated)
         for element in page(_NOT_SHOWN):
             element.decompose()
-        return converter.convert_soup(page), title
+        return converter.convert_soup(page), found
     except RecursionError:
         limit = sys.getrecursionlimit()
         raise NotText(f"is nested too deeply: about {limit} elements or more") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import re
 import stat
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
@@ -22,6 +23,7 @@ import pydantic
 from psycopg import sql
 
 from pricing_platform.errors import PlatformError
+from pricing_platform.retrieval.document_dates import dates_in, document_date
 from pricing_platform.retrieval.document_text import (
     NAME_LIMIT,
     DocumentText,
@@ -44,7 +46,7 @@ __all__ = [
     "reconcile_documents",
 ]
 
-DOCUMENTS_VERSION = "3"
+DOCUMENTS_VERSION = "4"
 """Raised when the same files would give other documents."""
 
 _HTML = (".html", ".htm")
@@ -52,6 +54,10 @@ _SUFFIXES = (".md", ".markdown", ".txt", *_HTML)
 _LARGEST_BYTES = 32 << 20
 _FEW = 5  # of fewer documents, one may always go as long as others stay
 _EMBEDDINGS = "knowledge.chunk_embeddings"
+_WORD = re.compile(r"[^\W_]+")
+_COPY = re.compile(
+    r"(?:v|ver|version|rev|revision|copy|kopie|part)?\d*|[a-z]|old|new|alt|neu|draft|final|current"
+)
 _CLOCKS_DIFFER = "5 minutes"
 
 
@@ -76,7 +82,9 @@ class Document:
     ``document_id`` is the source and the path; ``kind`` the folder that the file lies in (the
     source at the top), or what the front matter says; ``content`` Markdown without front matter;
     ``content_hash`` the sha256 of the file. Title and subject have at most ``NAME_LIMIT``
-    characters.
+    characters. ``topic`` is what copies of a document share, the subject without its date or
+    the heading of all, and ``dated`` the date that the document gives itself, as
+    ``document_dates`` has it.
     """
 
     document_id: str
@@ -87,6 +95,8 @@ class Document:
     subject: str
     content: str
     content_hash: str
+    topic: str = ""
+    dated: str | None = None
 
 
 @dataclass(frozen=True)
@@ -155,6 +165,7 @@ def hold_documents(connection: psycopg.Connection[Any]) -> None:
     hold(connection, _EMBEDDINGS)
 
 
+_COLUMNS = ", ".join(column.name for column in fields(Document))
 # To just before now: what is seen now is verified after that, and what can't be read is not.
 _SET_RIGHT = f"""
 UPDATE knowledge.documents SET
@@ -166,7 +177,7 @@ WHERE verified_at > greatest(%(now)s, clock_timestamp()) + interval '{_CLOCKS_DI
 _UPDATE = """
 UPDATE knowledge.documents AS d SET
     kind = s.kind, title = s.title, subject = s.subject, content = s.content,
-    content_hash = s.content_hash,
+    content_hash = s.content_hash, topic = s.topic, dated = s.dated,
     observed_at = CASE
         WHEN (d.content, d.content_hash) = (s.content, s.content_hash) THEN d.observed_at
         ELSE greatest(%(now)s, d.verified_at + interval '1 microsecond')
@@ -178,16 +189,18 @@ UPDATE knowledge.documents AS d SET
     END
 FROM seen AS s
 WHERE d.document_id = s.document_id
-    AND (d.kind, d.title, d.subject, d.content, d.content_hash)
-    IS DISTINCT FROM (s.kind, s.title, s.subject, s.content, s.content_hash)
+    AND (d.kind, d.title, d.subject, d.content, d.content_hash, d.topic, d.dated)
+    IS DISTINCT FROM (
+        s.kind, s.title, s.subject, s.content, s.content_hash, s.topic, s.dated
+    )
 """
 _VERIFY = """
 UPDATE knowledge.documents AS d SET verified_at = %(now)s
 FROM seen AS s WHERE d.document_id = s.document_id AND d.verified_at < %(now)s
 """
-_INSERT = """
-INSERT INTO knowledge.documents
-SELECT s.*, %(now)s, %(now)s FROM seen AS s
+_INSERT = f"""
+INSERT INTO knowledge.documents ({_COLUMNS}, observed_at, verified_at)
+SELECT {_COLUMNS}, %(now)s, %(now)s FROM seen AS s
 WHERE NOT EXISTS (SELECT FROM knowledge.documents AS d WHERE d.document_id = s.document_id)
 ORDER BY s.document_id
 """
@@ -324,8 +337,11 @@ def _read_folder(folder: DocumentFolder, wanted: Collection[str] | None, found: 
             found.told.append((document_id, "holds no text and is left out"))
     for parent in siblings.values():
         shared = _shared(parent)
-        documents = (_document(folder, read, shared, len(parent)) for read in parent)
-        found.documents += [d for d in documents if wanted is None or d.document_id in wanted]
+        for read in parent:
+            document, told = _document(folder, read, shared, len(parent))
+            if wanted is None or document.document_id in wanted:
+                found.documents.append(document)
+                found.told += [(document.document_id, reason) for reason in told]
 
 
 def _files(folder: DocumentFolder, found: _Found) -> dict[str, Path]:
@@ -397,22 +413,34 @@ def _read(folder: DocumentFolder, path: str, file: Path) -> _File:
 
 def _document(
     folder: DocumentFolder, read: _File, shared: Counter[str], documents: int
-) -> Document:
+) -> tuple[Document, tuple[str, ...]]:
+    """The document, and what has to be told of its date."""
     metadata, place = read.text.metadata, PurePosixPath(read.path)
-    title = metadata.get("title") or _heading(read, shared, documents)
-    title = title or metadata.get("page_title") or place.stem
+    heading = _heading(read, shared, documents)
+    own = metadata.get("title") or heading or metadata.get("page_title")
+    title = own or place.stem
     subject = normalise_subject(metadata.get("subject") or title)
     subject = subject or normalise_subject(place.stem) or read.path
-    return Document(
+    subject = normalise_subject(shortened(subject)) or shortened(subject)
+    # What others are called too is no name, but what all of them are about.
+    is_shared = not own and bool(read.text.headings)
+    topic = normalise_subject(read.text.headings[0].text) if is_shared else subject
+    date = document_date(
+        read.path, title, shortened(topic), read.text.content, metadata.get("date")
+    )
+    document = Document(
         document_id=_id(folder, read.path),
         source=folder.name,
         path=read.path,
         kind=metadata.get("kind") or place.parent.name or folder.name,
         title=shortened(title),
-        subject=normalise_subject(shortened(subject)) or shortened(subject),
+        subject=subject,
         content=read.text.content,
         content_hash=read.content_hash,
+        topic=date.topic,
+        dated=date.dated,
     )
+    return document, date.told
 
 
 def _shared(files: Sequence[_File]) -> Counter[str]:
@@ -428,21 +456,31 @@ def _shared(files: Sequence[_File]) -> Counter[str]:
 def _heading(read: _File, shared: Counter[str], documents: int) -> str | None:
     """The leading heading that is the document's own: the highest that no other document shares.
 
-    Where others share all of them, the rarest, unless it is as common as the rest. Of several of
-    one level it is the one that the file is named after, or else the last.
+    Where others share all of them, the rarest, unless it is as common as the rest and the file is
+    named after something else. Of several of one level it is the one that the file is named after,
+    or else the last.
     """
     counts = {heading: shared[normalise_subject(heading.text)] for heading in read.text.headings}
     if not counts:
         return None
     rarest, most = min(counts.values()), max(counts.values())
     if rarest > 1 and rarest == most and 2 * rarest >= documents:
-        return None
+        return next((h.text for h in counts if _is_copy_of(read.path, h.text)), None)
     own = [heading for heading, count in counts.items() if count == rarest]
     top = min(heading.level for heading in own)
     own = [heading for heading in own if heading.level == top]
     name = normalise_subject(PurePosixPath(read.path).stem)
     named: list[Heading] = [h for h in own if normalise_subject(h.text) == name]
     return (named or own)[-1].text
+
+
+def _is_copy_of(path: str, heading: str) -> bool:
+    """Whether a file's name says no more than a heading and which copy it is: ``returns-2023``."""
+    name = PurePosixPath(path).stem.casefold()
+    for _, (start, end) in reversed(list(dates_in(name))):
+        name = f"{name[:start]} {name[end:]}"
+    named, said = set(_WORD.findall(name)), set(_WORD.findall(heading.casefold()))
+    return bool(named & said) and all(map(_COPY.fullmatch, named - said))
 
 
 def _id(folder: DocumentFolder, path: str) -> str:

@@ -50,7 +50,7 @@ MAX_QUESTION_CHARACTERS = 8_000
 """What is read of a longer question."""
 
 Origin = Literal["chunk", "fact"]
-Freshness = Literal["fresh", "stale", "expired"]
+Freshness = Literal["fresh", "stale", "expired", "disputed"]
 
 CHUNKS: tuple[Origin, ...] = ("chunk",)
 """Passages of documents alone: what a language model is given to read."""
@@ -61,7 +61,9 @@ class Passage:
     """What was found: a chunk of a document, or a current fact as a sentence.
 
     ``text`` is what is shown. ``observed_at`` is when the document's content, or the fact's value,
-    was first seen, and ``verified_at`` when it was last confirmed. A higher ``score`` is better.
+    was first seen, and ``verified_at`` when it was last confirmed. ``dated`` is the date that the
+    document gives itself. A fact is ``disputed`` whose sources differ while nothing tells which is
+    newer. A higher ``score`` is better.
     """
 
     passage_id: str
@@ -80,6 +82,7 @@ class Passage:
     freshness: Freshness | None
     valid_since: datetime | None
     score: float
+    dated: str | None = None
 
 
 def search(

@@ -109,7 +109,7 @@ described AS (
         f.*, c.heading_path || E'\n' || c.text AS text, c.heading_path, c.source, c.kind, c.subject,
         c.document_id, NULL::bigint AS series_id, NULL::text AS attribute, NULL::text AS value,
         d.observed_at, d.verified_at, %(time_to_live)s::interval AS ttl,
-        NULL::timestamptz AS valid_since, d.title
+        NULL::timestamptz AS valid_since, d.title, d.dated
     FROM fused AS f
     JOIN knowledge.chunks AS c ON c.chunk_id = f.passage_id
     JOIN knowledge.documents AS d USING (document_id)
@@ -119,7 +119,7 @@ described AS (
         f.*, s.text, '', s.source, s.kind, s.subject,
         d.document_id, s.series_id, s.attribute, s.value,
         v.observed_at, r.verified_at, r.ttl,
-        v.valid_since, s.subject
+        v.valid_since, s.subject, d.dated
     FROM fused AS f
     JOIN knowledge.fact_sentences AS s ON s.fact_id = f.passage_id
     JOIN knowledge.fact_series AS r USING (series_id)
@@ -132,14 +132,19 @@ described AS (
             AND upper_inf(v.recorded) AND v.valid @> now()
     ) AS v
     WHERE f.origin = 'fact'
+),
+disputed AS MATERIALIZED (
+    SELECT DISTINCT series_id
+    FROM knowledge.differing((SELECT array_agg(series_id) FROM described WHERE origin = 'fact'))
 )
 SELECT
     passage_id, origin, text, heading_path, source, kind, subject, document_id, series_id,
     attribute, value, observed_at, verified_at,
     CASE
+        WHEN series_id IN (SELECT series_id FROM disputed) THEN 'disputed'
         WHEN verified_at IS NULL THEN 'expired' ELSE knowledge.freshness(verified_at, ttl)
     END AS freshness,
-    valid_since,
+    valid_since, dated,
     bm25 / ((%(k1)s + 1) * question.idf) + %(cosine_weight)s * cosine + %(title_weight)s * titled.share
     AS score,
     bm25, cosine, fusion

@@ -7,6 +7,7 @@ import unicodedata
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,7 +40,10 @@ def counts(summary: DocumentsSummary) -> tuple[int, int, int, int]:
 
 
 def state(postgres: Postgres) -> list[tuple[object, ...]]:
-    return postgres.frame("SELECT * FROM knowledge.documents ORDER BY document_id").rows()
+    """All rows, topic and date before the times at the end."""
+    frame = postgres.frame("SELECT * FROM knowledge.documents ORDER BY document_id")
+    times = ("observed_at", "verified_at")
+    return frame.select(pl.exclude(times), *times).rows()
 
 
 def field(postgres: Postgres, name: str, document_id: str) -> object:
@@ -65,7 +69,8 @@ def test_documents_have_their_fields(postgres: Postgres, tmp_path: Path) -> None
         "ada byron",
         "# Ada  *Byron*\n\nMathematician.",
     )
-    assert row[8:] == (NOON, NOON)
+    assert row[10:] == (NOON, NOON)
+    assert row[8:10] == ("ada byron", None)
 
 
 def test_changes_are_followed_and_times_kept(postgres: Postgres, tmp_path: Path) -> None:
@@ -75,7 +80,7 @@ def test_changes_are_followed_and_times_kept(postgres: Postgres, tmp_path: Path)
     write(folder.root, {"notes/a.md": "# a\n\nNew.", "notes/g.md": "# g\n\nCame."})
     (folder.root / "notes/f.md").unlink()
     assert counts(run(postgres, folder, now=LATER)) == (1, 1, 4, 1)
-    times = {str(row[2]): row[8:] for row in state(postgres)}
+    times = {str(row[2]): row[10:] for row in state(postgres)}
     assert times["notes/a.md"] == times["notes/g.md"] == (LATER, LATER)
     assert times["notes/b.md"] == (NOON, LATER)
     assert "notes/f.md" not in times
@@ -87,7 +92,7 @@ def test_times_never_go_backwards(postgres: Postgres, tmp_path: Path) -> None:
     run(postgres, folder)
     write(folder.root, {"notes/a.md": "# a\n\nNew."})
     run(postgres, folder, now=NOON - timedelta(days=1))
-    times = {str(row[2]): row[8:] for row in state(postgres)}
+    times = {str(row[2]): row[10:] for row in state(postgres)}
     assert times["notes/b.md"] == (NOON, NOON)
     just_after = NOON + timedelta(microseconds=1)
     assert times["notes/a.md"] == (just_after, just_after)
@@ -103,11 +108,11 @@ def test_times_ahead_of_the_clock_are_brought_back(postgres: Postgres, tmp_path:
     reconcile_documents(
         postgres, [folder], deletion_share_limit=0.2, now=clock, paths=["wiki:notes/a.md"]
     )
-    times = {str(row[2]): row[8:] for row in state(postgres)}
+    times = {str(row[2]): row[10:] for row in state(postgres)}
     assert times["notes/a.md"] == (clock, clock)
     assert times["notes/b.md"] == (ahead, ahead)
     run(postgres, folder, now=clock)
-    times = {str(row[2]): row[8:] for row in state(postgres)}
+    times = {str(row[2]): row[10:] for row in state(postgres)}
     just_before = clock - timedelta(microseconds=1)
     assert times["notes/b.md"] == (just_before, clock)
     assert times["notes/c.md"] == (just_before, just_before)
