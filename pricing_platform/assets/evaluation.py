@@ -148,6 +148,7 @@ def retrieval_quality(
             inputs=fingerprint(
                 RETRIEVAL_QUALITY_VERSION,
                 SEARCH_VERSION,
+                configured_knowledge(settings).language,
                 questions,
                 contents_version(server, "knowledge.chunk_embeddings", "chunk_id, fingerprint"),
                 contents_version(server, "knowledge.fact_embeddings", "fact_id, fingerprint"),
@@ -209,6 +210,7 @@ def freshness_impact(
             documents,
             encoder.identity,
             knowledge.rules.model_dump_json(),
+            knowledge.language,
             settings.seed,
         ),
         force=config.force,

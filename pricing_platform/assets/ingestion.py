@@ -21,6 +21,7 @@ from pricing_platform.facts.configuration import configured_knowledge
 from pricing_platform.partitions import partitions_of
 from pricing_platform.resources import PostgresResource, WarehouseResource
 from pricing_platform.retrieval.documents import DOCUMENTS_VERSION, reconcile_documents
+from pricing_platform.retrieval.question_language import use_language
 from pricing_platform.stores.postgres import contents_version
 from pricing_platform.stores.provenance import refresh_by
 
@@ -44,17 +45,21 @@ def knowledge_documents(
 ) -> dg.MaterializeResult[None]:
     """One row a document as last observed, with its text as Markdown."""
     started, settings = time.perf_counter(), postgres.settings()
+    knowledge = configured_knowledge(settings)
     with postgres.open() as server:
+        use_language(server, knowledge.language)
         summary = reconcile_documents(
             server,
-            configured_knowledge(settings).documents,
+            knowledge.documents,
             deletion_share_limit=settings.deletion_share_limit,
         )
         metadata = postgres_table_metadata(
-            server, "knowledge.documents", shown=("kind", "title", "path", "observed_at")
+            server, "knowledge.documents", shown=("kind", "title", "path", "dated")
         )
         version = contents_version(
-            server, "knowledge.documents", "document_id, kind, title, subject, content_hash"
+            server,
+            "knowledge.documents",
+            "document_id, kind, title, subject, content_hash, topic, dated",
         )
     for document, reason in summary.told:
         context.log.warning(f"{document}: {reason}")

@@ -19,6 +19,7 @@ from pricing_platform.facts.dated_copies import Differing, Newest, Times, Told, 
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.facts.sentences import sentence
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
+from pricing_platform.retrieval.question_language import carried_words
 from pricing_platform.retrieval.search import Passage, search
 from pricing_platform.stores.postgres import Postgres
 
@@ -26,7 +27,6 @@ _CONSIDERED = 10
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'(*])|\n+")
 _MARKUP = re.compile(r"^[\s>#*\-+|]+|[*_`|]+|\s+$")
 _FEWEST_WORDS = 3  # fewer are a heading, or a number without its meaning
-_STEM = 5  # letters
 _AS_OF = """
 SELECT f.* FROM knowledge.facts_as_of(%(valid_at)s, %(known_at)s) AS f
 JOIN knowledge.fact_series AS s USING (series_id)
@@ -34,13 +34,6 @@ WHERE s.connector IS DISTINCT FROM 'snapshot_folder'
 ORDER BY f.series_id, f.value
 """
 _WORD = re.compile(r"\w+")
-_NO_MATTER = """
-a an and are at by can did do does for from give has have how in is it its list many me much of on
-or show tell that the their there to was were what when where which who whom whose why will with
-"""
-_ASKING = frozenset(word[:_STEM] for word in _NO_MATTER.split())
-"""Words that a question is made of, and not what it is about."""
-
 _OVERLAP_WEIGHT = 0.5
 _FACT_WEIGHT = 0.15  # a value is an answer, a sentence only holds one
 _PLACE_WEIGHT = 0.02
@@ -127,11 +120,12 @@ def _answered(
     k: int,
     times: Times,
 ) -> FoundAnswer:
+    said = [_Candidate(at, place) for place, on in enumerate(passages) for at in _sentences(on)]
+    carried = carried_words(postgres, question, [_with_context(at.told) for at in said])
     candidates = [
-        _Candidate(told, place)
-        for place, found in enumerate(passages)
-        for told in _sentences(found)
-        if _is_about(question, told)
+        candidate
+        for candidate, words in zip(said, carried.texts, strict=True)
+        if _is_about(carried.question, words)
     ]
     if not candidates:
         return FoundAnswer(
@@ -190,17 +184,14 @@ def _sentences(passage: Passage) -> list[Told]:
     ]
 
 
-def _is_about(question: str, told: Told) -> bool:
+def _with_context(told: Told) -> str:
+    """A statement with what it stands under."""
+    return f"{told.statement} {told.passage.heading_path} {told.passage.subject}"
+
+
+def _is_about(asked: frozenset[str], said: frozenset[str]) -> bool:
     """Whether most of what the question asks for stands there or in what it stands under."""
-    asked = _stems(question) - _ASKING
-    passage = told.passage
-    said = _stems(f"{told.statement} {passage.heading_path} {passage.subject}")
     return bool(asked) and len(asked & said) > len(asked) / 2
-
-
-def _stems(text: str) -> set[str]:
-    """The words, cut so that a singular is its plural."""
-    return {word[:_STEM] for word in _WORD.findall(text.casefold())}
 
 
 def _ranked(encoder: CachedEncoder, question: str, passages: Sequence[Passage]) -> list[Passage]:

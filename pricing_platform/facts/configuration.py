@@ -29,6 +29,7 @@ from pricing_platform.errors import PlatformError
 from pricing_platform.facts.connectors.http_facts import HttpFacts
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.retrieval.documents import DocumentFolder
+from pricing_platform.retrieval.question_language import DEFAULT_LANGUAGE
 from pricing_platform.settings import Settings
 
 NEVER = "never"
@@ -56,6 +57,7 @@ class _DeclaredRetrieval(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     questions: str | None = None
+    language: str = Field(DEFAULT_LANGUAGE, min_length=1)
 
 
 class _DeclaredLife(BaseModel):
@@ -76,6 +78,8 @@ class Knowledge(BaseModel):
     http: tuple[HttpFacts, ...] = ()
     rules: FactRules = FactRules()
     questions: Path | None = None
+    language: str = DEFAULT_LANGUAGE
+    """The text-search configuration of Postgres that documents and questions are read with."""
     price_lives: dict[str, timedelta] = {}
     """By source, for how long its prices are fresh; those left out are as their kind is."""
 
@@ -116,6 +120,7 @@ def load_knowledge(path: Path, *, data: Path | None) -> Knowledge:
         rules=validated(FactRules, path, "[facts]", _rules(declared_table(path, "facts"))),
         questions=table.questions
         and Path(absolute_path(path, "[retrieval]", table.questions, data)),
+        language=table.language,
         price_lives={
             life.name: timedelta(days=life.ttl_days or Source.model_fields["ttl_days"].default)
             for life in lives

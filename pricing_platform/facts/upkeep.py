@@ -25,6 +25,7 @@ from pricing_platform.progress import Progress, silent
 from pricing_platform.retrieval.chunk_embeddings import reconcile_chunk_embeddings
 from pricing_platform.retrieval.documents import DocumentsSummary, reconcile_documents
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
+from pricing_platform.retrieval.question_language import use_language
 from pricing_platform.retrieval.reconciliation import ReconciliationSummary
 from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.warehouse import Warehouse
@@ -67,8 +68,10 @@ def follow_documents(
     """Brings documents, chunks, facts and sentences to what the files say.
 
     Raises:
-        PlatformError: when more documents than the limit would go; nothing is changed then.
+        PlatformError: when Postgres does not know the language, or more documents than the limit
+            would go; nothing is changed then.
     """
+    use_language(postgres, knowledge.language)
     documents = reconcile_documents(
         postgres, knowledge.documents, deletion_share_limit=deletion_share_limit
     )
@@ -116,6 +119,7 @@ def refresh_what_is_due(
     started, encoded = time.perf_counter(), 0
     told: tuple[tuple[str, str], ...] = ()
     documents, versions = None, 0
+    use_language(postgres, knowledge.language)
     ensure_series(postgres, knowledge.http, knowledge.rules)
     if everything:
         followed = follow_documents(

@@ -11,10 +11,10 @@ SELECT
 FROM knowledge.chunks AS chunks
 JOIN knowledge.documents AS documents ON documents.document_id = chunks.document_id
 WHERE chunks.subject = lower(trim(%(subject)s))
-    OR chunks.lexemes @@ phraseto_tsquery('pg_catalog.english', %(subject)s)
+    OR chunks.lexemes @@ phraseto_tsquery((SELECT language::regconfig FROM knowledge.corpus), %(subject)s)
 ORDER BY
     is_its_own DESC,
-    ts_rank(chunks.lexemes, phraseto_tsquery('pg_catalog.english', %(subject)s), 1) DESC,
+    ts_rank(chunks.lexemes, phraseto_tsquery((SELECT language::regconfig FROM knowledge.corpus), %(subject)s), 1) DESC,
     chunks.document_id,
     chunks.ordinal
 LIMIT %(count)s;

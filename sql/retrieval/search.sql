@@ -8,8 +8,8 @@ WITH asked AS MATERIALIZED (
     SELECT
         t.lexeme,
         ln(1 + (c.chunks - coalesce(l.chunks, 0) + 0.5) / (coalesce(l.chunks, 0) + 0.5))::float8 AS idf
-    FROM unnest(to_tsvector('pg_catalog.english', %(question)s::text)) AS t
-    CROSS JOIN knowledge.corpus AS c
+    FROM knowledge.corpus AS c
+    CROSS JOIN unnest(to_tsvector(c.language::regconfig, knowledge.parsed(%(question)s))) AS t
     LEFT JOIN knowledge.lexemes AS l USING (lexeme)
 ),
 question AS MATERIALIZED (
@@ -157,8 +157,8 @@ CROSS JOIN LATERAL (
     ) AS share
     FROM (
         SELECT t.lexeme, ln(1 + (c.chunks - l.chunks + 0.5) / (l.chunks + 0.5))::float8 AS idf
-        FROM unnest(to_tsvector('pg_catalog.english', described.title)) AS t
-        CROSS JOIN knowledge.corpus AS c
+        FROM knowledge.corpus AS c
+        CROSS JOIN unnest(to_tsvector(c.language::regconfig, knowledge.parsed(described.title))) AS t
         CROSS JOIN LATERAL (
             SELECT coalesce(
                 (SELECT k.chunks FROM knowledge.lexemes AS k WHERE k.lexeme = t.lexeme), 0

@@ -21,6 +21,7 @@ from pricing_platform.retrieval.chunk_embeddings import reconcile_chunk_embeddin
 from pricing_platform.retrieval.documents import DocumentFolder, reconcile_documents
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.retrieval.encoder import Encoder
+from pricing_platform.retrieval.question_language import use_language
 from pricing_platform.settings import Settings
 from pricing_platform.stores.postgres import Postgres
 from pricing_platform_tests.unit.language.scripted_model import ScriptedModel
@@ -269,3 +270,36 @@ def test_the_newer_handbook_counts(knowledge: Knowledge) -> None:
     assert (found.answer, found.dated, found.differing) == ("14 days", "2026-02-01", ())
     assert found.source == "docs:2026/returns.md"
     assert found.valid_since == datetime(2026, 2, 1, tzinfo=UTC)
+
+
+CASE_15 = Path(__file__).parents[3] / "../shared/cases/15-german-question/handbuch"
+CHIEF = "Wer ist die Geschäftsführerin von Nordwind Möbel?"
+NORDWIND = {
+    "nordwind.md": "# Nordwind Möbel\n\n**Geschäftsführerin:** Ida Falkner\n\n## Rückgabe\n\n"
+    "Ware kann innerhalb von 21 Tagen zurückgegeben werden.\n",
+    "hire.md": "# Tool hire\n\nA late fee of 12 euros is charged for each day.\n",
+}
+
+
+@pytest.mark.parametrize("language", ["english", "german", "simple"])
+def test_a_german_question_is_answered(knowledge: Knowledge, language: str) -> None:
+    use_language(knowledge.postgres, language)
+    knowledge.follow(NORDWIND)
+    assert knowledge.said(CHIEF) == ["Ida Falkner"]
+    assert knowledge.said("Wer ist der Chefkoch von Südwind?") == [None]
+    (found,) = knowledge.said("Innerhalb von wie vielen Tagen kann Ware zurückgegeben werden?")
+    assert "21 Tagen" in str(found)
+
+
+def test_a_plural_finds_its_singular(knowledge: Knowledge) -> None:
+    knowledge.follow(NORDWIND)
+    assert "12 euros" in str(knowledge.ask("What are the late fees?").answer)
+    assert "12 euros" in str(knowledge.ask("Tell me the late fee").answer)
+    assert knowledge.ask("What are the parking fees of Hans?").answer is None
+
+
+@pytest.mark.skipif(not CASE_15.is_dir(), reason="../shared/cases is not there")
+def test_the_german_handbook_answers_in_both_languages(knowledge: Knowledge) -> None:
+    knowledge.follow({at.name: at.read_text(encoding="utf-8") for at in CASE_15.glob("*.md")})
+    assert knowledge.said(CHIEF) == ["Ida Falkner"]
+    assert "12 euros" in str(knowledge.ask("What are the late fees?").answer)

@@ -76,7 +76,10 @@ def test_nothing_is_declared_where_nothing_stands(tmp_path: Path) -> None:
         ('[facts]\ntime_to_live = { price = "soon" }', r"\[facts\], time_to_live.price"),
         ('[facts]\nkinds = { "(" = "price" }', "no.* regular expression"),
         ('[facts]\nkinds = { "a" = "mood" }', "'mood', which has no time to live"),
-        ('[retrieval]\nquestion = "q"', "unknown key; the keys are questions"),
+        (
+            '[retrieval]\nquestion = "q"',
+            "unknown key; the keys are (questions, language|language, questions)",
+        ),
         (
             '[[http]]\nname = "a"\nsubjects = ["x"]\nattribute = "y"\nurl = "ftp://x/{subject}"',
             "http 'a'",
