@@ -13,6 +13,7 @@ from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import duckdb
 import polars as pl
@@ -21,6 +22,7 @@ from pricing_platform.catalog.file_layout import file_layout
 from pricing_platform.catalog.file_text import FileLayout
 from pricing_platform.catalog.records import STAGED_AS, count_rows, stage_records
 from pricing_platform.catalog.sources import Source, date_in_name, shard, snapshot_names
+from pricing_platform.currencies import price_decimals
 from pricing_platform.errors import PlatformError
 from pricing_platform.price_reading import prepare_price_reading, reading_macros
 from pricing_platform.stores.warehouse import Warehouse
@@ -71,10 +73,25 @@ SELECT
     count(*) FILTER (regexp_matches(price_text, '^\D*\d{1,3}(?:\.?\d{3})*,\d{1,2}\D*$')),
     count(*) FILTER (
         regexp_matches(price_text, '^\D*\d{1,3}(?:,?\d{3})*\.(?:\d{1,2}|\d{4,})\D*$')
-    )
+    ),
+    count(*) FILTER (regexp_full_match(price_text, '\s*[+-]?[1-9]\d{0,2}\.\d{3}\s*'))
 FROM read_parquet(?)
 """
-"""How many prices have their decimals after a comma, and how many after a full stop."""
+"""How many prices have their decimals after a comma, how many after a full stop, and how many have
+a full stop before exactly three digits."""
+
+_WRITTEN_AS_TEXT = r"""
+SELECT count(*) > 0
+FROM read_parquet(?) AS listings
+JOIN records USING (snapshot, row_number)
+WHERE regexp_full_match(price_text, '\s*[+-]?[1-9]\d{0,2}\.\d{3}\s*')
+    AND contains(CAST(record AS VARCHAR), '"' || price_text || '"')
+"""
+"""Whether one of the latter is a text of the record, and not a number of JSON or Parquet."""
+
+_WHOLE = 0
+_THOUSANDTHS = 3
+"""Decimals of a currency."""
 
 
 _TOP_KEY = re.compile(r"""\$(?:\.|\[['"]?)(?:"([^"]+)"|([^."'\[\]]+))""")
@@ -405,12 +422,15 @@ def _apply_format(
         _check_listing_schema(file, columns)
         query, decimal = _listing_query("formatted", columns), source.decimal
         _set_variable(connection, "decimal_mark", "VARCHAR", decimal)
+        _set_variable(connection, "full_stop", "VARCHAR", None)
         _copy(connection, query, listings, source)
-        # Most files have none: to look before they are read would read all of them twice.
-        if decimal is None and _has_plain_decimal_commas(connection, listings):
-            decimal = ","
-            _set_variable(connection, "decimal_mark", "VARCHAR", decimal)
-            _copy(connection, query, listings, source)
+        # Most files need neither: to look before they are read would read all of them twice.
+        if decimal is None:
+            decimal, full_stop = _as_its_prices_are_written(connection, listings, source.currency)
+            if decimal or full_stop:
+                _set_variable(connection, "decimal_mark", "VARCHAR", decimal)
+                _set_variable(connection, "full_stop", "VARCHAR", full_stop)
+                _copy(connection, query, listings, source)
     except (duckdb.ProgrammingError, duckdb.DataError) as error:
         raise PlatformError(
             f"The format {file} failed on source {source.name!r}: {error}",
@@ -420,13 +440,29 @@ def _apply_format(
     return decimal
 
 
-def _has_plain_decimal_commas(connection: duckdb.DuckDBPyConnection, listings: Path) -> bool:
-    """Whether some prices have decimals after a comma and none has after a full stop.
+def _as_its_prices_are_written(
+    connection: duckdb.DuckDBPyConnection, listings: Path, currency: str
+) -> tuple[Literal[","] | None, Literal["either", "thousands"] | None]:
+    """What parts decimals, where that is a comma, and what a full stop before three digits is.
 
-    Then 1.299 is no fraction. A full stop need not be told: it is how numbers are read anyway.
+    Where some prices have decimals after a comma and none has after a full stop, 1.299 is no
+    fraction. Where all have after a full stop, it is one, and so it is as a number of JSON. A
+    currency without decimals has no fractions. Else it may be either.
     """
-    ((commas, stops),) = connection.execute(_DECIMALS_WRITTEN, [str(listings)]).fetchall()
-    return bool(commas) and not stops
+    ((commas, stops, thousands),) = connection.execute(
+        _DECIMALS_WRITTEN, [str(listings)]
+    ).fetchall()
+    if commas and not stops:
+        return ",", None
+    decimals = price_decimals(currency)
+    if not thousands or decimals == _THOUSANDTHS:
+        return None, None
+    if decimals == _WHOLE:
+        return None, "thousands"
+    if stops and not commas:
+        return None, None
+    ((is_text,),) = connection.execute(_WRITTEN_AS_TEXT, [str(listings)]).fetchall()
+    return None, "either" if is_text else None
 
 
 def _keep_the_rest(
@@ -459,14 +495,14 @@ def _listing_query(relation: str, columns: Set[str]) -> str:
         for column, kind in _TYPES.items()
         if column not in ("currency", "raw_row")
     ]
-    currency = "upper(trim(currency))" if "currency" in columns else "NULL"
+    currency = "currency_code(currency, $currency)" if "currency" in columns else "$currency"
     raw_row = "CAST(raw_row AS VARCHAR)" if "raw_row" in columns else "NULL"
     return f"""
         SELECT
             $source AS source, {", ".join(_PASSED_COLUMNS)}, {", ".join(selected)},
             CAST(price AS VARCHAR) AS price_text,
             price_number(price_text) AS price,
-            coalesce({currency}, $currency) AS currency,
+            {currency} AS currency,
             left({raw_row}, {RAW_ROW_LIMIT}) AS raw_row
         FROM {relation}
     """

@@ -63,9 +63,10 @@ QUANTITIES = """
 SELECT * REPLACE (CASE WHEN quantity IS NOT NULL THEN unit END AS unit) FROM (SELECT
     measured.* EXCLUDE (amounts, amount, pack, length),
     round(CASE
-        WHEN weight.unit IS NOT NULL
+        WHEN weight.unit IS NOT NULL AND amount.more = ''
             THEN number_written(amount.number, unit_name(amount.unit)) * weight.factor
-                * times_sold(pack, times_written(amount.times))
+                * times_sold(pack, times_written(amount.times || ' ' || amount.times_after))
+        WHEN weight.unit IS NOT NULL THEN NULL
         WHEN pack IS NOT NULL THEN pack
         ELSE number_written(length.number, unit_name(length.unit)) * distance.factor
     END, 6) AS quantity,
@@ -87,7 +88,8 @@ LEFT JOIN units AS distance ON distance.name = unit_name(length.unit || length.m
 )
 """
 """How much of which unit the text ``amounts`` of a relation says: g, ml, count or m. A weight or a
-volume is multiplied by the pack count. Null where a number may be read in two ways."""
+volume is multiplied by the pack count. Null where a number may be read in two ways, or is the first
+of several ('1 kg 500 g')."""
 
 
 @dataclass(frozen=True)

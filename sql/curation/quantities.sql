@@ -24,12 +24,15 @@ INSERT INTO units VALUES
 
 CREATE OR REPLACE TEMP MACRO unit_name(written) AS replace(replace(lower(written), '.', ''), ' ', '');
 
--- A number beside a unit. A separator before exactly three digits parts thousands where there are
+-- A number beside a unit, with all that stands in it: '10-12', '1/2' and '1''000' are no number that
+-- begins after the mark. Blanks that do not break part thousands, as apostrophes do; a plain blank may
+-- stand between two numbers, unless the second begins with 0. A separator before exactly three digits parts thousands where there are
 -- several, or where no half of the unit is sold or written ('1,000 g', '1.500 pieces'); a full stop
 -- parts decimals beside a large unit ('1.250 kg'). Else it may be either, and there is no number.
 CREATE OR REPLACE TEMP MACRO number_written(written, unit) AS
     TRY_CAST(CASE
-        WHEN regexp_full_match(written, '[1-9]\d{0,2}(?: \d{3})+') THEN replace(written, ' ', '')
+        WHEN regexp_full_match(written, '[1-9]\d{0,2}(?:[\x{a0}\x{202f}\x{2009}]\d{3})+|[1-9]\d{0,2}(?: 0\d\d)(?: \d{3})*|[1-9]\d{0,2}(?:[''’]\d{3})+(?:\.\d+)?')
+            THEN regexp_replace(written, '[^\d.]', '', 'g')
         WHEN regexp_full_match(written, '[1-9]\d{0,2}(?:,\d{3}){2,}|[1-9]\d{0,2}(?:,\d{3})+\.\d+')
             THEN replace(written, ',', '')
         WHEN regexp_full_match(written, '[1-9]\d{0,2}(?:\.\d{3}){2,}|[1-9]\d{0,2}(?:\.\d{3})+,\d+')
@@ -50,21 +53,21 @@ CREATE OR REPLACE TEMP MACRO number_written(written, unit) AS
 CREATE OR REPLACE TEMP MACRO amount_written(text) AS
     regexp_extract(
         text,
-        '(?:^|[^\d.,]|\D[.,])((?:\d{1,4} ?[x×*] ?)*)(\d{1,3}(?: 0\d\d)(?: \d{3})*|\d[\d.,]*)[ -]?(?:((?i:fl\.? ?oz|fluid ounces?|oz|ounces?|lbs?|pounds?|kgs?|kilograms?|mg|grams?|ml|millilit(?:er|re)s?|cl|lit(?:er|re)s?|gallons?|gal|quarts?|qt|pints?)|[glL])\.?(?:[^\pL\d]|$))',
-        ['times', 'number', 'unit']
+        '(?:^|[^A-Za-z\d.,''’/–-]|\D[.,''’/–-])((?:\d{1,4} ?(?:[xX×*]|(?i:cans?|bottles?|cartons?|jars?|tubs?|tubes?|sachets?|bags?|packets?|packs?)(?: of)?) ?)*)(\d{1,3}(?:[ \x{a0}\x{202f}\x{2009}]\d{3})+|\d(?:[\d.,]|[''’/–-]\d|[eE]\d)*)[ -]?(?:((?i:fl\.? ?oz|fluid ounces?|oz|ounces?|lbs?|pounds?|kgs?|kilograms?|mg|grams?|ml|millilit(?:er|re)s?|cl|lit(?:er|re)s?|gallons?|gal|quarts?|qt|pints?)|[glL])\.?(?:(,? ?(?:and |& ?|\+ ?)?\d[\d.,]* ?(?i:g|grams?|oz|ounces?|ml|millilit(?:er|re)s?|cl))(?:[^\pL\d]|$)| ?[xX×*] ?(\d{1,4})[.,]?(?:[^\pL\d.,]|$)|[^\pL\d]|$))',
+        ['times', 'number', 'unit', 'more', 'times_after']
     );
 
 CREATE OR REPLACE TEMP MACRO length_written(text) AS
     regexp_extract(
         text,
-        '(?:^|[^\d.,]|\D[.,])(\d[\d.,]*)[ -]?(?:((?i:inch(?:es)?|cm|mm|met(?:er|re)s?|feet|foot|ft|yards?|yd)|m)\.?(?:[^\pL\d]|$)|(["”″]))',
+        '(?:^|[^A-Za-z\d.,''’/–-]|\D[.,''’/–-])(\d(?:[\d.,]|[''’/–-]\d|[eE]\d)*)[ -]?(?:((?i:inch(?:es)?|cm|mm|met(?:er|re)s?|feet|foot|ft|yards?|yd)|m)\.?(?:[^\pL\d]|$)|(["”″]))',
         ['number', 'unit', 'mark']
     );
 
 CREATE OR REPLACE TEMP MACRO pack_written(text) AS
     regexp_extract(
         text,
-        '(?i)\b(?:pack|set|box|case|lot|bundle|bag|pair)s? of (\d{1,3}(?:[.,]\d{3})+|\d{1,5})(?:[^\d.,]|[.,](?:\D|$)|$)|(?:^|[^\d.,]|\D[.,])((?:\d{1,4} ?[x×*] ?)*)(\d{1,3}(?:[.,]\d{3})+|\d{1,5})[ -]?(?:packs?|pk|pcs?|pieces?|count|ct|units?|rolls|tablets|capsules|sheets?|pairs?)\b',
+        '(?i)\b(?:pack|set|box|case|lot|bundle|bag|pair)s? of (\d{1,3}(?:[.,''’]\d{3})+|\d{1,5})(?:[^\d.,]|[.,](?:\D|$)|$)|(?:^|[^A-Za-z\d.,''’/–-]|\D[.,''’/–-])((?:\d{1,4} ?[x×*] ?)*)(\d{1,3}(?:[.,''’]\d{3})+|\d{1,5}(?:[/–-]\d{1,5})?)[ -]?(?:packs?|pk|pcs?|pieces?|count|ct|units?|rolls|tablets|capsules|sheets?|pairs?)\b',
         ['of', 'times', 'number']
     );
 

@@ -76,10 +76,10 @@ CREATE OR REPLACE TEMP MACRO price_parts(published) AS
 
 -- What is known of a mark; null for what is none.
 CREATE OR REPLACE TEMP MACRO mark_told(beside) AS
-    getvariable('currency_marks')[trim(replace(lower(beside), '-', ''))];
+    getvariable('currency_marks')[trim(translate(lower(beside), '-+', ''))];
 
 CREATE OR REPLACE TEMP MACRO is_no_mark(beside) AS
-    CASE WHEN trim(beside, ' -') = '' THEN false ELSE mark_told(beside) IS NULL END;
+    CASE WHEN trim(beside, ' -+') = '' THEN false ELSE mark_told(beside) IS NULL END;
 
 -- Digits with blanks or apostrophes between thousands ('1''299.50', '1 299,50') without them; null
 -- where they part anything else.
@@ -124,9 +124,9 @@ CREATE OR REPLACE TEMP MACRO price_of_parts(parts, decimal_mark) AS
     CASE
         WHEN parts['digits'] = '' OR is_no_mark(parts['before']) OR is_no_mark(parts['after'])
             THEN NULL
-        WHEN trim(parts['before'] || parts['after'], ' -') = ''
+        WHEN trim(parts['before'] || parts['after'], ' -+') = ''
             THEN TRY_CAST(
-                CASE WHEN contains(parts['before'], '-') THEN '-' ELSE '' END
+                CASE WHEN contains(parts['before'] || parts['after'], '-') THEN '-' ELSE '' END
                 || number_of_digits(digits_joined(parts['digits']), decimal_mark, true, 2) AS DOUBLE
             )
         ELSE TRY_CAST(
@@ -150,11 +150,20 @@ CREATE OR REPLACE TEMP MACRO price_of_parts(parts, decimal_mark) AS
 
 -- A price as published ('12.99', '$1,299.00', 'from 12.99', '12,99 zł', '1''299.00 CHF', '1 299 kr')
 -- as a number; null where the text holds no number, or more than one, or one beside what is no sign
--- or code of a currency. Plain numbers are what they are, unless the source declares its decimals.
+-- or code of a currency. Plain numbers are what they are, unless the source declares its decimals, or
+-- `full_stop` says what one before exactly three digits is: 'either' (then there is no number) or
+-- 'thousands', since the source's currency has no decimals.
 CREATE OR REPLACE TEMP MACRO price_number(published) AS
     CASE
         WHEN getvariable('decimal_mark') IS NULL AND isfinite(TRY_CAST(published AS DOUBLE))
-            THEN TRY_CAST(published AS DOUBLE)
+            AND NOT contains(published, '_')
+            THEN CASE
+                WHEN getvariable('full_stop') IS NULL
+                    OR NOT regexp_full_match(published, '\s*[+-]?[1-9]\d{0,2}\.\d{3}\s*')
+                    THEN TRY_CAST(published AS DOUBLE)
+                WHEN getvariable('full_stop') = 'thousands'
+                    THEN TRY_CAST(replace(published, '.', '') AS DOUBLE)
+            END
         -- How most prices with a sign are written, and what is read at once.
         WHEN getvariable('decimal_mark') IS NULL
             AND regexp_matches(published, '^[$€£]\d+(?:\.\d{1,2})?$')
@@ -167,18 +176,28 @@ CREATE OR REPLACE TEMP MACRO price_number(published) AS
             )[1]
     END;
 
+-- What a column of currencies says, as a code: that which `declared` is, where a mark may stand for
+-- it or nothing stands there; that of a mark which stands for one only; else the text in capitals.
+CREATE OR REPLACE TEMP MACRO currency_code(published, declared) AS
+    CASE
+        WHEN published IS NULL OR upper(trim(published)) IN ('', declared) THEN declared
+        WHEN list_contains(mark_told(published)['codes'], declared) THEN declared
+        WHEN len(mark_told(published)['codes']) = 1 THEN mark_told(published)['codes'][1]
+        ELSE upper(trim(published))
+    END;
+
 -- Whether the sign or code beside a price may stand for the currency; without either it may. A
 -- dollar sign stands for every currency that is a dollar or a peso, a code for itself only.
 CREATE OR REPLACE TEMP MACRO is_mark_of(beside, currency) AS
     CASE
-        WHEN trim(beside, ' -') = '' OR upper(trim(beside, ' -')) = currency THEN true
+        WHEN trim(beside, ' -+') = '' OR upper(trim(beside, ' -+')) = currency THEN true
         ELSE coalesce(list_contains(mark_told(beside)['codes'], currency), false)
     END;
 
 CREATE OR REPLACE TEMP MACRO is_price_in(published, currency) AS
     CASE
         WHEN published IS NULL THEN true
-        WHEN NOT regexp_matches(published, '[^\d\s.,-]') THEN true
+        WHEN NOT regexp_matches(published, '[^\d\s.,+-]') THEN true
         WHEN published[1] = '$' AND currency = 'USD' AND regexp_matches(published, '^.[\d.,]+$')
             THEN true
         WHEN price_parts(published)['digits'] = '' THEN true
@@ -213,12 +232,20 @@ CREATE OR REPLACE TEMP MACRO time_of_parted(published, day_first) AS
         ])
     END;
 
+-- A time of the years in which catalogues are kept; null for any other, which was misread: '26' is
+-- the year 26 to a parser, and 'infinity' a time.
+CREATE OR REPLACE TEMP MACRO time_of_catalogues(moment) AS
+    list_filter(
+        [moment],
+        lambda m: m >= TIMESTAMPTZ '1990-01-01 00:00:00+00' AND m < TIMESTAMPTZ '2100-01-01 00:00:00+00'
+    )[1];
+
 -- A point in time as published: ISO 8601, compact ('20240327'), '27.03.2024', '27/03/2024' or
 -- '3/27/2024', RFC 2822, with the month's name, or a number (see above). What names no zone is in
 -- that of the connection. Null where it is none of them, and where day and month can't be told
 -- apart: `day_first` says which comes first in a column, `date_format` how all of it is written.
 CREATE OR REPLACE TEMP MACRO point_in_time(published) AS
-    CASE
+    time_of_catalogues(CASE
         WHEN getvariable('date_format') IS NOT NULL
             THEN TRY_CAST(try_strptime(trim(published), getvariable('date_format')) AS TIMESTAMPTZ)
         WHEN regexp_full_match(trim(published), '\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?(?: ?(?:Z|[+-]\d{2}(?::?\d{2})?))?')
@@ -259,7 +286,7 @@ CREATE OR REPLACE TEMP MACRO point_in_time(published) AS
                 ]
             ) AS TIMESTAMPTZ)
         ELSE time_of_number(TRY_CAST(published AS DOUBLE))
-    END;
+    END);
 
 -- The value of a field that `columns` in sources.toml maps to a column of the file.
 CREATE OR REPLACE TEMP MACRO mapped(record, field) AS record ->> (getvariable('columns')[field]);

@@ -75,8 +75,11 @@ def test_other_numbers_are_no_time_but_a_compact_date(
 
 
 @pytest.mark.parametrize(
-    "text", ["2024", "", "n/a", "31.02.2026", "12.99", "03/04/2024", "01.04.26", "20241301"]
-)
+    "text",
+    ["2024", "", "n/a", "31.02.2026", "12.99", "03/04/2024", "01.04.26", "20241301", "27-Mar-26",
+     "Fri, 27 Mar 26 10:15:00 GMT", "27 March 26", "epoch", "infinity", "-infinity",
+     "0026-03-27", "2126-03-27"],
+)  # fmt: skip
 def test_what_is_no_time_or_may_be_two_is_none(
     reader: duckdb.DuckDBPyConnection, text: str
 ) -> None:

@@ -62,6 +62,8 @@ READ = {
     "S/ 12.50": (12.5, "PEN"),
     "$5 USD": (5.0, "USD"),
     "-$5": (-5.0, "USD"),
+    "12,50-€": (-12.5, "EUR"),
+    "+12.50 EUR": (12.5, "EUR"),
 }
 
 
@@ -77,7 +79,7 @@ def test_a_price_is_read_with_its_currency(
 @pytest.mark.parametrize(
     "published",
     ["1.299 €", "1,299 kr", "1,299 CHF", "1.299 zł", "5 pcs", "12 oz", "12 99", "1 29 999", "5 %",
-     "12.99 - 15.99", "$", "12,99 € / 15,99 €"],
+     "12.99 - 15.99", "$", "12,99 € / 15,99 €", "1_0"],
 )  # fmt: skip
 def test_what_may_be_two_numbers_or_is_no_price_is_not_read(
     reader: duckdb.DuckDBPyConnection, published: str
@@ -111,6 +113,67 @@ def test_every_currency_in_every_way_to_write_numbers(
 def test_every_mark_stands_for_its_currencies(reader: duckdb.DuckDBPyConnection, mark: str) -> None:
     for code in marks()[mark]:
         assert read(reader, f"12.50 {mark}", code) == (12.5, True)
+
+
+@pytest.mark.parametrize(
+    ("published", "value"), [("12,50-", -12.5), ("12.50-", -12.5), ("-12,50", -12.5), ("+3", 3.0)]
+)
+def test_a_sign_may_stand_on_either_side(
+    reader: duckdb.DuckDBPyConnection, published: str, value: float
+) -> None:
+    assert read(reader, published, "EUR") == (value, True)
+
+
+@pytest.mark.parametrize(
+    ("currency", "prices", "read_as"),
+    [
+        ("EUR", ["12,99", "9.99", "1.299"], [12.99, 9.99, None]),
+        ("EUR", ["899", "1.299", "2.499"], [899.0, None, None]),
+        ("EUR", ["12,99", "1.299"], [12.99, 1299.0]),
+        ("USD", ["12.99", "1.299"], [12.99, 1.299]),
+        ("JPY", ["980", "1.980"], [980.0, 1980.0]),
+        ("VND", ["150.000", "1.150.000"], [150000.0, 1150000.0]),
+        ("KWD", ["1.299", "12"], [1.299, 12.0]),
+    ],
+)
+def test_a_full_stop_before_three_digits_is_what_the_column_says(
+    tmp_path: Path, currency: str, prices: list[str], read_as: list[float | None]
+) -> None:
+    rows = "".join(f'{number},pan,"{price}"\n' for number, price in enumerate(prices))
+    (tmp_path / "shop.csv").write_text(f"sku,name,cost\n{rows}", encoding="utf-8")
+    assert ingested_prices(tmp_path / "shop.csv", currency) == read_as
+
+
+def test_a_number_of_json_is_what_it_is(tmp_path: Path) -> None:
+    rows = [f'{{"sku": "a{at}", "name": "pan", "cost": {at}}}' for at in (899, 1.299)]
+    (tmp_path / "shop.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    assert ingested_prices(tmp_path / "shop.jsonl", "EUR") == [899.0, 1.299]
+
+
+def ingested_prices(file: Path, currency: str) -> list[float | None]:
+    source = Source(
+        name="shop",
+        path=(str(file),),
+        format="generic",
+        currency=currency,
+        columns={"listing_id": "sku", "title": "name", "price": "cost"},
+        observed_at="file_time",
+    )
+    warehouse = Warehouse(file.parent / "warehouse.duckdb")
+    ingest_source(warehouse, source, fingerprint="")
+    return warehouse.frame("SELECT price FROM raw.listings ORDER BY row_number")["price"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("published", "code"),
+    [("€", "EUR"), ("Euro", "EUR"), ("", "EUR"), (" eur ", "EUR"), (None, "EUR"), ("$", "$"),
+     ("£", "£"), ("zł", "PLN"), ("abc", "ABC")],
+)  # fmt: skip
+def test_a_column_of_currencies_may_have_marks(
+    reader: duckdb.DuckDBPyConnection, published: str | None, code: str
+) -> None:
+    found = reader.execute("SELECT currency_code(?, 'EUR')", [published]).fetchall()
+    assert found == [(code,)]
 
 
 def test_a_declared_decimal_mark_decides() -> None:
