@@ -33,6 +33,9 @@ _AMOUNT = (
     rf"|\b{_NUMBER} ?(?:[$€£¥₹¢]|(?:{_WORDS})\b)"
     rf"|\b(?:{_PRICE_WORDS})\b(?: (?:is|was|of))? ?[:=] ?{_NUMBER}"
 )
+_CENTS_LAST = r"\b\d{1,3}(?:[.' ]?\d{3})? ?(?:€|euros?\b|eur\b) ?\d\d\b"
+"""As in ``27 Euro 96`` and ``27€96``."""
+
 _SHOE_SIZE = r"(\bsize[ :.,(-]{0,2}eur[ .:-]?\d+(?:[.,]5)?\b)"
 _HINT = rf"[$€£¥₹¢]|(?:\b|\d)(?:{_WORDS}|{_PRICE_WORDS})(?:\b|\d)"
 _MONEY_WORDS = (
@@ -105,8 +108,9 @@ def money_patterns(currency: str) -> MoneyPatterns:
             amounts += _amounts_beside(mark, currency)
             hints.append(_bounded(mark, r"(?:\b|\d)"))
         words.append(re.escape(mark))
-    # Those of the currency go first: the others would leave the first half of '1 299,00 €'.
-    amount = "|".join(reversed(amounts))
+    # Those of the currency go first: the others would leave the first half of '1 299,00 €', and
+    # both of them the cents that stand behind it.
+    amount = "|".join([_CENTS_LAST, *reversed(amounts)])
     return MoneyPatterns(
         amount=f"(?i){_SHOE_SIZE}|{_LEADING}(?:{amount})",
         hint=f"(?i){'|'.join(hints)}",

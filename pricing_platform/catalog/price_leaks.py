@@ -1,4 +1,4 @@
-"""Numbers from which a listing's price follows: attributes, products and quotients of two.
+"""Numbers from which a listing's price follows: attributes, and two of them by arithmetic.
 
 Here belongs the search for them, which knows no attribute by name, and the same search over the
 finished items. Withholding what was found belongs to :mod:`pricing_platform.catalog.curation`.
@@ -6,8 +6,9 @@ finished items. Withholding what was found belongs to :mod:`pricing_platform.cat
 The method: for every category, and for the whole source, take a sample of rows, read every number
 out of attributes and titles, and ask of each candidate ``c`` (a number, a product or quotient of
 two) whether ``price / c`` is one and the same on nearly all rows. That constant is a scale (cents,
-a tax) and may be any number. Chance and constants are kept out by asking for enough rows with
-enough different prices: 20 different prices are not hit within 1 % by accident.
+a tax) and may be any number. A sum or difference of two is asked whether it is the price itself.
+Chance and constants are kept out by asking for enough rows with enough different prices: 20
+different prices are not hit within 1 % by accident.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from pricing_platform.catalog.text_leaks import price_in_texts
 from pricing_platform.price_reading import prepare_price_reading
 from pricing_platform.stores.warehouse import Warehouse
 
-PRICE_LEAKS_VERSION = "3"
+PRICE_LEAKS_VERSION = "4"
 """Raise it when the same rows would give other leaks."""
 
 TOLERANCE = 0.01
@@ -66,6 +67,9 @@ this distance, an attribute just below the one in the listings could be above th
 items, which are fewer and cleaned, and no later run would ever mend that."""
 
 _ROUNDING_LIMIT = 0.05
+_CENT = 0.011
+"""By how much a price may differ from a sum, with what floating point adds."""
+
 _PREVIEW_ROWS = 200
 _PREVIEW_SLACK = 0.15
 
@@ -115,6 +119,13 @@ QUALIFY in_category <= $sample OR in_source <= $sample
 # has more than six is prose. Part 0 is the number, or the product of several; the other parts are
 # those of several, from 1.
 _NUMBERS = r"""
+-- '1.299,50' and '27,96' between these marks as 1299.50 and 27.96.
+CREATE TEMP MACRO with_decimal_points(written, first, last) AS regexp_replace(
+    regexp_replace(
+        written, '(' || first || '\d{1,3})\.(\d{3}),(\d{1,2}' || last || ')', '\1\2.\3', 'g'
+    ),
+    '(' || first || '\d+),(\d{1,2}' || last || ')', '\1.\2', 'g'
+);
 CREATE TEMP VIEW numbers AS
 WITH attributes AS (
     SELECT row, key AS name, value AS written
@@ -137,8 +148,14 @@ found AS (
             WHEN price_number(written) IS NOT NULL
                 THEN [rtrim(printf('%.6f', price_number(written)), '0')]
             ELSE regexp_extract_all(
-                if(starts_with(written, '['), written,
-                    regexp_replace(written, '(\d),(\d{3})(\D|$)', '\1\2\3', 'g')),
+                CASE
+                    -- In a list or an object a comma parts values, but in a text it parts decimals.
+                    WHEN regexp_matches(written, '^\s*[\[{]')
+                        THEN with_decimal_points(written, '"', '"')
+                    ELSE with_decimal_points(
+                        regexp_replace(written, '(\d),(\d{3})(\D|$)', '\1\2\3', 'g'), '', '(?:\D|$)'
+                    )
+                END,
                 '\d+(?:\.\d+)?|\.\d+'
             )
         END AS texts
@@ -386,12 +403,35 @@ def _best_first(leak: _Leak) -> tuple[float, str]:
 def _pair_leaks(numbers: _Numbers, i: int, j: int, evidence: Evidence) -> Iterator[_Leak]:
     i, j = sorted((i, j), key=lambda k: numbers.names[k])
     a, b = numbers.names[i], numbers.names[j]
-    signs = {f"{a} * {b}": (1, 1), f"{a} / {b}": (1, -1), f"{b} / {a}": (-1, 1)}
-    for expression, (sign_a, sign_b) in signs.items():
-        if explained := _explained(numbers, {i: sign_a, j: sign_b}, evidence):
+    products = {f"{a} * {b}": (1, 1), f"{a} / {b}": (1, -1), f"{b} / {a}": (-1, 1)}
+    sums = {f"{a} + {b}": (1, 1), f"{a} - {b}": (1, -1), f"{b} - {a}": (-1, 1)}
+    for expression, (sign_a, sign_b) in (*products.items(), *sums.items()):
+        explained = _explained if expression in products else _explained_as_sum
+        if found := explained(numbers, {i: sign_a, j: sign_b}, evidence):
             carriers = _carriers(numbers, i, j)
             if carriers:
-                yield _Leak(expression, (i, j), carriers, *explained)
+                yield _Leak(expression, (i, j), carriers, *found)
+
+
+def _explained_as_sum(
+    numbers: _Numbers, signs: dict[int, int], evidence: Evidence
+) -> tuple[int, float] | None:
+    """As below, for a sum of two numbers, which is the price to the cent."""
+    columns, factors = list(signs), np.array(list(signs.values()), dtype=float)
+    logs = numbers.logs[:, columns]
+    known = np.isfinite(logs.sum(axis=1) + numbers.log_prices)
+    if known.sum() < evidence.rows:
+        return None
+    prices = np.exp(numbers.log_prices[known])
+    value = np.exp(logs[known]) @ factors
+    near = np.abs(prices - value) <= _CENT
+    if np.mean(near[:_PREVIEW_ROWS]) < evidence.share - _PREVIEW_SLACK:
+        return None
+    share = np.mean(near)
+    distinct = min(np.unique(np.round(numbers.log_prices[known], 2)).size, np.unique(value).size)
+    if share < evidence.share or distinct < evidence.distinct:
+        return None
+    return int(known.sum()), float(share)
 
 
 def _explained(

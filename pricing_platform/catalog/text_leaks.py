@@ -2,8 +2,9 @@
 
 Independent of the search for leaks: nothing is known here of attributes, and nothing is withheld.
 Of a sample of texts every number is read, in every way in which it may be meant, and compared with
-the item's own price and with those of other items of its category, dealt to it at random. What hits
-its own price clearly more often tells it.
+the item's own price and with those of other items, dealt to it at random: within its category and
+over the whole source, since a category may itself tell the price. What hits its own price clearly
+more often than others' does, in one of the two, tells it.
 """
 
 from __future__ import annotations
@@ -93,24 +94,30 @@ def numbers_in(text: str) -> Floats:
 def _told(source: str, items: pl.DataFrame) -> Iterator[Leak]:
     numbers = [numbers_in(text) for text in items["text"]]
     prices = items["price"].to_numpy()
-    dealt = _dealt(items)
     cents = np.full(len(prices), _HALF_A_CENT)
-    pairs = [_of_two(found) for found in numbers]
+    one, two = _MORE_THAN_CHANCE, _MORE_THAN_CHANCE_OF_TWO
     for expression, values, near, least in (
-        ("a number in the text", numbers, cents, _MORE_THAN_CHANCE),
+        ("a number in the text", numbers, cents, one),
         (
             "a product or quotient of two numbers in the text",
-            pairs,
+            [_products(found) for found in numbers],
             np.maximum(_RELATIVE * prices, cents),
-            _MORE_THAN_CHANCE_OF_TWO,
+            two,
+        ),
+        (
+            "a sum or difference of two numbers in the text",
+            [_sums(found) for found in numbers],
+            cents,
+            two,
         ),
     ):
         hits = _hits(values, prices, near)
-        chance = np.array([_hits(values, prices[at], near[at]) for at in dealt])
-        excess = hits - chance.mean()
-        if excess > max(least * len(prices), _DEVIATIONS * chance.std() + 1):
-            yield source, None, expression, [], hits, hits / len(prices)
-            return
+        for dealt in (_dealt(items, "category"), _dealt(items)):
+            chance = np.array([_hits(values, prices[at], near[at]) for at in dealt])
+            excess = hits - chance.mean()
+            if excess > max(least * len(prices), _DEVIATIONS * chance.std() + 1):
+                yield source, None, expression, [], hits, hits / len(prices)
+                return
 
 
 def _hits(values: list[Floats], prices: Floats, near: Floats) -> int:
@@ -121,13 +128,16 @@ def _hits(values: list[Floats], prices: Floats, near: Floats) -> int:
     )
 
 
-def _dealt(items: pl.DataFrame) -> list[npt.NDArray[np.int64]]:
-    """Orders in which the prices of a category are dealt to its items anew."""
+def _dealt(items: pl.DataFrame, *within: str) -> list[npt.NDArray[np.int64]]:
+    """Orders in which prices are dealt to the items anew, by default over all of them."""
     random = np.random.default_rng(_SEED)
-    groups = items.with_row_index("at").group_by("category", maintain_order=True).agg("at")["at"]
-    places = [np.array(group.to_list(), np.int64) for group in groups]
-    if all(len(group) == 1 for group in places):
-        places = [np.arange(items.height)]
+    at = items.with_row_index("at")
+    groups = (
+        at.group_by(within, maintain_order=True).agg("at")
+        if within
+        else at.select(pl.implode("at"))
+    )
+    places = [np.array(group.to_list(), np.int64) for group in groups["at"]]
     deals = []
     for _ in range(_DEALS):
         order = np.arange(items.height)
@@ -137,14 +147,22 @@ def _dealt(items: pl.DataFrame) -> list[npt.NDArray[np.int64]]:
     return deals
 
 
-def _of_two(numbers: Floats) -> Floats:
+def _products(numbers: Floats) -> Floats:
     """All products and quotients of two different numbers."""
-    few = numbers[:_MOST_NUMBERS]
-    if len(few) < 2:
-        return np.empty(0)
-    first, second = np.triu_indices(len(few), 1)
-    one, other = few[first], few[second]
+    one, other = _pairs(numbers)
     return np.concatenate([one * other, one / other, other / one])
+
+
+def _sums(numbers: Floats) -> Floats:
+    """All sums and differences of two different numbers."""
+    one, other = _pairs(numbers)
+    return np.concatenate([one + other, np.abs(one - other)])
+
+
+def _pairs(numbers: Floats) -> tuple[Floats, Floats]:
+    few = numbers[:_MOST_NUMBERS]
+    first, second = np.triu_indices(len(few), 1)
+    return few[first], few[second]
 
 
 def _meanings(written: str) -> Iterator[float]:

@@ -58,6 +58,9 @@ OF_THEIR_CURRENCY = {
     ("INR18650 battery", "INR"): "INR18650 battery",
     ("size eur 42,5 shoe", "EUR"): "size eur 42,5 shoe",
     ("£5 100 tablets", "GBP"): "100 tablets",
+    ("für 27 Euro 96 im Laden", "EUR"): "für im Laden",
+    ("à 1 299€96 en magasin", "EUR"): "à en magasin",
+    ("27 Euro 960 g", "EUR"): "960 g",
 }
 
 

@@ -143,6 +143,21 @@ def test_a_product_or_quotient_that_is_the_price_is_found(
     assert leaks["share_explained"].min() >= WITHHELD_ON.share
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_sum_or_difference_that_is_the_price_is_found(tmp_path: Path, sign: int) -> None:
+    listings = catalogue(random.Random(5))
+    for number, listing in enumerate(listings):
+        fee = 2 + number % 9
+        listing["title"] = "thing"
+        listing["attributes"] = {
+            "net": f"{listing['price'] - sign * fee:.2f}",
+            "fee": str(fee),
+        }
+    leaks = found(tmp_path, listings)
+    assert withheld(leaks) == {"net"}
+    assert set(leaks["expression"]) == {"fee + net" if sign == 1 else "net - fee"}
+
+
 def test_a_partner_that_stands_in_the_title_only_is_found(tmp_path: Path) -> None:
     listings = catalogue(random.Random(1))
     for listing in listings:

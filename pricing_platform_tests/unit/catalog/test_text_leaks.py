@@ -79,6 +79,9 @@ WITHHELD: dict[str, Callable[[float], dict[str, object]]] = {
     "a German name": lambda price: {"Filialpreis": round(price * 1.3)},
     "a French name": lambda price: {"prix conseillé": round(price * 1.3)},
     "UVP": lambda price: {"UVP": round(price * 1.3)},
+    "a decimal comma in an object": lambda price: {
+        "offers": {"terms": 3, "amount": f"{price:.2f}".replace(".", ",")}
+    },
     "in a long text": lambda price: {
         "note": f"Calculated for our branches in the north by the new rules of May: {price * 3:.4f}"
     },
@@ -116,6 +119,10 @@ TOLD: dict[str, tuple[Callable[[float], dict[str, object]], str]] = {
         lambda price: {"text": f"Grade {price / 7:.3f} of 7, made by hand"},
         "a product or quotient of two numbers in the text",
     ),
+    "a sum of two numbers": (
+        lambda price: {"text": f"Lot {price - (fee := 2 + int(price * 7) % 13):.2f}, fee {fee}"},
+        "a sum or difference of two numbers in the text",
+    ),
 }
 
 
@@ -128,6 +135,20 @@ def test_a_price_in_the_finished_texts_is_found(tmp_path: Path, kind: str) -> No
     items = warehouse.frame("SELECT count(*) FROM curated.items").item()
     assert share == rows / items > 0.7
     assert expression in remaining_price_leaks(warehouse)["expression"].to_list()
+
+
+def test_a_category_that_tells_the_price_is_found(tmp_path: Path) -> None:
+    rows = [
+        json.dumps({"sku": str(at), "name": f"Lamp {at % 40} cm", "preis": price, "group": group})
+        for at in range(200)
+        for price in [round(9.37 + 1.19 * (at * 37 % 101), 2)]
+        for group in [f"Deals {price}"]
+    ]
+    (tmp_path / "shop.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    columns = {"listing_id": "sku", "title": "name", "price": "preis", "category": "group"}
+    warehouse = curated(tmp_path, path=(str(tmp_path / "shop.jsonl"),), columns=columns)
+    ((_, _, expression, _, rows_found, _),) = price_in_texts(warehouse)
+    assert (expression, rows_found) == ("a number in the text", 200)
 
 
 SOLD_FOR = {
