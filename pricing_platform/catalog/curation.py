@@ -29,7 +29,7 @@ from pricing_platform.catalog.records import STAGED_AS
 from pricing_platform.errors import PlatformError
 from pricing_platform.stores.warehouse import Warehouse
 
-CURATION_VERSION = f"3.{TEXT_TEMPLATE_VERSION}"
+CURATION_VERSION = f"4.{TEXT_TEMPLATE_VERSION}"
 """Raise it when the same raw rows would be curated differently."""
 
 RAW_ROW_LIMIT = 2_000

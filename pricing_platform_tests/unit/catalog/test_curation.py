@@ -95,7 +95,7 @@ def test_a_time_that_cannot_be_read_and_an_odd_currency_are_refused(warehouse: W
         warehouse,
         [
             {"i": "1", "t": "a", "p": 3, "c": "usd", "at": "2024-01-01"},
-            {"i": "2", "t": "b", "p": 3, "c": "dollars", "at": "2024-01-01"},
+            {"i": "2", "t": "b", "p": 3, "c": "doubloons", "at": "2024-01-01"},
             {"i": "3", "t": "c", "p": 3, "c": "USD", "at": "some day"},
         ],
         format="generic",
