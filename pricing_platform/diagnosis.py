@@ -205,7 +205,7 @@ def _encoder(settings: Settings) -> Iterator[Finding]:
     from pricing_platform.retrieval.encoder import Encoder
 
     encoder = Encoder.from_settings(settings)
-    yield Finding("encoder", "ok", f"{encoder.identity}")
+    yield Finding("encoder", "ok", f"{encoder.identity}: {encoder.usage}")
 
 
 def _language_model(settings: Settings) -> Iterator[Finding]:

@@ -51,6 +51,21 @@ class Settings(BaseSettings):
         "all-MiniLM-L6-v2",
         description="The embedded encoder's name, a local folder, or a hub id as name@revision.",
     )
+    encoder_pooling: Literal["mean", "cls", "max", "lasttoken"] | None = Field(
+        None,
+        description="How the vectors of an encoder's tokens become one, where its folder does not"
+        " say.",
+    )
+    encoder_query_prompt: str | None = Field(
+        None,
+        description="What stands before a question that is encoded, by default what the encoder's"
+        " folder says.",
+    )
+    encoder_passage_prompt: str | None = Field(
+        None,
+        description="What stands before a text that is stored, by default what the encoder's"
+        " folder says.",
+    )
     executor: Literal["in_process", "multiprocess"] = "in_process"
     schedules: Literal["running", "stopped"] = Field(
         "stopped", description="Whether the schedules are on when the code location loads."

@@ -29,6 +29,7 @@ WITH_MODELS = (
     "unit/facts/test_answers.py",
     "unit/pricing/",
     "unit/retrieval/test_encoder.py",
+    "unit/retrieval/test_encoder_modules.py",
     "unit/retrieval/test_search_real_data.py",
     "unit/evaluation/test_freshness_impact.py",
     "unit/catalog/test_families_real_data.py",

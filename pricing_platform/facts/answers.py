@@ -205,11 +205,12 @@ def _similarity(
     encoder: CachedEncoder, question: str, texts: Sequence[str]
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Cosine, and the share of the question's words that a text holds."""
-    vectors = encoder.embed([question, *texts]).vectors.astype(np.float64)
+    vectors = encoder.embed(texts).vectors.astype(np.float64)
+    (asked_for,) = encoder.embed_queries([question]).astype(np.float64)
     asked = set(_WORD.findall(question.casefold()))
     shared = [len(asked & set(_WORD.findall(text.casefold()))) for text in texts]
     overlap = np.array(shared, dtype=np.float64) / max(1, len(asked))
-    scores: np.ndarray[tuple[int], np.dtype[np.float64]] = vectors[1:] @ vectors[0]
+    scores: np.ndarray[tuple[int], np.dtype[np.float64]] = vectors @ asked_for
     return scores + _OVERLAP_WEIGHT * overlap
 
 

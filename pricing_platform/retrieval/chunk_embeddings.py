@@ -152,7 +152,7 @@ def reconcile_chunk_embeddings(
 
     Raises:
         PlatformError: when more documents than the limit would be left without chunks, the
-            encoder's vectors do not fit the column, or there is no tokenizer.
+            encoder's vectors fit no column, or there is no tokenizer.
     """
     make_folder(encoder.path.parent)
     chunker = CachedChunker(
@@ -189,5 +189,5 @@ def orphaned_embeddings(postgres: Postgres) -> pl.DataFrame:
 
 def _tokenizer(encoder: CachedEncoder) -> Tokenizer:
     if isinstance(encoder.encoder, Encoder):
-        return encoder.encoder.tokenizer
+        return encoder.encoder.passage_tokenizer
     raise PlatformError(f"The encoder {encoder.identity} has no tokenizer to cut documents with.")

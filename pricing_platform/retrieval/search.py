@@ -211,9 +211,9 @@ def _readable(question: str) -> str:
 
 
 def _embed(encoder: CachedEncoder | TextEncoder, questions: Sequence[str]) -> Vectors:
-    if isinstance(encoder, CachedEncoder):  # what is asked once is not worth keeping
-        encoder = encoder.encoder
-    return encoder.encode(questions)
+    if isinstance(encoder, CachedEncoder):
+        return encoder.embed_queries(questions)
+    return encoder.encode_queries(questions)
 
 
 @functools.cache

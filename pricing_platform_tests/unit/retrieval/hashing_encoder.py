@@ -26,6 +26,9 @@ class HashingEncoder:
         unit = sums / np.linalg.norm(sums, axis=1, keepdims=True)
         return unit.astype(np.float32)
 
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        return self.encode(texts)
+
     def _direction(self, word: str) -> np.ndarray:
         digest = hashlib.sha256(f"{self.identity} {word}".encode()).digest()
         seed = int.from_bytes(digest[:8], "big")

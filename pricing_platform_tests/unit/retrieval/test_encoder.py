@@ -152,20 +152,20 @@ def test_bfloat16_is_used_only_where_it_pays_and_is_exact_enough(
     monkeypatch.setattr(
         encoder_module, "processor", lambda: ("some CPU", frozenset({"avx512_bf16"}))
     )
-    module = encoder._model.module
+    model = encoder._model
     for outcome in (True, False):
         folder = tmp_path / str(outcome)
         other = Encoder(encoder.folder, name="other", cache_folder=folder)
         monkeypatch.setattr(
             encoder_module, "_measure_bfloat16", lambda *_, pays=outcome: {"pays": pays}
         )
-        assert other._bfloat16_pays(module) is outcome
+        assert other._bfloat16_pays(model) is outcome
         assert [json.loads(p.read_text()) for p in folder.glob("*.json")] == [{"pays": outcome}]
     monkeypatch.setattr(encoder_module, "processor", lambda: ("older CPU", frozenset({"avx2"})))
-    assert not Encoder(encoder.folder, name="other")._bfloat16_pays(module)
+    assert not Encoder(encoder.folder, name="other")._bfloat16_pays(model)
 
 
 def test_the_measurement_compares_both_precisions(encoder: Encoder) -> None:
-    measured = encoder_module._measure_bfloat16(encoder._model.module, encoder.tokenizer)
+    measured = encoder_module._measure_bfloat16(encoder._model, encoder.tokenizer)
     assert 0.99 < measured["smallest_cosine"] <= 1.0001
     assert measured["pays"] == (measured["speedup"] > 1.05 and measured["smallest_cosine"] >= 0.999)

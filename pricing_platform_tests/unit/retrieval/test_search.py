@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from pgvector import HalfVector
 from psycopg.rows import dict_row
 
 from pricing_platform.retrieval import search as searching
+from pricing_platform.retrieval.embedding_cache import CachedEncoder
+from pricing_platform.retrieval.encoder import Vectors
 from pricing_platform.retrieval.reconciliation import short_identity
 from pricing_platform.retrieval.search import Passage, search, search_many
 from pricing_platform.stores.postgres import Postgres
@@ -276,6 +279,18 @@ def test_many_questions_are_encoded_together(postgres: Postgres) -> None:
         ids(search(postgres, encoder, question, k=1)) for question in questions
     ]
     assert search_many(postgres, encoder, []) == []
+
+
+def test_questions_are_encoded_as_queries(postgres: Postgres) -> None:
+    class Asymmetric(HashingEncoder):
+        def encode_queries(self, texts: Sequence[str]) -> Vectors:
+            return self.encode([f"asked {text}" for text in texts])
+
+    put(postgres, [("Kettle", "quiet steel")])
+    asymmetric = Asymmetric()
+    search(postgres, asymmetric, "quiet kettle")
+    search(postgres, CachedEncoder(asymmetric, Path("nowhere.sqlite")), "steel kettle")
+    assert asymmetric.encoded == ["asked quiet kettle", "asked steel kettle"]
 
 
 def test_nothing_is_found_in_an_empty_store(postgres: Postgres) -> None:
