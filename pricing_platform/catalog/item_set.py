@@ -18,7 +18,8 @@ class ItemSet:
     """Items beside their embeddings: row i of ``embeddings`` belongs to row i of ``frame``.
 
     ``frame`` has the columns of ``curated.items`` (``price`` and ``split`` may be null where items
-    are to be priced); ``embeddings`` is float32 of shape (items, 384), each row of unit length.
+    are to be priced); ``embeddings`` is float32 of shape (items, dimensions), each row of unit
+    length.
     """
 
     frame: pl.DataFrame

@@ -111,7 +111,7 @@ def reconcile_fact_sentences(
     is there at all is guarded where it is read.
 
     Raises:
-        PlatformError: when the encoder's vectors do not fit the column.
+        PlatformError: when the encoder's vectors fit no column.
     """
     return reconcile(
         postgres,

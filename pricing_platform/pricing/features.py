@@ -52,7 +52,7 @@ class FeatureTable:
 
     ``numbers`` is float32 of shape (items, len(names)) with NaN for what is not known;
     ``components`` float32 of shape (items, up to 128), the text's main directions by tf-idf;
-    ``embeddings`` float32 of shape (items, 384).
+    ``embeddings`` float32 of shape (items, dimensions).
     """
 
     names: list[str]

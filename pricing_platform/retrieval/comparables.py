@@ -1,8 +1,8 @@
 """Comparables: the items most similar to a vector, with what they cost and how old that price is.
 
 Search is by the HNSW index, or exact where a filter leaves so few items that looking at each of
-them is both faster and right. Here belong search and the measurement of its recall. Estimating a
-price from comparables belongs to ``pricing``.
+them is both faster and right, or vectors are too long for an index. Here belong search and the
+measurement of its recall. Estimating a price from comparables belongs to ``pricing``.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def find_comparables(
     """The ``k`` most similar items for each query, most similar first.
 
     Args:
-        vectors: float32 of shape (queries, 384), each of unit length.
+        vectors: float32 of shape (queries, dimensions), each of unit length.
         k: how many for each query; there are fewer only where fewer match.
         category: items of this category only.
         split: items of this split only, as ``train``.
@@ -213,6 +213,7 @@ def _sampled(postgres: Postgres, sample: int, seed: int) -> tuple[Vectors, list[
             " FROM catalog.item_embeddings AS e JOIN catalog.items AS i USING (item_id)"
             " ORDER BY md5(item_id || %s), item_id LIMIT %s",
             [str(seed), sample],
+            prepare=False,  # a plan would outlive the column's dimensions
         ).fetchall()
     vectors = [row[0].to_numpy().astype(np.float32) for row in rows]
     return np.array(vectors, dtype=np.float32), [row[1] for row in rows]

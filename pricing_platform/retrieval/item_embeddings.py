@@ -20,10 +20,10 @@ from pricing_platform.errors import PlatformError
 from pricing_platform.progress import Progress, silent
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.retrieval.reconciliation import (
-    DIMENSIONS,
     EmbeddedTable,
     ReconciliationSummary,
     reconcile,
+    stored_dimensions,
 )
 from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.warehouse import Warehouse, fingerprint
@@ -108,7 +108,7 @@ def reconcile_item_embeddings(
 
     Raises:
         PlatformError: when more items than the limit would be deleted, or the encoder's vectors
-            do not fit the column.
+            fit no column.
     """
     return reconcile(
         postgres,
@@ -162,7 +162,9 @@ def load_item_set(
         f"SELECT * FROM curated.items WHERE {where} ORDER BY item_id", parameters or ()
     )
     expected = _fingerprints(frame["content_hash"], encoder)
-    embeddings = np.empty((frame.height, DIMENSIONS), dtype=np.float32)
+    with postgres.connection(read_only=True) as connection:
+        dimensions = stored_dimensions(connection, _ITEMS.embeddings)
+    embeddings = np.empty((frame.height, dimensions), dtype=np.float32)
     missing = 0
     for start in range(0, frame.height, _BATCH):
         wanted = dict(zip(frame["item_id"][start : start + _BATCH], expected[start:], strict=False))
@@ -190,6 +192,7 @@ def _stored_vectors(
             "SELECT item_id, fingerprint, embedding FROM catalog.item_embeddings"
             " WHERE item_id = ANY(%s)",
             [list(wanted)],
+            prepare=False,  # a plan would outlive the column's dimensions
         )
         return {key: vector.to_numpy() for key, found, vector in rows if found == wanted[key]}
 

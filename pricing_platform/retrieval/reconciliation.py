@@ -4,7 +4,8 @@ A row carries the fingerprint of all that its embedding follows from, and an emb
 fingerprint of all that it was made from; where they differ, the embedding is stale. First the rows
 are made to follow their source, in one transaction; then the stale ones are encoded in chunks,
 outside any transaction, and written only where the row still has the fingerprint that was encoded.
-So it does not matter when this is killed, or who else runs it at the same time.
+So it does not matter when this is killed, or who else runs it at the same time. An encoder of other
+dimensions makes the column follow and empties it, in the transaction that makes its rows stale.
 
 Here belongs what is the same for everything that is embedded. What is embedded stands elsewhere.
 """
@@ -28,7 +29,13 @@ from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.retrieval.encoder import Vectors
 from pricing_platform.stores.postgres import Postgres
 
-DIMENSIONS = 384
+MAX_DIMENSIONS = 16_000
+"""Of a ``halfvec``."""
+
+MAX_INDEXED_DIMENSIONS = 4_000
+"""Of a ``halfvec`` in an HNSW index; longer vectors are searched exactly."""
+
+_MAX_PLAIN_DIMENSIONS = 1_536  # two rows fit a page; longer vectors are kept beside the table
 HNSW_M = 24
 HNSW_EF_CONSTRUCTION = 64
 _CHUNK = 4096  # rows encoded and written together
@@ -95,12 +102,13 @@ def reconcile(
 
     Raises:
         PlatformError: when a larger share of the rows than the limit would be deleted, or the
-            encoder's vectors do not fit the column; nothing is changed then.
+            encoder's vectors fit no column; nothing is changed then.
     """
     start = time.perf_counter()
     _require_dimensions(table, encoder)
     with postgres.connection() as connection:
         deleted = _follow(connection, table, desired.batches(), deletion_share_limit)
+        _fit_column(connection, table, encoder.dimensions)
     with postgres.connection() as connection:
         total, stale = _count(connection, table)
         if table.index and stale > max(_REBUILD_ROWS, _REBUILD_SHARE * total):
@@ -143,12 +151,52 @@ class _Written:
 
 
 def _require_dimensions(table: EmbeddedTable, encoder: CachedEncoder) -> None:
-    if encoder.dimensions != DIMENSIONS:
+    if encoder.dimensions > MAX_DIMENSIONS:
         raise PlatformError(
-            f"The encoder {encoder.identity.split(':')[0]} gives {encoder.dimensions} dimensions,"
-            f" and {table.embeddings} holds {DIMENSIONS}.",
-            f"Set PRICING_ENCODER to an encoder with {DIMENSIONS} dimensions.",
+            f"The encoder {encoder.identity.split(':')[0]} gives {encoder.dimensions:,} dimensions,"
+            f" and {table.embeddings} can hold {MAX_DIMENSIONS:,}.",
+            "Set PRICING_ENCODER to an encoder with fewer.",
         )
+
+
+def stored_dimensions(connection: psycopg.Connection[Any], embeddings: str) -> int:
+    """The length of the vectors that a table of embeddings holds."""
+    row = connection.execute(
+        "SELECT atttypmod FROM pg_attribute"
+        " WHERE attrelid = %s::regclass AND attname = 'embedding'",
+        [embeddings],
+    ).fetchone()
+    assert row is not None  # noqa: S101
+    return int(row[0])
+
+
+def _fit_column(connection: psycopg.Connection[Any], table: EmbeddedTable, dimensions: int) -> None:
+    """Gives the column the encoder's dimensions, if it has others; its vectors go.
+
+    They are another encoder's, and so stale. Readers wait, since nothing after this takes long.
+    """
+    if stored_dimensions(connection, table.embeddings) == dimensions:
+        return
+    storage = "PLAIN" if dimensions <= _MAX_PLAIN_DIMENSIONS else "EXTERNAL"
+    try:
+        connection.execute(_sql("TRUNCATE {embeddings}", table))
+        if table.index:
+            connection.execute(_sql("DROP INDEX IF EXISTS {index}", table))
+        connection.execute(
+            _sql(
+                "ALTER TABLE {embeddings} ALTER COLUMN embedding TYPE halfvec({dimensions}),"
+                " ALTER COLUMN embedding SET STORAGE {storage}",
+                table,
+                dimensions=sql.Literal(dimensions),
+                storage=sql.SQL(storage),
+            )
+        )
+    except psycopg.errors.InsufficientPrivilege:
+        raise PlatformError(
+            f"We may not change {table.embeddings} to {dimensions:,} dimensions: it is another"
+            " user's.",
+            "Ask the server's administrator to make the user of PRICING_POSTGRES_URL its owner.",
+        ) from None
 
 
 def _follow(
@@ -268,8 +316,10 @@ def _swap(
     _lock(connection, table)
     connection.execute(
         _sql(
-            "CREATE TEMP TABLE fresh ON COMMIT DROP AS"
-            " SELECT {key}, fingerprint, embedding FROM {embeddings} WITH NO DATA",
+            # Of any dimensions: those of the column may have changed while this was encoded, and
+            # then no row waits for it any more.
+            "CREATE TEMP TABLE fresh ({key} text, fingerprint text, embedding halfvec)"
+            " ON COMMIT DROP",
             table,
         )
     )
@@ -300,7 +350,7 @@ def _swap(
 def _finish(connection: psycopg.Connection[Any], table: EmbeddedTable, *, changed: bool) -> None:
     """Builds the index where there is none, and tells the planner what has changed."""
     _lock(connection, table)
-    if table.index:
+    if table.index and stored_dimensions(connection, table.embeddings) <= MAX_INDEXED_DIMENSIONS:
         connection.execute(
             _sql(
                 "CREATE INDEX IF NOT EXISTS {index_name} ON {embeddings}"

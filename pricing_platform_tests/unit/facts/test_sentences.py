@@ -140,6 +140,9 @@ def test_another_template_or_encoder_makes_every_embedding_anew_once(
     other = CachedEncoder(HashingEncoder("other:fedcba9876543210"), encoder.path)
     assert counts(reconcile_fact_sentences(postgres, other)) == {"updated": 2, "encoded": 2}
     assert counts(reconcile_fact_sentences(postgres, other)) == {"unchanged": 2}
+    narrow = CachedEncoder(HashingEncoder("narrow:fedcba9876543210", 32), encoder.path)
+    assert counts(reconcile_fact_sentences(postgres, narrow)) == {"inserted": 2, "encoded": 2}
+    assert counts(reconcile_fact_sentences(postgres, other)) == {"inserted": 2, "cached": 2}
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from pricing_platform.retrieval.documents import DocumentFolder, reconcile_docum
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.retrieval.encoder import Vectors
 from pricing_platform.retrieval.reconciliation import ReconciliationSummary
+from pricing_platform.retrieval.search import search
 from pricing_platform.stores.postgres import Postgres
 from pricing_platform_tests.unit.retrieval.document_files import folder_of, tokenizer, write
 from pricing_platform_tests.unit.retrieval.hashing_encoder import HashingEncoder
@@ -225,6 +226,23 @@ def test_another_encoder_encodes_everything_once(wiki: Wiki) -> None:
     assert counts(wiki.embed(other)) == {"unchanged": total}
     models = wiki.postgres.frame("SELECT DISTINCT model FROM knowledge.chunk_embeddings")
     assert models.rows() == [("other:fedcba987654",)]
+
+
+def test_an_encoder_of_other_dimensions_embeds_everything_anew_and_back(wiki: Wiki) -> None:
+    wiki.write(FILES)
+    wiki.follow()
+    state = wiki.state()
+    narrow = CachedEncoder(HashingEncoder("narrow:fedcba9876543210", 32), wiki.encoder.path)
+    assert counts(wiki.embed(narrow)) == {"inserted": 4, "encoded": 4}
+    wiki.assert_counted()
+    assert counts(wiki.embed(narrow)) == {"unchanged": 4}
+    (found,) = search(wiki.postgres, narrow, "four legs", k=1)
+    assert found.document_id == "wiki:d.md"
+    # With an encoder whose embeddings are not there, search is by words alone.
+    (found,) = search(wiki.postgres, wiki.encoder, "four legs", k=1)
+    assert found.document_id == "wiki:d.md"
+    assert counts(wiki.embed()) == {"inserted": 4, "cached": 4}
+    assert wiki.state() == state
 
 
 class Interrupted(HashingEncoder):

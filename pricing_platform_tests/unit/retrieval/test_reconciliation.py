@@ -5,18 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.progress import Progress, silent
 from pricing_platform.retrieval import item_embeddings, reconciliation
+from pricing_platform.retrieval.comparables import find_comparables, measure_recall
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
-from pricing_platform.retrieval.encoder import Vectors
+from pricing_platform.retrieval.encoder import Encoder, Vectors
 from pricing_platform.retrieval.item_embeddings import (
     items_without_embedding,
     load_item_set,
@@ -27,6 +30,7 @@ from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform_tests.unit.retrieval.curated_items import items, put, with_text
 from pricing_platform_tests.unit.retrieval.hashing_encoder import HashingEncoder
+from pricing_platform_tests.unit.retrieval.tiny_encoders import write_modules, write_transformer
 
 ROOT = Path(__file__).parents[3]
 STATE = """
@@ -156,12 +160,115 @@ def test_an_empty_warehouse_does_not_empty_postgres(
         run(warehouse, postgres, encoder)
 
 
-def test_an_encoder_of_other_dimensions_is_refused(
+def columns(postgres: Postgres) -> dict[str, str]:
+    return dict(
+        postgres.frame(
+            "SELECT attrelid::regclass::text, format_type(atttypid, atttypmod) || ' ' || attstorage"
+            " FROM pg_attribute WHERE attname = 'embedding' AND attrelid::regclass::text ~ 's$'"
+        ).iter_rows()
+    )
+
+
+def of_dimensions(encoder: CachedEncoder, dimensions: int) -> CachedEncoder:
+    hashing = HashingEncoder(f"wide:{dimensions:064}", dimensions)
+    return CachedEncoder(hashing, encoder.path)
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "storage", "indexed"),
+    [(32, "p", True), (1_100, "p", True), (4_000, "e", True), (4_100, "e", False)],
+)
+def test_the_column_follows_the_encoders_dimensions_and_back(
+    warehouse: Warehouse,
+    postgres: Postgres,
+    encoder: CachedEncoder,
+    dimensions: int,
+    storage: str,
+    indexed: bool,
+) -> None:
+    run(warehouse, postgres, encoder)
+    table = "catalog.item_embeddings"
+    state, definitions, were = postgres.frame(STATE), postgres.frame(INDEXES), columns(postgres)
+    assert were[table] == "halfvec(384) p"
+    wide = of_dimensions(encoder, dimensions)
+    assert counts(run(warehouse, postgres, wide)) == {"inserted": 60, "encoded": 60}
+    assert columns(postgres) == {**were, table: f"halfvec({dimensions}) {storage}"}
+    assert ("item_embeddings_hnsw" in indexes(postgres)) is indexed
+    assert counts(run(warehouse, postgres, wide)) == {"unchanged": 60}
+    found = load_item_set(warehouse, postgres, wide.identity)
+    assert found.embeddings.shape == (60, dimensions)
+    similar = find_comparables(postgres, found.embeddings[:5], 3, exact_rows=0)
+    assert similar.filter(pl.col("rank") == 1)["item_id"].to_list() == [
+        f"shop:{row:05}" for row in range(5)
+    ]
+    assert measure_recall(postgres, sample=20).overall > 0.9
+    with pytest.raises(PlatformError, match="60 of 60 items have no embedding"):
+        load_item_set(warehouse, postgres, encoder.identity)
+
+    assert counts(run(warehouse, postgres, encoder)) == {"inserted": 60, "cached": 60}
+    assert postgres.frame(STATE).equals(state)
+    assert postgres.frame(INDEXES).equals(definitions)
+    assert columns(postgres) == were
+
+
+def test_a_real_encoder_of_other_dimensions_is_stored_and_found(
+    warehouse: Warehouse, postgres: Postgres, encoder: CachedEncoder, tmp_path: Path
+) -> None:
+    folder = write_transformer(tmp_path / "tiny", hidden=1_100)
+    write_modules(folder, "Normalize", pooling={"pooling_mode_cls_token": True})
+    tiny = CachedEncoder(Encoder(folder, name="tiny"), encoder.path)
+    run(warehouse, postgres, encoder)
+    put(warehouse, items(60).with_columns(text=pl.lit("oak drill ") + pl.col("text")))
+    run(warehouse, postgres, tiny)
+    found = load_item_set(warehouse, postgres, tiny.identity)
+    assert found.embeddings.shape == (60, 1_100)
+    np.testing.assert_allclose(
+        found.embeddings, tiny.encoder.encode(found.frame["text"].to_list()), atol=1e-3
+    )
+    (nearest,) = find_comparables(postgres, found.embeddings[7:8], 1).iter_rows(named=True)
+    assert nearest["similarity"] > 0.999
+
+
+def test_another_encoder_that_would_delete_too_much_changes_no_column(
     warehouse: Warehouse, postgres: Postgres, encoder: CachedEncoder
 ) -> None:
-    wide = CachedEncoder(HashingEncoder(dimensions=768), encoder.path)
-    with pytest.raises(PlatformError, match="768 dimensions"):
-        run(warehouse, postgres, wide)
+    run(warehouse, postgres, encoder)
+    before = postgres.frame(STATE)
+    put(warehouse, items(30))
+    with pytest.raises(PlatformError, match="30 of the 60 rows"):
+        run(warehouse, postgres, of_dimensions(encoder, 32))
+    assert columns(postgres)["catalog.item_embeddings"] == "halfvec(384) p"
+    assert postgres.frame(STATE).equals(before)
+
+
+def test_more_dimensions_than_postgres_holds_are_refused(
+    warehouse: Warehouse, postgres: Postgres, encoder: CachedEncoder
+) -> None:
+    with pytest.raises(PlatformError, match="16,001 dimensions"):
+        run(warehouse, postgres, of_dimensions(encoder, 16_001))
+
+
+def test_embeddings_of_another_user_are_told(
+    warehouse: Warehouse, postgres: Postgres, encoder: CachedEncoder
+) -> None:
+    run(warehouse, postgres, encoder)
+    with postgres.connection() as connection:
+        connection.execute("CREATE ROLE somebody")
+        connection.execute("ALTER TABLE catalog.item_embeddings OWNER TO somebody")
+        connection.execute("CREATE ROLE plain LOGIN")
+        connection.execute("GRANT USAGE, CREATE ON SCHEMA catalog, public TO plain")
+        connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA catalog, public TO plain")
+        connection.execute("REVOKE TRUNCATE ON catalog.item_embeddings FROM plain")
+    try:
+        other = Postgres(make_conninfo(str(postgres._url), user="plain"))
+        with closing(other), pytest.raises(PlatformError, match="We may not change"):
+            run(warehouse, other, of_dimensions(encoder, 32))
+        assert counts(run(warehouse, postgres, encoder)) == {"unchanged": 60}
+    finally:
+        with postgres.connection() as connection:
+            connection.execute("ALTER TABLE catalog.item_embeddings OWNER TO current_user")
+            connection.execute("DROP OWNED BY plain, somebody")
+            connection.execute("DROP ROLE plain, somebody")
 
 
 class Interrupted(HashingEncoder):
@@ -193,6 +300,20 @@ def test_a_row_that_changes_while_it_is_encoded_keeps_its_newer_embedding(
     newest = encoder.embed(found.frame["text"].to_list()).vectors
     np.testing.assert_array_equal(found.embeddings, newest)
     assert counts(run(warehouse, postgres, encoder)) == {"unchanged": 60}
+
+
+def test_an_encoder_that_another_one_overtakes_writes_none_of_its_vectors(
+    warehouse: Warehouse, postgres: Postgres, encoder: CachedEncoder, tmp_path: Path
+) -> None:
+    wide = of_dimensions(encoder, 32)
+
+    def overtakes() -> None:
+        assert counts(run(warehouse, postgres, wide)) == {"inserted": 60, "encoded": 60}
+
+    slow = CachedEncoder(Interrupted(overtakes), tmp_path / "slow.sqlite")
+    assert counts(run(warehouse, postgres, slow)) == {"encoded": 60, "superseded": 60}
+    assert counts(run(warehouse, postgres, wide)) == {"unchanged": 60}
+    assert load_item_set(warehouse, postgres, wide.identity).embeddings.shape == (60, 32)
 
 
 def test_a_row_that_changed_and_is_not_yet_encoded_is_left_to_the_other(
@@ -265,6 +386,7 @@ from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform_tests.unit.retrieval.hashing_encoder import HashingEncoder
 
 home, database = Path(sys.argv[1]), sys.argv[2]
+encoder = HashingEncoder(sys.argv[3], int(sys.argv[4]))
 reconciliation._CHUNK = 20
 reconciliation._REBUILD_ROWS = 10
 execute = psycopg.Connection.execute
@@ -287,7 +409,7 @@ def reconcile(fatal):
     reconcile_item_embeddings(
         Warehouse(home / "warehouse.duckdb"),
         postgres,
-        CachedEncoder(HashingEncoder(), cache),
+        CachedEncoder(encoder, cache),
         deletion_share_limit=0.2,
     )
     print(statements, flush=True)
@@ -303,19 +425,23 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.parametrize("dimensions", [384, 32])
 def test_killed_anywhere_and_run_again_it_ends_like_a_clean_build(
     tmp_path: Path,
     warehouse: Warehouse,
     postgres: Postgres,
     encoder: CachedEncoder,
     monkeypatch: pytest.MonkeyPatch,
+    dimensions: int,
 ) -> None:
+    other = encoder if dimensions == 384 else of_dimensions(encoder, dimensions)
     monkeypatch.setattr(reconciliation, "_REBUILD_ROWS", 10)
     old, new = items(60), items(66).slice(3).with_columns(text=pl.col("text") + " renewed")
     put(warehouse, new)
-    run(warehouse, postgres, encoder)
+    run(warehouse, postgres, other)
     clean, clean_indexes = postgres.frame(STATE), postgres.frame(INDEXES)
     command = [sys.executable, "-c", KILLED, str(tmp_path), str(postgres._url)]
+    command += [other.identity, str(dimensions)]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as runner:
@@ -333,9 +459,9 @@ def test_killed_anywhere_and_run_again_it_ends_like_a_clean_build(
         statements = killed_before(-1)
         assert statements > 20
         assert postgres.frame(STATE).equals(clean)
-        for statement in range(2, statements + 1, 4):
+        for statement in range(2, statements + 1, 4 if dimensions == 384 else 3):
             assert killed_before(statement) == -9
-            run(warehouse, postgres, encoder)
+            run(warehouse, postgres, other)
             assert postgres.frame(STATE).equals(clean), statement
             assert postgres.frame(INDEXES).equals(clean_indexes), statement
 
