@@ -163,8 +163,9 @@ def test_an_empty_warehouse_does_not_empty_postgres(
 def columns(postgres: Postgres) -> dict[str, str]:
     return dict(
         postgres.frame(
-            "SELECT attrelid::regclass::text, format_type(atttypid, atttypmod) || ' ' || attstorage::text"
-            " FROM pg_attribute WHERE attname = 'embedding' AND attrelid::regclass::text ~ 's$'"
+            "SELECT attrelid::regclass::text,"
+            " format_type(atttypid, atttypmod) || ' ' || attstorage::text FROM pg_attribute"
+            " WHERE attname = 'embedding' AND attrelid::regclass::text ~ 's$'"
         ).iter_rows()
     )
 
