@@ -163,7 +163,7 @@ class Encoder:
             passage_prompt=settings.encoder_passage_prompt,
         )
 
-    @property
+    @functools.cached_property
     def identity(self) -> str:
         """The model's name and the sha256 of its weights, and of its usage but for the usual one.
 
