@@ -26,7 +26,12 @@ from pricing_platform.language.response_cache import (
     ResponseCache,
 )
 from pricing_platform.pricing.language_technique import LanguageContext
-from pricing_platform.pricing.reference_data import brand_facts, facts_version, price_history
+from pricing_platform.pricing.reference_data import (
+    brand_facts,
+    facts_version,
+    price_history,
+    price_history_version,
+)
 from pricing_platform.settings import Settings
 from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.warehouse import Warehouse, fingerprint
@@ -123,7 +128,7 @@ def current_brand_facts(warehouse: Warehouse, postgres: Postgres) -> pl.DataFram
 
 def told_version(warehouse: Warehouse, facts: pl.DataFrame) -> str:
     """Of what the techniques are told besides the items: prices over time, facts of brands."""
-    return fingerprint(warehouse.data_version("curated.listings"), facts_version(facts))
+    return fingerprint(price_history_version(warehouse), facts_version(facts))
 
 
 def language_context(

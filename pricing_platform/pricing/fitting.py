@@ -35,12 +35,14 @@ from pricing_platform.finetuning.hosted.configuration import HostedTraining
 from pricing_platform.finetuning.training_loop import TrainingConfiguration
 from pricing_platform.language.prompts import templates_version
 from pricing_platform.pricing.ensemble import Ensemble
+from pricing_platform.pricing.reference_data import price_history_version
 from pricing_platform.pricing.registry import (
     ASKING_TECHNIQUES,
     ENDPOINT_FINETUNED,
     ENSEMBLE,
     ENSEMBLE_MEMBERS,
     FINE_TUNED_LANGUAGE,
+    RAG_FINETUNED,
     SAMPLED_TECHNIQUES,
     TECHNIQUES,
     technique_class,
@@ -71,7 +73,8 @@ class Fitting:
     ask (it is called for them alone: whoever asks no model needs none to be there),
     ``fine_tuned_model`` that of the model which is fine-tuned and of its budget, likewise,
     ``fine_tuning_tokens`` what an encoder's fine-tuning reads at most, ``checkpoints`` the folder
-    of all checkpoints, ``hosted`` what an endpoint is to train, None where it is to train nothing.
+    of all checkpoints, ``hosted`` what an endpoint is to train, None where it is to train nothing,
+    ``price_history`` the version of the prices over time that trained texts show.
     """
 
     items_version: str
@@ -82,6 +85,7 @@ class Fitting:
     fine_tuning_tokens: int
     checkpoints: Path
     hosted: HostedTraining | None = None
+    price_history: str = ""
 
     @classmethod
     def current(
@@ -102,6 +106,7 @@ class Fitting:
             settings.fine_tuning_tokens,
             settings.checkpoints_folder,
             HostedTraining.from_settings(settings),
+            price_history_version(warehouse),
         )
 
     def fingerprint(self, technique: str) -> str:
@@ -114,6 +119,7 @@ class Fitting:
             [self.language_model(), templates_version()] if technique in ASKING_TECHNIQUES else []
         )
         tuned = [self.fine_tuned_model()] if technique in FINE_TUNED_LANGUAGE else []
+        told = [self.price_history] if technique == RAG_FINETUNED else []
         return fingerprint(
             FITTING_VERSION,
             technique,
@@ -125,6 +131,7 @@ class Fitting:
             *members,
             *asked,
             *tuned,
+            *told,
         )
 
     def options(self, technique: str) -> dict[str, Any]:

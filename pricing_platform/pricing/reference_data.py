@@ -35,6 +35,11 @@ def price_history(warehouse: Warehouse) -> pl.DataFrame:
     return warehouse.frame(_HISTORY)
 
 
+def price_history_version(warehouse: Warehouse) -> str:
+    """Another one where :func:`price_history` is another; no price is read for it."""
+    return warehouse.data_version("curated.listings")
+
+
 def brand_facts(postgres: Postgres, brands: Iterable[str | None]) -> pl.DataFrame:
     """The current facts about these brands, but for prices: an item's own may be among them.
 

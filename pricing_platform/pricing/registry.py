@@ -51,7 +51,10 @@ ENDPOINT_FINETUNED = "endpoint_finetuned"
 ASKING_TECHNIQUES = (*LANGUAGE_TECHNIQUES, ENDPOINT_FINETUNED)
 """Those that ask a language model, be it that of the prompts or one that was made of it."""
 
-FINE_TUNED_LANGUAGE = ("language_finetuned", "rag_finetuned")
+RAG_FINETUNED = "rag_finetuned"
+"""The one that is trained on texts in which other products' prices stand."""
+
+FINE_TUNED_LANGUAGE = ("language_finetuned", RAG_FINETUNED)
 """Those that fine-tune a language model on this machine."""
 
 SAMPLED_TECHNIQUES = (*ASKING_TECHNIQUES, *FINE_TUNED_LANGUAGE)

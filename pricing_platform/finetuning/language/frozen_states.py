@@ -7,7 +7,6 @@ trained on it belongs to ``training``.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from pricing_platform.finetuning.language.token_examples import (
     Integers,
     TokenExample,
+    examples_digest,
     lengths_of,
 )
 from pricing_platform.finetuning.language.upper_blocks import lower_states
@@ -144,11 +144,8 @@ def _chunks(order: Integers, lengths: Integers) -> list[Integers]:
 def _chunk_name(
     identity: str, first: int, examples: Sequence[TokenExample], chunk: Integers
 ) -> str:
-    digest = hashlib.sha256()
-    for at in chunk:
-        example = examples[at]
-        digest.update(f"{example.ids} {example.start} {example.span}\n".encode())
-    return fingerprint(identity, first, digest.hexdigest())[:32]
+    digest = examples_digest(examples[at] for at in chunk)
+    return fingerprint(identity, first, digest)[:32]
 
 
 def _write_chunk(

@@ -1,11 +1,18 @@
 """What a training can do in so many seconds: how many items it reads, and how often.
 
-Here belongs the arithmetic, from a speed that was measured once. Measuring belongs to ``speed``.
+Here belongs the arithmetic, from a speed that was measured once, and keeping to what was planned.
+Measuring belongs to ``speed``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from pricing_platform.stores.warehouse import make_folder
 
 TRAINED_FACTOR = 2.5
 """Time of a forward and a backward pass through adapted blocks, in forward passes; measured."""
@@ -48,3 +55,22 @@ def plan_training(
     left = max(seconds - chosen * read, 0.0)
     epochs = min(left / (chosen * trained), MOST_EPOCHS)
     return TrainingPlan(chosen, max(epochs, min(1.0, 16 / chosen)))
+
+
+def kept_plan(path: Path, plan: Callable[[], TrainingPlan]) -> TrainingPlan:
+    """The plan that a killed training began with, so that going on ends in the same weights.
+
+    Args:
+        path: where it is kept, in the training's work folder.
+        plan: makes it where none is kept, or what is kept can't be read.
+    """
+    adapter: TypeAdapter[TrainingPlan] = TypeAdapter(TrainingPlan)
+    try:
+        return adapter.validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        made = plan()
+        make_folder(path.parent)
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(adapter.dump_json(made))
+        partial.replace(path)
+        return made

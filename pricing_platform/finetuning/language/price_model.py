@@ -7,6 +7,7 @@ distributions. Which texts an item is told in, and how estimates become rows, be
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,6 +45,7 @@ from pricing_platform.finetuning.language.price_head import HEAD_FOLDER, PriceHe
 from pricing_platform.finetuning.language.token_examples import (
     Integers,
     TokenExample,
+    examples_digest,
     lengths_of,
     planned_batches,
 )
@@ -63,6 +65,7 @@ from pricing_platform.finetuning.price_network import mixed_precision
 from pricing_platform.finetuning.text_batches import length_sorted_batches
 from pricing_platform.language.local.quantization import Quantization
 from pricing_platform.progress import Progress, silent
+from pricing_platform.stores.warehouse import fingerprint
 
 if TYPE_CHECKING:
     import torch
@@ -90,6 +93,14 @@ class PricedExamples:
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    def digest(self) -> str:
+        """Equal for equal examples at equal prices."""
+        arrays = (self.prices, self.groups, self.numbers)
+        return fingerprint(
+            examples_digest(self.examples),
+            *((at.shape, hashlib.sha256(at.tobytes()).hexdigest()) for at in arrays),
+        )
 
     def take(self, rows: Integers) -> PricedExamples:
         """Some of them, in the order of the rows."""
@@ -365,8 +376,9 @@ def fit_price_model(
     head.network.to(_device())
     metrics["anchor_seconds"] = time.perf_counter() - clock
     clock = time.perf_counter()
+    training_folder = work_folder / "training"
     kept: dict[float, Path] = {
-        share: folder / SNAPSHOTS_FOLDER / f"{share:g}" for share in snapshots_at
+        share: training_folder / SNAPSHOTS_FOLDER / f"{share:g}" for share in snapshots_at
     }
 
     def watched(share: float) -> None:
@@ -385,10 +397,20 @@ def fit_price_model(
             chosen.examples, batch_items=training.batch_items, epochs=epochs, seed=seed
         ),
         training,
+        identity=fingerprint(
+            identity,
+            train.digest(),
+            examples_digest(pooled_as or ()),
+            trained_rows.tolist(),
+            epochs,
+            configuration,
+            training,
+            seed,
+        ),
         prices=PriceTargets(head, log_prices[trained_rows], unseen[trained_rows]),
         extra_loss=None if extra_loss is None else extra_loss(adapted, first),
         seed=seed,
-        work_folder=work_folder / "training",
+        work_folder=training_folder,
         watch=watched,
         watched_at=sorted({*snapshots_at, *watched_at}),
         progress=progress,

@@ -22,11 +22,16 @@ from pricing_platform.finetuning.language.configuration import (
     AdapterTraining,
 )
 from pricing_platform.finetuning.language.frozen_states import compute_frozen_states
-from pricing_platform.finetuning.language.token_examples import TokenExample, planned_batches
+from pricing_platform.finetuning.language.token_examples import (
+    TokenExample,
+    examples_digest,
+    planned_batches,
+)
 from pricing_platform.finetuning.language.training import train_adapters
 from pricing_platform.finetuning.language.upper_blocks import require_divisible
 from pricing_platform.language.local.network import default_device
 from pricing_platform.progress import Progress, silent
+from pricing_platform.stores.warehouse import fingerprint
 
 
 def train_language_adapter(
@@ -89,6 +94,9 @@ def train_language_adapter(
         states,
         planned_batches(examples, batch_items=training.batch_items, epochs=epochs, seed=seed),
         training,
+        identity=fingerprint(
+            base_identity, device, examples_digest(examples), epochs, configuration, training, seed
+        ),
         seed=seed,
         work_folder=work_folder / "training",
         progress=progress,

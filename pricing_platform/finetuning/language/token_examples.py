@@ -5,7 +5,8 @@ Here belong examples and their batches. Which texts become examples belongs to w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,14 @@ class TokenExample:
 def lengths_of(examples: Sequence[TokenExample]) -> Integers:
     """Tokens of each example, shape (examples,)."""
     return np.array([len(at.ids) for at in examples], dtype=np.int64)
+
+
+def examples_digest(examples: Iterable[TokenExample]) -> str:
+    """The sha256 of the examples, in order."""
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(f"{example.ids} {example.start} {example.span}\n".encode())
+    return digest.hexdigest()
 
 
 def planned_batches(

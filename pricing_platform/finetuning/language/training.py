@@ -29,11 +29,13 @@ from pricing_platform.finetuning.language.token_examples import Integers, TokenE
 from pricing_platform.finetuning.language.upper_blocks import upper_blocks
 from pricing_platform.finetuning.price_network import has_bfloat16
 from pricing_platform.progress import Progress, silent
+from pricing_platform.stores.warehouse import make_folder
 
 if TYPE_CHECKING:
     import torch
 
 Floats = npt.NDArray[np.float64]
+_IDENTITY = "identity"
 _WHOLE = "whole"
 """A file that stands in a state's folder when all of it is written."""
 
@@ -66,6 +68,7 @@ def train_adapters(
     batches: Sequence[Integers],
     training: AdapterTraining,
     *,
+    identity: str,
     prices: PriceTargets | None = None,
     extra_loss: ExtraLoss | None = None,
     seed: int,
@@ -83,11 +86,13 @@ def train_adapters(
         states: of the examples below ``first``.
         batches: the examples of each batch of the whole training, in order.
         training: rates, weights of the losses, how often the state is kept.
+        identity: equal for trainings of the same data, settings and order; what another one left in
+            the work folder is thrown away.
         prices: what a price head learns beside it; it is trained in place.
         extra_loss: added to the loss, from the upper blocks and a batch; as what holds a model
             to its base.
         seed: of what is dropped out.
-        work_folder: where the state is kept; the caller removes it.
+        work_folder: where the state is kept, for this training alone; the caller removes it.
         watch: called with the share done, where it reaches one of ``watched_at``.
         watched_at: shares of the training, ascending.
         progress: is told how far it is.
@@ -99,6 +104,7 @@ def train_adapters(
 
     transformers_logging.set_verbosity_error()
     logging.getLogger("accelerate").setLevel(logging.ERROR)
+    _throw_away_another(work_folder, identity)
     trained = _trained_part(model, first, prices, training, extra_loss)
     data = _Batches(examples, states, batches, prices)
     trainer = _trainer(
@@ -340,6 +346,18 @@ def _told(progress: Progress, watch: Watch | None, at: Sequence[float]) -> Any:
             (folder / _WHOLE).touch()
 
     return Told()
+
+
+def _throw_away_another(work_folder: Path, identity: str) -> None:
+    """Leaves in the folder what a killed run of this very training left there, or nothing."""
+    told = work_folder / _IDENTITY
+    if told.exists() and told.read_text(encoding="utf-8") == identity:
+        return
+    shutil.rmtree(work_folder, ignore_errors=True)
+    make_folder(work_folder)
+    partial = told.with_suffix(".partial")
+    partial.write_text(identity, encoding="utf-8")
+    partial.replace(told)
 
 
 def _newest_state(work_folder: Path) -> str | None:

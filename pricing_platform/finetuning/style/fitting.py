@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.finetuning.checkpoints import (
@@ -36,7 +35,7 @@ from pricing_platform.finetuning.language.configuration import (
     AdapterConfiguration,
     AdapterTraining,
 )
-from pricing_platform.finetuning.language.plan import TrainingPlan, plan_training
+from pricing_platform.finetuning.language.plan import TrainingPlan, kept_plan, plan_training
 from pricing_platform.finetuning.language.speed import tokens_per_second
 from pricing_platform.finetuning.language.text_adapter import train_language_adapter
 from pricing_platform.finetuning.language.token_examples import TokenExample, lengths_of
@@ -173,7 +172,7 @@ def fit_style(
         )
     work_folder = unfinished_folder(fitting.checkpoints, name, fitting.fingerprint)
     make_folder(work_folder)
-    plan = _kept_plan(work_folder / _PLAN, lambda: _planned(fitting, examples))
+    plan = kept_plan(work_folder / _PLAN, lambda: _planned(fitting, examples))
     started = time.perf_counter()
     made = work_folder / "made"
     metrics = train_language_adapter(
@@ -272,20 +271,6 @@ def _planned(fitting: StyleFitting, examples: list[TokenExample]) -> TrainingPla
         or tokens_per_second(base.folder, base.content_sha256, base.cache_folder),
         adapted_share=fitting.adapters.adapted_share,
     )
-
-
-def _kept_plan(path: Path, plan: Callable[[], TrainingPlan]) -> TrainingPlan:
-    """The plan that a killed training began with, so that going on ends in the same weights."""
-    adapter: Any = TypeAdapter(TrainingPlan)
-    try:
-        kept: TrainingPlan = adapter.validate_json(path.read_bytes())
-        return kept
-    except (OSError, ValidationError):
-        made = plan()
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(adapter.dump_json(made))
-        partial.replace(path)
-        return made
 
 
 def _merged_folder(checkpoint: Checkpoint, base: StyleBase) -> Path:

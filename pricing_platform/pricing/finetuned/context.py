@@ -76,6 +76,7 @@ def fine_tuning_identity(settings: Settings, currency: Currency) -> str:
         content,
         currency.code,
         settings.fine_tuning_seconds,
+        settings.language_tokens_per_second,
         settings.forgetting_limit,
         settings.price_maximum,
         settings.quantization,

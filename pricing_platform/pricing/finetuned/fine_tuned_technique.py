@@ -72,6 +72,9 @@ CALIBRATION_ITEMS = 100
 SNAPSHOTS_AT = (0.25, 0.5)
 """Shares of the training at which the model is kept as it is, to see what it forgot by then."""
 
+PLAN_FILE = "plan.json"
+"""In the work folder: what the training began with."""
+
 _SPEED_STEPS = math.sqrt(2)
 """Speeds are rounded down to a power of this, so that like machines plan alike."""
 

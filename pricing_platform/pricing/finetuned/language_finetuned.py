@@ -17,10 +17,12 @@ from pricing_platform.finetuning.language.configuration import (
     AdapterConfiguration,
     AdapterTraining,
 )
+from pricing_platform.finetuning.language.plan import kept_plan
 from pricing_platform.finetuning.language.price_model import fit_price_model
 from pricing_platform.finetuning.language.token_examples import TokenExample
 from pricing_platform.pricing.finetuned.context import FineTuningContext
 from pricing_platform.pricing.finetuned.fine_tuned_technique import (
+    PLAN_FILE,
     SNAPSHOTS_AT,
     FineTunedTechnique,
     ReadOut,
@@ -61,7 +63,7 @@ class LanguageFinetuned(FineTunedTechnique):
         tokens = ItemTokens(base.folder, fine_tuning.currency)
         work = work_folder or Path(tempfile.mkdtemp())
         known = priced_examples(train, tokens)
-        plan = planned(known.examples, fine_tuning, adapters)
+        plan = kept_plan(work / PLAN_FILE, lambda: planned(known.examples, fine_tuning, adapters))
         known = known.take(drawn(len(known), plan.items, seed=seed))
         fitted, metrics = fit_price_model(
             base.folder,

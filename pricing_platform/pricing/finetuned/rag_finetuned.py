@@ -26,13 +26,14 @@ from pricing_platform.finetuning.language.configuration import (
     AdapterConfiguration,
     AdapterTraining,
 )
-from pricing_platform.finetuning.language.plan import TrainingPlan
+from pricing_platform.finetuning.language.plan import TrainingPlan, kept_plan
 from pricing_platform.finetuning.language.price_model import PricedExamples, fit_price_model
 from pricing_platform.finetuning.language.token_examples import TokenExample
 from pricing_platform.language.prompts import data, whole_price
 from pricing_platform.pricing.features import rounded
 from pricing_platform.pricing.finetuned.context import FineTuningContext
 from pricing_platform.pricing.finetuned.fine_tuned_technique import (
+    PLAN_FILE,
     SNAPSHOTS_AT,
     FineTunedTechnique,
     Singles,
@@ -126,11 +127,14 @@ class RagFinetuned(FineTunedTechnique):
         shop = _Shop(references, embeddings, PriceHistory(references, context.price_history))
         # The items that language_finetuned reads: what it pooled of their texts is there already.
         alone = priced_examples(train, tokens)
-        read = drawn(len(train), planned(alone.examples, fine_tuning, adapters).items, seed=seed)
+        reading = kept_plan(
+            work / "reading.json", lambda: planned(alone.examples, fine_tuning, adapters)
+        )
+        read = drawn(len(train), reading.items, seed=seed)
         items = train.take(read.tolist())
         found = shop.retrieved(items)
         shown = _shown_examples(items, shop, found, tokens, items.prices().tolist())
-        plan = planned(shown, context, adapters)
+        plan = kept_plan(work / PLAN_FILE, lambda: planned(shown, context, adapters))
         rows = drawn(len(shown), plan.items, seed=seed)
         fitted, metrics = fit_price_model(
             base.folder,

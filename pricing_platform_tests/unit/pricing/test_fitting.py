@@ -14,6 +14,8 @@ from pricing_platform.finetuning.hosted.configuration import HostedTraining
 from pricing_platform.language.model import PriceAnswer, Prompt
 from pricing_platform.pricing.fitting import Fitting, fit, load, predict, training_seconds
 from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES
+from pricing_platform.settings import Settings
+from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform_tests.unit.language.scripted_model import USAGE, ScriptedModel
 from pricing_platform_tests.unit.pricing.generated_items import generated_items
 from pricing_platform_tests.unit.pricing.language_parts import bound_to, observed
@@ -99,3 +101,27 @@ def test_what_an_endpoint_trains_names_the_setting_that_switches_it_on(tmp_path:
     switched_on = replace(fitting_in(tmp_path), hosted=HostedTraining("base", 1, 10, tmp_path))
     with pytest.raises(ModelNotAskedError, match="no checkpoint of endpoint_finetuned"):
         switched_on.require("endpoint_finetuned")
+
+
+def test_prices_over_time_are_part_of_what_is_trained_on_them(tmp_path: Path) -> None:
+    before = fitting_in(tmp_path)
+    later = replace(before, price_history="another")
+    techniques = ("rag_finetuned", "language_finetuned", "stack")
+    changed = [at for at in techniques if before.fingerprint(at) != later.fingerprint(at)]
+    assert changed == ["rag_finetuned"]
+
+
+def test_the_version_of_prices_over_time_is_that_of_the_listings(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
+    warehouse.create_schema()
+    settings = Settings(home=tmp_path)
+
+    def current() -> Fitting:
+        return Fitting.current(warehouse, "encoder", lambda: "a", lambda: "b", settings)
+
+    before = current().price_history
+    assert current().price_history == before
+    with warehouse.write() as connection:
+        connection.execute("INSERT INTO curated.listings BY NAME (SELECT 'a' AS item_id)")
+    warehouse.replace("curated.listings", warehouse.frame("SELECT * FROM curated.listings"))
+    assert current().price_history != before

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from safetensors.torch import load_file
 
 from pricing_platform.finetuning.language.adapters import (
@@ -19,7 +21,8 @@ from pricing_platform.finetuning.language.adapters import (
     with_adapters_of,
 )
 from pricing_platform.finetuning.language.price_head import HEAD_FOLDER, PriceHead
-from pricing_platform_tests.unit.finetuning.language.conftest import Fit
+from pricing_platform.finetuning.language.price_model import FittedPriceModel, fit_price_model
+from pricing_platform_tests.unit.finetuning.language.conftest import ADAPTERS, TRAINING, Fit
 from pricing_platform_tests.unit.finetuning.language.tiny_base import priced_examples
 
 MEDIAN = (0.5,)
@@ -101,3 +104,57 @@ def test_killed_anywhere_it_goes_on_to_the_same_weights(tiny_base: Path, tmp_pat
         whole, killed = load_file(tmp_path / "whole" / file), load_file(tmp_path / "killed" / file)
         assert whole.keys() == killed.keys()
         assert all(torch.equal(whole[name], killed[name]) for name in whole)
+
+
+@pytest.mark.parametrize("what", ["other prices", "other order", "fewer epochs"])
+def test_the_state_of_another_training_is_thrown_away(
+    what: str, tiny_base: Path, tmp_path: Path
+) -> None:
+    """As after a kill, where settings, prices or the speed of the machine have changed since."""
+    train = priced_examples(160)
+
+    def fit(folder: Path, killed_at: float = 2.0, **other: Any) -> FittedPriceModel:
+        def watch(_model: object, _head: object, share: float) -> None:
+            if share >= killed_at:
+                raise KeyboardInterrupt
+
+        options = {"prices": train.prices, "seed": 1, "epochs": 3.0} | other
+        model, _ = fit_price_model(
+            tiny_base,
+            "tiny",
+            replace(train, prices=options["prices"]),
+            np.arange(len(train)),
+            options["epochs"],
+            ADAPTERS,
+            TRAINING,
+            folder=folder,
+            work_folder=folder / "work",
+            pooled_folder=folder / "pooled",
+            seed=options["seed"],
+            watch=watch,
+            watched_at=(0.2, 0.6),
+            snapshots_at=(0.2,),
+        )
+        return model
+
+    other: dict[str, Any] = {
+        "other prices": {"prices": 3 * train.prices[::-1]},
+        "other order": {"seed": 2},
+        "fewer epochs": {"epochs": 2.0},
+    }[what]
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "killed", killed_at=0.6)
+    assert list((tmp_path / "killed" / "work" / "training").glob("checkpoint-*"))
+
+    resumed, whole = fit(tmp_path / "killed", **other), fit(tmp_path / "whole", **other)
+
+    for one, two in ((resumed, whole), (resumed.at(0.2), whole.at(0.2))):
+        file = "adapter_model.safetensors"
+        found, expected = load_file(one.adapters / file), load_file(two.adapters / file)
+        assert all(torch_equal(found[name], expected[name]) for name in expected)
+
+
+def torch_equal(one: Any, two: Any) -> bool:
+    import torch
+
+    return torch.equal(one, two)

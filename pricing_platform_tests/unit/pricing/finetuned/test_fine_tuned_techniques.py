@@ -25,11 +25,16 @@ from pricing_platform.language.local.folder import content_sha256
 from pricing_platform.language.local.local_model import LocalLanguageModel
 from pricing_platform.language.local.prompt_tokens import PromptTokenizer
 from pricing_platform.language.prompts import Currency
-from pricing_platform.pricing.finetuned.context import FineTuningContext, LanguageBase
+from pricing_platform.pricing.finetuned.context import (
+    FineTuningContext,
+    LanguageBase,
+    fine_tuning_identity,
+)
 from pricing_platform.pricing.finetuned.fine_tuned_technique import FineTunedTechnique
 from pricing_platform.pricing.finetuned.language_finetuned import LanguageFinetuned
 from pricing_platform.pricing.finetuned.rag_finetuned import SHOWN, RagFinetuned
 from pricing_platform.pricing.technique import ESTIMATE_SCHEMA, Technique
+from pricing_platform.settings import Settings
 from pricing_platform_tests.unit.finetuning.language.tiny_base import write_tiny_base
 from pricing_platform_tests.unit.pricing.generated_items import generated_items
 from pricing_platform_tests.unit.pricing.language_parts import observed
@@ -227,3 +232,52 @@ def test_weights_in_four_bits_are_trained_on_and_read(
     error = np.abs(priced["estimate"].to_numpy() - items.prices()).mean()
     median = np.median(ITEMS.split("train").prices())
     assert error < 0.8 * np.abs(median - items.prices()).mean()
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES, ids=lambda at: at.name)
+def test_a_killed_training_goes_on_with_its_plan_though_the_machine_is_slower_now(
+    technique: type[FineTunedTechnique], context: FineTuningContext, tmp_path: Path
+) -> None:
+    def fit(folder: Path, now: FineTuningContext, killed_at: int = 0) -> FineTunedTechnique:
+        def told(description: str, done: int, _total: int) -> None:
+            if killed_at and description == "training the adapters" and done == killed_at:
+                raise KeyboardInterrupt
+
+        folder.mkdir(exist_ok=True)
+        return technique.fit(
+            ITEMS.split("train"),
+            ITEMS.split("validation"),
+            seed=1,
+            work_folder=folder,
+            progress=told,
+            fine_tuning=now,
+            adapters=ADAPTERS,
+            training=TRAINING.model_copy(update={"saved_steps": 1}),
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "killed", context, killed_at=2)
+    slower = replace(context, base=replace(context.base, tokens_per_second=500.0))
+    resumed, whole = fit(tmp_path / "killed", slower), fit(tmp_path / "whole", context)
+    assert resumed.plan == whole.plan != fit(tmp_path / "slower", slower).plan
+    items = ITEMS.split("test")
+    same = ("item_id", "estimate", "low", "high")
+    assert resumed.price(items).select(same).equals(whole.price(items).select(same))
+
+
+def test_whatever_the_plan_follows_from_is_part_of_the_identity(
+    context: FineTuningContext, tmp_path: Path
+) -> None:
+    settings = Settings(home=tmp_path, base_model=str(context.base.folder))
+    others = [
+        {"fine_tuning_seconds": 7},
+        {"language_tokens_per_second": 900.0},
+        {"language_tokens_per_second": 901.0},
+        {"quantization": "4bit"},
+        {"price_maximum": 70.0},
+    ]
+    found = {
+        fine_tuning_identity(settings.model_copy(update=other), Currency("USD"))
+        for other in [{}, *others]
+    }
+    assert len(found) == 1 + len(others)
