@@ -19,14 +19,14 @@ import polars as pl
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import ModelNotAskedError
 from pricing_platform.evaluation.pricer import PartOf, Pricer, chosen_items
-from pricing_platform.evaluation.resource_use import (
+from pricing_platform.language.endpoint.costs import TokenPrices
+from pricing_platform.progress import Progress, silent
+from pricing_platform.resource_use import (
     Meter,
     peak_device_memory_bytes,
     peak_memory_bytes,
     reset_peak_memory,
 )
-from pricing_platform.language.endpoint.costs import TokenPrices
-from pricing_platform.progress import Progress, silent
 
 INFERENCE_COST_VERSION = "1"
 INFERENCE_COST = "evaluation.inference_cost"

@@ -14,7 +14,6 @@ from pathlib import Path
 from pricing_platform.errors import PlatformError, told_as_not_asked
 from pricing_platform.evaluation.inference_cost import CostedTechnique
 from pricing_platform.evaluation.pricer import Pricer
-from pricing_platform.evaluation.resource_use import folder_bytes
 from pricing_platform.finetuning.base_models import base_model_folder
 from pricing_platform.finetuning.checkpoints import Checkpoint
 from pricing_platform.language.response_cache import CachedLanguageModel
@@ -26,6 +25,7 @@ from pricing_platform.pricing.registry import (
     LANGUAGE_TECHNIQUES,
     SAMPLED_TECHNIQUES,
 )
+from pricing_platform.resource_use import folder_bytes
 from pricing_platform.stores.warehouse import Warehouse
 
 COSTED_TECHNIQUES = (

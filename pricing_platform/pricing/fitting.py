@@ -19,7 +19,6 @@ import polars as pl
 from pricing_platform.catalog.item_samples import stratified_sample
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import ModelNotAskedError, PlatformError
-from pricing_platform.evaluation.resource_use import Meter
 from pricing_platform.finetuning.checkpoints import (
     Checkpoint,
     Manifest,
@@ -49,6 +48,7 @@ from pricing_platform.pricing.registry import (
 )
 from pricing_platform.pricing.technique import ESTIMATE_SCHEMA, Technique
 from pricing_platform.progress import Progress, silent
+from pricing_platform.resource_use import KeptMeter
 from pricing_platform.settings import Settings
 from pricing_platform.stores.warehouse import Warehouse, fingerprint, make_folder
 
@@ -205,13 +205,13 @@ def fit(
     asking: dict[str, Any] = {"language": language()} if language is not None else {}
     if fine_tuning is not None:
         asking["fine_tuning"] = fine_tuning()
-    meter = Meter.start()
+    meter = KeptMeter.start(work_folder)
     fitted = technique_class(technique).fit(
         train,
         validation,
         seed=fitting.seed,
         work_folder=work_folder,
-        progress=progress,
+        progress=meter.noting(progress),
         **fitting.options(technique),
         **asking,
     )

@@ -20,8 +20,8 @@ from pricing_platform.evaluation.learning_curve.plan import CurveTechnique, Plan
 from pricing_platform.evaluation.learning_curve.subsets import nested_subset
 from pricing_platform.evaluation.pricer import PartOf, family_names
 from pricing_platform.evaluation.resampling import Floats
-from pricing_platform.evaluation.resource_use import Meter
 from pricing_platform.progress import Progress, silent
+from pricing_platform.resource_use import KeptMeter
 from pricing_platform.stores.warehouse import fingerprint, make_folder
 
 _POINTS_VERSION = "1"
@@ -31,8 +31,8 @@ class Point(BaseModel, frozen=True):
     """What a technique that learnt from part of the train items says of the test items.
 
     ``estimates`` are by item id, None where there is none. ``is_all`` says that it is the fit on
-    all train items, ``resumed`` that its training went on after a kill, so that what it took is of
-    the last part alone.
+    all train items, ``resumed`` that its training went on after a kill; what it took is then of all
+    its parts.
     """
 
     technique: str
@@ -135,17 +135,16 @@ def _made(
 ) -> Point:
     subset = nested_subset(train, planned.size, seed=planned.seed)
     told = PartOf(progress, f"{technique.name} on {len(subset):,} items")
-    resumed = work_folder.exists() and any(work_folder.iterdir())
     make_folder(work_folder)
     assert technique.fit_on is not None  # noqa: S101
-    meter = Meter.start()
+    meter = KeptMeter.start(work_folder)
     fitted = technique.fit_on(
         subset,
         validation,
         seed=planned.seed,
         token_budget=planned.token_budget,
         work_folder=work_folder,
-        progress=told,
+        progress=meter.noting(told),
     )
     used = meter.used()
     answers = fitted.price(technique.asked, progress=told)
@@ -162,7 +161,7 @@ def _made(
         training_seconds=used.seconds,
         training_core_seconds=used.core_seconds,
         training_joules=used.joules,
-        resumed=resumed,
+        resumed=meter.is_resumed,
         inference_seconds=_inference_seconds(answers),
     )
 

@@ -65,7 +65,8 @@ from pricing_platform.finetuning.price_network import mixed_precision
 from pricing_platform.finetuning.text_batches import length_sorted_batches
 from pricing_platform.language.local.quantization import Quantization
 from pricing_platform.progress import Progress, silent
-from pricing_platform.stores.warehouse import fingerprint
+from pricing_platform.resource_use import KeptMeter
+from pricing_platform.stores.warehouse import fingerprint, make_folder
 
 if TYPE_CHECKING:
     import torch
@@ -327,7 +328,9 @@ def fit_price_model(
     Returns:
         The model, and metrics: seconds of each part, losses, items and epochs.
     """
-    clock = time.perf_counter()
+    reading = work_folder / "reading"
+    make_folder(reading)
+    meter = KeptMeter.start(reading)
     model = load_base(base, attention=_fastest_attention(), quantization=quantization)
     first = configuration.first_adapted(len(block_list(model)))
     require_divisible(model, first, model.config.get_text_config().vocab_size)
@@ -340,8 +343,8 @@ def fit_price_model(
         first,
         identity=identity,
         pooled_folder=pooled_folder,
-        states_folder=states_folder or work_folder / "states",
-        progress=progress,
+        states_folder=states_folder or reading / "states",
+        progress=meter.noting(progress),
     )
     pooled = states.pooled
     if pooled_as is not None or len(trained_rows) < len(train):
@@ -351,9 +354,9 @@ def fit_price_model(
             first,
             identity=identity,
             pooled_folder=pooled_folder,
-            progress=progress,
+            progress=meter.noting(progress),
         ).pooled
-    metrics = {"reading_seconds": time.perf_counter() - clock}
+    metrics = {"reading_seconds": meter.used().seconds}
     clock = time.perf_counter()
     log_prices = np.log1p(train.prices)
     anchor, unseen = Anchor.fit(
@@ -375,7 +378,6 @@ def fit_price_model(
     )
     head.network.to(_device())
     metrics["anchor_seconds"] = time.perf_counter() - clock
-    clock = time.perf_counter()
     training_folder = work_folder / "training"
     kept: dict[float, Path] = {
         share: training_folder / SNAPSHOTS_FOLDER / f"{share:g}" for share in snapshots_at
@@ -415,7 +417,7 @@ def fit_price_model(
         watched_at=sorted({*snapshots_at, *watched_at}),
         progress=progress,
     )
-    metrics |= {**found, "adapter_seconds": time.perf_counter() - clock}
+    metrics |= found
     metrics |= {"items": float(len(train)), "trained_items": float(len(trained_rows))}
     _save(adapted, head, folder)
     fitted = FittedPriceModel(

@@ -5,7 +5,6 @@ Here belongs the order of the steps. What they do belongs to the modules beside 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,7 +30,8 @@ from pricing_platform.finetuning.language.training import train_adapters
 from pricing_platform.finetuning.language.upper_blocks import require_divisible
 from pricing_platform.language.local.network import default_device
 from pricing_platform.progress import Progress, silent
-from pricing_platform.stores.warehouse import fingerprint
+from pricing_platform.resource_use import KeptMeter
+from pricing_platform.stores.warehouse import fingerprint, make_folder
 
 
 def train_language_adapter(
@@ -68,7 +68,9 @@ def train_language_adapter(
     Raises:
         PlatformError: when the model can't be loaded, or not be adapted.
     """
-    clock = time.perf_counter()
+    reading = work_folder / "reading"
+    make_folder(reading)
+    meter = KeptMeter.start(reading)
     device = default_device()
     # On a CPU fused attention is slower with a backward pass.
     model = load_base(base, attention="sdpa" if device == "cuda" else "eager")
@@ -80,12 +82,11 @@ def train_language_adapter(
         examples,
         first,
         identity=f"{base_identity} {device}",
-        pooled_folder=work_folder / "pooled",
-        states_folder=work_folder / "states",
-        progress=progress,
+        pooled_folder=reading / "pooled",
+        states_folder=reading / "states",
+        progress=meter.noting(progress),
     )
-    metrics = {"reading_seconds": time.perf_counter() - clock}
-    clock = time.perf_counter()
+    metrics = {"reading_seconds": meter.used().seconds}
     adapted = with_new_adapters(model, configuration, seed=seed)
     metrics |= train_adapters(
         adapted,
@@ -101,6 +102,5 @@ def train_language_adapter(
         work_folder=work_folder / "training",
         progress=progress,
     )
-    metrics |= {"adapter_seconds": time.perf_counter() - clock}
     save_adapters(adapted, folder / ADAPTER_FOLDER)
     return metrics | {"examples": float(len(examples)), "epochs": float(epochs)}

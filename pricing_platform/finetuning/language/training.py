@@ -29,6 +29,7 @@ from pricing_platform.finetuning.language.token_examples import Integers, TokenE
 from pricing_platform.finetuning.language.upper_blocks import upper_blocks
 from pricing_platform.finetuning.price_network import has_bfloat16
 from pricing_platform.progress import Progress, silent
+from pricing_platform.resource_use import KeptMeter
 from pricing_platform.stores.warehouse import make_folder
 
 if TYPE_CHECKING:
@@ -98,24 +99,28 @@ def train_adapters(
         progress: is told how far it is.
 
     Returns:
-        Metrics: steps, and the mean loss of the last tenth of them.
+        Metrics: steps, the mean loss of the last tenth of them, and the seconds of all runs.
     """
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.set_verbosity_error()
     logging.getLogger("accelerate").setLevel(logging.ERROR)
     _throw_away_another(work_folder, identity)
+    meter = KeptMeter.start(work_folder)
     trained = _trained_part(model, first, prices, training, extra_loss)
     data = _Batches(examples, states, batches, prices)
     trainer = _trainer(
-        trained, data, training, seed, work_folder, _told(progress, watch, watched_at)
+        trained, data, training, seed, work_folder, _told(meter.noting(progress), watch, watched_at)
     )
     with _global_randomness():
         trainer.train(resume_from_checkpoint=_newest_state(work_folder))
     trained.eval()
     losses = [at["loss"] for at in trainer.state.log_history if "loss" in at]
     recent = losses[-max(1, len(losses) // 10) :]
-    metrics = {"steps": float(trainer.state.global_step)}
+    metrics = {
+        "steps": float(trainer.state.global_step),
+        "adapter_seconds": meter.used().seconds,
+    }
     if recent:
         metrics["training_loss"] = float(np.mean(recent))
     return metrics

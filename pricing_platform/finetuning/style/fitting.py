@@ -7,7 +7,6 @@ learn belongs to ``finetuning.language``.
 from __future__ import annotations
 
 import shutil
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -50,6 +49,7 @@ from pricing_platform.language.pretrained import language_model_folder, language
 from pricing_platform.language.pretrained.made_folder import MadeFolder
 from pricing_platform.model_files import quiet_transformers
 from pricing_platform.progress import Progress, silent
+from pricing_platform.resource_use import KeptMeter
 from pricing_platform.settings import Settings
 from pricing_platform.stores.warehouse import fingerprint, make_folder
 
@@ -172,8 +172,8 @@ def fit_style(
         )
     work_folder = unfinished_folder(fitting.checkpoints, name, fitting.fingerprint)
     make_folder(work_folder)
+    meter = KeptMeter.start(work_folder)
     plan = kept_plan(work_folder / _PLAN, lambda: _planned(fitting, examples))
-    started = time.perf_counter()
     made = work_folder / "made"
     metrics = train_language_adapter(
         fitting.base.folder,
@@ -185,7 +185,7 @@ def fit_style(
         folder=made,
         work_folder=work_folder,
         seed=fitting.seed,
-        progress=progress,
+        progress=meter.noting(progress),
     )
     description = StyleDescription(
         name=fitting.pairs.name,
@@ -211,7 +211,7 @@ def fit_style(
             "base": fitting.base.name,
             "base_sha256": fitting.base.content_sha256,
         },
-        metrics={**metrics, "training_seconds": time.perf_counter() - started},
+        metrics={**metrics, "training_seconds": meter.used().seconds},
         seed=fitting.seed,
     )
     path = write_checkpoint(fitting.checkpoints, name, write, manifest)

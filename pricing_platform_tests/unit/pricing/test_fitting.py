@@ -9,11 +9,12 @@ import pytest
 
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import ModelNotAskedError, PlatformError
-from pricing_platform.finetuning.checkpoints import MANIFEST
+from pricing_platform.finetuning.checkpoints import MANIFEST, unfinished_folder
 from pricing_platform.finetuning.hosted.configuration import HostedTraining
 from pricing_platform.language.model import PriceAnswer, Prompt
 from pricing_platform.pricing.fitting import Fitting, fit, load, predict, training_seconds
 from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES
+from pricing_platform.resource_use import USE_FILE
 from pricing_platform.settings import Settings
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform_tests.unit.language.scripted_model import USAGE, ScriptedModel
@@ -125,3 +126,21 @@ def test_the_version_of_prices_over_time_is_that_of_the_listings(tmp_path: Path)
         connection.execute("INSERT INTO curated.listings BY NAME (SELECT 'a' AS item_id)")
     warehouse.replace("curated.listings", warehouse.frame("SELECT * FROM curated.listings"))
     assert current().price_history != before
+
+
+@pytest.mark.parametrize(("left", "counts"), [("state", True), (None, False)])
+def test_the_time_of_a_killed_fitting_counts_where_it_is_gone_on_with(
+    left: str | None, counts: bool, items: ItemSet, tmp_path: Path
+) -> None:
+    fitting = fitting_in(tmp_path)
+    identity = fitting.fingerprint("category_median")
+    work_folder = unfinished_folder(tmp_path, "category_median", identity)
+    work_folder.mkdir(parents=True)
+    if left:
+        (work_folder / left).touch()
+    (work_folder / USE_FILE).write_text('{"seconds": 1000, "core_seconds": 2000, "joules": null}')
+    checkpoint, _ = fit("category_median", fitting, lambda: items)
+    metrics = checkpoint.manifest.metrics
+    assert (metrics["training_seconds"] > 1000) is counts
+    assert (metrics["training_core_seconds"] > 2000) is counts
+    assert not work_folder.exists()

@@ -50,5 +50,5 @@ COMMENT ON COLUMN evaluation.learning_curve.mae_common_high IS 'Upper end of tha
 COMMENT ON COLUMN evaluation.learning_curve.training_seconds IS 'Time that fitting took. What an earlier fit had computed and kept was not computed again.';
 COMMENT ON COLUMN evaluation.learning_curve.training_core_seconds IS 'Time of all cores together that fitting took in this process; null where it is not known.';
 COMMENT ON COLUMN evaluation.learning_curve.training_joules IS 'Energy that the processors took meanwhile; null where the machine does not tell.';
-COMMENT ON COLUMN evaluation.learning_curve.training_resumed IS 'Whether training went on after a kill, so that what it took is of the last part alone.';
+COMMENT ON COLUMN evaluation.learning_curve.training_resumed IS 'Whether training went on after a kill; what it took is then of all its parts.';
 COMMENT ON COLUMN evaluation.learning_curve.inference_seconds IS 'Time that estimating the test items took, all together.';

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from pricing_platform.finetuning.language.adapters import (
 )
 from pricing_platform.finetuning.language.price_head import HEAD_FOLDER, PriceHead
 from pricing_platform.finetuning.language.price_model import FittedPriceModel, fit_price_model
+from pricing_platform.resource_use import USE_FILE
 from pricing_platform_tests.unit.finetuning.language.conftest import ADAPTERS, TRAINING, Fit
 from pricing_platform_tests.unit.finetuning.language.tiny_base import priced_examples
 
@@ -68,11 +70,13 @@ def test_the_head_is_read_as_it_was_written(fitted: Fit, tmp_path: Path) -> None
 
 
 _FIT = """
+import json
 import sys
 from pathlib import Path
 import numpy as np
 import torch
 from pricing_platform.finetuning.language.price_model import fit_price_model
+from pricing_platform.resource_use import USE_FILE
 from pricing_platform_tests.unit.finetuning.language.conftest import ADAPTERS, TRAINING
 from pricing_platform_tests.unit.finetuning.language.tiny_base import priced_examples
 torch.set_num_threads(1)
@@ -82,9 +86,10 @@ def watch(model, head, share):
         import os, signal
         os.kill(os.getpid(), signal.SIGKILL)
 train = priced_examples(160)
-fit_price_model(base, "tiny", train, np.arange(len(train)), 3.0, ADAPTERS, TRAINING,
+_, metrics = fit_price_model(base, "tiny", train, np.arange(len(train)), 3.0, ADAPTERS, TRAINING,
     folder=folder, work_folder=folder / "work", pooled_folder=folder / "pooled", seed=1,
     watch=watch, watched_at=(0.2, 0.4, 0.6))
+(folder / "metrics.json").write_text(json.dumps(metrics))
 """
 
 
@@ -99,7 +104,13 @@ def test_killed_anywhere_it_goes_on_to_the_same_weights(tiny_base: Path, tmp_pat
     for dies in (0.4, 0.6):
         assert run(tmp_path / "killed", dies) == -signal.SIGKILL
         assert not (tmp_path / "killed" / ADAPTER_FOLDER).exists()
+    for phase in ("reading", "training"):
+        took = tmp_path / "killed" / "work" / phase / USE_FILE
+        took.write_text('{"seconds": 1000, "core_seconds": 1, "joules": null}')
     assert run(tmp_path / "killed", 0) == 0
+    told = json.loads((tmp_path / "killed" / "metrics.json").read_text())
+    assert 1000 < told["reading_seconds"] < 1100
+    assert 1000 < told["adapter_seconds"] < 1100
     for file in (f"{ADAPTER_FOLDER}/adapter_model.safetensors", f"{HEAD_FOLDER}/head.safetensors"):
         whole, killed = load_file(tmp_path / "whole" / file), load_file(tmp_path / "killed" / file)
         assert whole.keys() == killed.keys()
@@ -119,7 +130,7 @@ def test_the_state_of_another_training_is_thrown_away(
                 raise KeyboardInterrupt
 
         options = {"prices": train.prices, "seed": 1, "epochs": 3.0} | other
-        model, _ = fit_price_model(
+        model, metrics = fit_price_model(
             tiny_base,
             "tiny",
             replace(train, prices=options["prices"]),
@@ -135,6 +146,7 @@ def test_the_state_of_another_training_is_thrown_away(
             watched_at=(0.2, 0.6),
             snapshots_at=(0.2,),
         )
+        assert metrics["adapter_seconds"] < 500
         return model
 
     other: dict[str, Any] = {
@@ -144,7 +156,10 @@ def test_the_state_of_another_training_is_thrown_away(
     }[what]
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path / "killed", killed_at=0.6)
-    assert list((tmp_path / "killed" / "work" / "training").glob("checkpoint-*"))
+    left = tmp_path / "killed" / "work" / "training"
+    assert list(left.glob("checkpoint-*"))
+    # Nor does the time count that the other one took.
+    (left / USE_FILE).write_text('{"seconds": 1000, "core_seconds": 1, "joules": null}')
 
     resumed, whole = fit(tmp_path / "killed", **other), fit(tmp_path / "whole", **other)
 

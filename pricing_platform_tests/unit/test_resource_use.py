@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pricing_platform.evaluation.resource_use import (
+from pricing_platform.progress import silent
+from pricing_platform.resource_use import (
+    USE_FILE,
+    KeptMeter,
     Meter,
     folder_bytes,
     peak_device_memory_bytes,
@@ -99,3 +105,58 @@ def test_files_count_once_however_often_they_are_reached(tmp_path: Path) -> None
     (other / "own").write_bytes(b"123")
 
     assert folder_bytes(one, other) == 8
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from pricing_platform.progress import silent
+from pricing_platform.resource_use import KeptMeter
+folder = Path(sys.argv[1])
+meter = KeptMeter.start(folder)
+while meter.used().seconds < 1.2:
+    meter.noting(silent)("computing", 1, 2)
+(folder / "state").touch()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_killed_runs_took_counts_where_they_left_something(tmp_path: Path) -> None:
+    def run() -> float:
+        command = [sys.executable, "-c", _KILLED, str(tmp_path)]
+        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+        return KeptMeter.start(tmp_path).used().seconds
+
+    assert not KeptMeter.start(tmp_path).is_resumed
+    assert 0.5 <= run() < 2
+    resumed = KeptMeter.start(tmp_path)
+    assert resumed.is_resumed
+    assert resumed.used().core_seconds > 0.3
+    assert run() >= 1.0
+    (tmp_path / "state").unlink()  # nothing to go on from: it begins anew
+    assert KeptMeter.start(tmp_path).used().seconds < 0.4
+
+
+def test_energy_of_all_runs_is_known_where_that_of_each_is(tmp_path: Path) -> None:
+    meters, folder = tmp_path / "meters", tmp_path / "folder"
+    meters.mkdir()
+    folder.mkdir()
+    set_energy(meters, p0=1_000_000)
+    first = KeptMeter.start(folder, meters)
+    set_energy(meters, p0=3_000_000)
+    first.note()
+    (folder / "state").touch()
+    second = KeptMeter.start(folder, meters)
+    set_energy(meters, p0=8_000_000)
+    assert second.used().joules == pytest.approx(7)
+    assert KeptMeter.start(folder, tmp_path / "nowhere").used().joules is None
+
+
+def test_a_note_that_cannot_be_read_counts_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / USE_FILE).write_text('{"seconds": 5')
+    (tmp_path / "state").touch()
+    meter = KeptMeter.start(tmp_path)
+    assert meter.used().seconds < 1
+    meter.noting(silent)("computing", 1, 2)
+    meter.note()
+    assert KeptMeter.start(tmp_path).used().seconds >= 0

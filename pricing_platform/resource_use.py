@@ -11,12 +11,23 @@ import resource
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic import TypeAdapter, ValidationError
+
+from pricing_platform.progress import Progress
+
 POWER_METERS = Path("/sys/class/powercap")
 """Where Linux shows the energy that processors have used (running average power limit, RAPL)."""
+
+USE_FILE = "use.json"
+"""In the folder of a computation that can be gone on with: what it has taken so far."""
+
+_NOTED_EVERY = 0.5
+"""Seconds: what of a killed run is not counted at most, between two calls that tell how far it is.
+"""
 
 _CLEAR_REFS, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 _RESET_PEAK = "5"
@@ -34,6 +45,14 @@ class Use:
     seconds: float
     core_seconds: float
     joules: float | None
+
+    def __add__(self, other: Use) -> Use:
+        known = self.joules is not None and other.joules is not None
+        return Use(
+            self.seconds + other.seconds,
+            self.core_seconds + other.core_seconds,
+            (self.joules or 0.0) + (other.joules or 0.0) if known else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -67,6 +86,65 @@ class Meter:
         except (OSError, ValueError):
             return None
         return (after - before + (full if after < before else 0.0)) / 1e6
+
+
+@dataclass
+class KeptMeter:
+    """The meters of a computation that goes on after a kill: what all of its runs took together.
+
+    ``is_resumed``: whether an earlier run left something to go on from.
+    """
+
+    is_resumed: bool
+    _path: Path
+    _before: Use
+    _meter: Meter
+    _noted_at: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def start(cls, folder: Path, power_meters: Path = POWER_METERS) -> Self:
+        """The meters now; what killed runs took counts if they left something to go on from.
+
+        Args:
+            folder: of this computation alone; there is such a folder.
+            power_meters: see :meth:`Meter.start`.
+        """
+        path = folder / USE_FILE
+        nothing = Use(0.0, 0.0, 0.0)
+        is_resumed = any(at != path for at in folder.iterdir())
+        before = _noted(path) if is_resumed else None
+        return cls(is_resumed, path, before or nothing, Meter.start(power_meters))
+
+    def used(self) -> Use:
+        """What was taken by all runs until now."""
+        return self._before + self._meter.used()
+
+    def note(self) -> None:
+        """Writes down what was taken, for a run after this one."""
+        self._noted_at = time.monotonic()
+        partial = self._path.with_suffix(".partial")
+        partial.write_bytes(_USE.dump_json(self.used()))
+        partial.replace(self._path)
+
+    def noting(self, progress: Progress) -> Progress:
+        """The progress, noting now and then what was taken."""
+
+        def told(description: str, done: int, total: int) -> None:
+            if time.monotonic() - self._noted_at >= _NOTED_EVERY:
+                self.note()
+            progress(description, done, total)
+
+        return told
+
+
+_USE: TypeAdapter[Use] = TypeAdapter(Use)
+
+
+def _noted(path: Path) -> Use | None:
+    try:
+        return _USE.validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
 
 
 def _energy(power_meters: Path) -> dict[Path, float]:
