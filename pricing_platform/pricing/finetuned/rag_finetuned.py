@@ -55,7 +55,7 @@ from pricing_platform.pricing.references import (
     priced_at,
     texts_of,
 )
-from pricing_platform.pricing.stored import read_arrays, write_arrays
+from pricing_platform.pricing.stored import Arrays, read_arrays, write_arrays
 from pricing_platform.pricing.text_model import families_of
 from pricing_platform.progress import Progress, silent
 
@@ -84,25 +84,43 @@ class Retrieved:
     similarity: Singles
     prices: npt.NDArray[np.float64]
 
-    def numbers(self) -> Singles:
-        """What their prices say of each item, shape (items, any); means where nothing is known."""
+    @cached_property
+    def statistics(self) -> Singles:
+        """What their prices say of each item, shape (items, any); NaN where nothing is known."""
         there = np.isfinite(self.prices)
         logs = np.log1p(np.where(there, self.prices, 0.0))
         place = np.where(there, np.arange(self.prices.size).reshape(self.prices.shape), -1)
-        found = price_statistics(Neighbours(place, self.similarity), logs.reshape(-1))
-        known = np.nanmean(np.where(np.isfinite(found), found, np.nan), axis=0)
-        return np.where(np.isfinite(found), found, np.nan_to_num(known)).astype(np.float32)
+        return price_statistics(Neighbours(place, self.similarity), logs.reshape(-1))
+
+    def usual(self) -> Singles:
+        """The mean of each statistic over the items where it is known, 0 where none is."""
+        known = np.isfinite(self.statistics)
+        total = np.where(known, self.statistics, 0).sum(axis=0)
+        count = known.sum(axis=0)
+        mean: Singles = np.divide(total, count, out=np.zeros(len(count)), where=count > 0).astype(
+            np.float32
+        )
+        return mean
+
+    def numbers(self, usual: Singles) -> Singles:
+        """The statistics with those of the train items in the place of unknown ones."""
+        return np.where(np.isfinite(self.statistics), self.statistics, usual).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RagFinetuned(FineTunedTechnique):
-    """A language model that has learnt to price a product beside the comparables it is shown."""
+    """A language model that has learnt to price a product beside the comparables it is shown.
+
+    ``usual``: see :meth:`Retrieved.usual`, of the train items; what stands for an unknown statistic
+    is thus the same whatever is priced beside it.
+    """
 
     name: ClassVar[str] = "rag_finetuned"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
 
     references: References
     embeddings: npt.NDArray[np.float16]
+    usual: Singles
 
     @classmethod
     def fit(
@@ -133,13 +151,14 @@ class RagFinetuned(FineTunedTechnique):
         read = drawn(len(train), reading.items, seed=seed)
         items = train.take(read.tolist())
         found = shop.retrieved(items)
+        usual = found.usual()
         shown = _shown_examples(items, shop, found, tokens, items.prices().tolist())
         plan = kept_plan(work / PLAN_FILE, lambda: planned(shown, context, adapters))
         rows = drawn(len(shown), plan.items, seed=seed)
         fitted, metrics = fit_price_model(
             base.folder,
             base.content_sha256,
-            PricedExamples(shown, items.prices(), family_numbers(items), found.numbers()),
+            PricedExamples(shown, items.prices(), family_numbers(items), found.numbers(usual)),
             rows,
             plan.epochs,
             adapters,
@@ -162,6 +181,7 @@ class RagFinetuned(FineTunedTechnique):
             fitted=fitted,
             references=references,
             embeddings=embeddings,
+            usual=usual,
             context=fine_tuning,
         )
         return fine_tuned.calibrated(validation, metrics, seed=seed)
@@ -170,7 +190,7 @@ class RagFinetuned(FineTunedTechnique):
         """See :class:`FineTunedTechnique`."""
         found = self._shop.retrieved(items)
         shown = _shown_examples(items, self._shop, found, self.tokens, [None] * len(items))
-        return shown, found.numbers()
+        return shown, found.numbers(self.usual)
 
     def shown(self, items: ItemSet) -> pl.Series:
         """See :class:`FineTunedTechnique`."""
@@ -178,17 +198,15 @@ class RagFinetuned(FineTunedTechnique):
         return pl.Series(np.isfinite(found.prices[:, :SHOWN]).sum(axis=1), dtype=pl.Int64)
 
     def save_parts(self, folder: Path) -> None:
-        """Writes the references and their embeddings."""
+        """Writes the references, their embeddings, and what their prices usually say."""
         self.references.save(folder)
-        write_arrays(folder / _EMBEDDINGS, {"embeddings": self.embeddings})
+        arrays: Arrays = {"embeddings": self.embeddings, "usual": self.usual}
+        write_arrays(folder / _EMBEDDINGS, arrays)
 
     @classmethod
     def load_parts(cls, folder: Path) -> dict[str, Any]:
         """See :class:`FineTunedTechnique`."""
-        return {
-            "references": References.load(folder),
-            "embeddings": read_arrays(folder / _EMBEDDINGS)["embeddings"],
-        }
+        return {"references": References.load(folder), **read_arrays(folder / _EMBEDDINGS)}
 
     @cached_property
     def _shop(self) -> _Shop:

@@ -281,3 +281,27 @@ def test_whatever_the_plan_follows_from_is_part_of_the_identity(
         for other in [{}, *others]
     }
     assert len(found) == 1 + len(others)
+
+
+def test_an_item_without_comparables_is_priced_alike_whatever_is_priced_beside_it(
+    fitted: FineTunedTechnique, context: FineTuningContext, tmp_path: Path
+) -> None:
+    if not isinstance(fitted, RagFinetuned):
+        pytest.skip("it reads no prices")
+    test = ITEMS.split("test")
+    early = observed(test.take([0]), days_before_noon=3_000)  # before any price was known
+    mixed = ItemSet(
+        pl.concat([early.frame, test.frame[1:]]),
+        np.concatenate([early.embeddings, test.embeddings[1:]]),
+    )
+    alone, beside = fitted.price(early), fitted.price(mixed)[:1]
+    assert alone["context_items"].to_list() == [0]
+    estimate = alone["estimate"].item()
+    assert beside["estimate"].item() == pytest.approx(estimate, rel=1e-3)
+    # The means are those of the train items, and stand in the checkpoint.
+    _, numbers = fitted.examples(early)
+    fitted.save(tmp_path)
+    loaded = RagFinetuned.load(tmp_path).bound(context)
+    np.testing.assert_array_equal(loaded.examples(early)[1], numbers)
+    train_logs = np.log1p(ITEMS.split("train").prices())
+    assert np.quantile(train_logs, 0.1) < numbers[0, 0] < np.quantile(train_logs, 0.9)
