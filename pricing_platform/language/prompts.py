@@ -46,7 +46,7 @@ _FORGED = re.compile(
 )
 _TAKEN_OUT_AT_MOST = 20
 _LABEL = re.compile(
-    r"^(\W*(?:(?:final\W+)?price|action|attributes|comparable\W+products))\s*[:：=]",
+    r"^(\W*(?:(?:final\W+)?price|action|attributes|comparable\W+products|similar))\s*[:：=]",
     re.IGNORECASE,
 )
 _BLANK_LINES = re.compile(r"\n\s*\n+")
@@ -54,6 +54,7 @@ _BLANK_LINES = re.compile(r"\n\s*\n+")
 ATTRIBUTES_CUE = "Attributes:"
 COMPARABLES_CUE = "Comparable products:"
 FINAL_PRICE_CUE = "Final price:"
+SIMILAR_LABEL = "Similar:"
 RANGE_LABEL = "Price range:"
 ACTION_LABEL = "Action:"
 ANSWER_ACTION = "answer"
@@ -301,15 +302,15 @@ def render(template: str, **values: Any) -> str:
 def templates_version() -> str:
     """The first 16 hexadecimal digits of the sha256 over all that decides what a model is told.
 
-    Those are the templates, in order of file name, an example of every prompt, and how much of a
-    text is shown where it is context.
+    Those are the templates, in order of file name, an example of every prompt, how much of a text
+    is shown where it is context, and what is taken out of it.
     """
     digest = hashlib.sha256()
     for path in sorted(FOLDER.glob("*.jinja")):
         digest.update(f"{path.name}\n{path.read_text(encoding='utf-8')}\n".encode())
     for prompt in _examples():
         digest.update(f"{prompt!r}\n".encode())
-    digest.update(str(EXCERPT_CHARACTERS).encode())
+    digest.update(f"{EXCERPT_CHARACTERS}\n{_FORGED.pattern}\n{_LABEL.pattern}".encode())
     return digest.hexdigest()[:16]
 
 

@@ -1,18 +1,18 @@
 """Items as token examples: what of an item is read, and how its price is written after it.
 
-Here belongs the way from texts to tokens. A text is cut off by tokens, since time is tokens.
+Here belongs the way from texts to tokens. A text is cut off by tokens, since time is tokens. An
+example is a plain prompt, so no line of a text is left that begins as those of the prompt do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 from pricing_platform.finetuning.language.token_examples import TokenExample
 from pricing_platform.language.local.prompt_tokens import PromptTokenizer
 from pricing_platform.language.model import Message, Prompt
-from pricing_platform.language.prompts import Currency, data, whole_price
+from pricing_platform.language.prompts import Currency, plain_data, whole_price
 
 MOST_TOKENS = 160
 """Of an item's text; what stands further behind decides little."""
@@ -50,13 +50,8 @@ class ItemTokens:
         message = Message("user", asked)
         return Prompt((message,), self._currency.answer_prefix, form="plain")
 
-    def cut(self, texts: Sequence[str], most_tokens: int) -> list[str]:
-        """The beginnings of texts, of so many tokens at most."""
-        found = self._tokenizer.encode([data(text) for text in texts])
-        return [self._tokenizer.decode_after([], ids[:most_tokens]) for ids in found]
-
     def _encoded(self, text: str) -> list[int]:
-        (ids,) = self._tokenizer.encode([data(text)])
+        (ids,) = self._tokenizer.encode([plain_data(text)])
         return ids[: self._most_tokens]
 
     def _plain(self, text: str) -> list[int]:

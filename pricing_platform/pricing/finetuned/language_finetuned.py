@@ -41,7 +41,7 @@ class LanguageFinetuned(FineTunedTechnique):
     """A language model that has read the training items and learnt what they cost."""
 
     name: ClassVar[str] = "language_finetuned"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     read_outs: ClassVar[tuple[ReadOut, ...]] = ("histogram", "digits")
 
     @classmethod

@@ -29,7 +29,7 @@ from pricing_platform.finetuning.language.configuration import (
 from pricing_platform.finetuning.language.plan import TrainingPlan, kept_plan
 from pricing_platform.finetuning.language.price_model import PricedExamples, fit_price_model
 from pricing_platform.finetuning.language.token_examples import TokenExample
-from pricing_platform.language.prompts import data, whole_price
+from pricing_platform.language.prompts import SIMILAR_LABEL, plain_data, whole_price
 from pricing_platform.pricing.features import rounded
 from pricing_platform.pricing.finetuned.context import FineTuningContext
 from pricing_platform.pricing.finetuned.fine_tuned_technique import (
@@ -251,14 +251,18 @@ class _Shop:
     def told(self, found: Retrieved, row: int, symbol: str) -> str:
         """The comparables of an item as text, the nearest last."""
         lines = [
-            f"- {data(self.references.titles[place])[:_TITLE_CHARACTERS]}: {symbol}"
+            f"- {_one_line(self.references.titles[place])[:_TITLE_CHARACTERS]}: {symbol}"
             f"{whole_price(price)}"
             for place, price in zip(
                 found.index[row, :SHOWN], found.prices[row, :SHOWN], strict=True
             )
             if place >= 0
         ]
-        return "\nSimilar:\n" + "\n".join(reversed(lines)) if lines else ""
+        return "\n".join(["", SIMILAR_LABEL, *reversed(lines)]) if lines else ""
+
+
+def _one_line(title: str) -> str:
+    return plain_data(title).replace("\n", " ")
 
 
 def _shown_examples(
