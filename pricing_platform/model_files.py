@@ -25,6 +25,9 @@ from pydantic import JsonValue
 from pricing_platform.errors import PlatformError
 
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""Of NVIDIA, AMD, and either within Windows."""
+
 _log = logging.getLogger(__name__)
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?@(?P<revision>[\w./-]+)")
 
@@ -106,10 +109,29 @@ def processor() -> tuple[str, frozenset[str]]:
     return name[1] if name else platform.machine(), frozenset(flags[1].split() if flags else ())
 
 
+@functools.cache
+def accelerator() -> str | None:
+    """The name of the GPU that torch computes on by default; None where there is none.
+
+    torch is imported only where there is a driver: most that ask compute nothing.
+    """
+    if not any(Path(driver).exists() for driver in _GPU_DRIVERS):
+        return None
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
+def machine() -> tuple[str, ...]:
+    """What timings of a model follow from: the processor, and the GPU where there is one."""
+    gpu = accelerator()
+    return (processor()[0],) if gpu is None else (processor()[0], gpu)
+
+
 def measured_once(
     folder: Path | None, name: str, model: str, measure: Callable[[], dict[str, JsonValue]]
 ) -> dict[str, JsonValue]:
-    """What was measured of a model with this processor and this version of torch.
+    """What was measured of a model with this machine and this version of torch.
 
     Args:
         folder: where it is remembered as JSON; None measures anew.
@@ -121,7 +143,8 @@ def measured_once(
 
     if folder is None:
         return measure()
-    follows_from = [model, processor()[0], os.cpu_count(), torch.__version__]
+    name_of_processor, *gpu = machine()
+    follows_from = [model, name_of_processor, os.cpu_count(), torch.__version__, *gpu]
     key = hashlib.sha256(json.dumps(follows_from).encode()).hexdigest()[:16]
     path = folder / f"{name}-{key}.json"
     if path.exists():

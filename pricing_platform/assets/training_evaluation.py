@@ -41,7 +41,7 @@ from pricing_platform.evaluation.training_pictures import (
 )
 from pricing_platform.language.endpoint.costs import TokenPrices
 from pricing_platform.language.pretrained import language_model_folder
-from pricing_platform.model_files import processor
+from pricing_platform.model_files import machine
 from pricing_platform.pricing.costed_techniques import COSTED_TECHNIQUES, CostedInputs
 from pricing_platform.pricing.curve_techniques import (
     CURVE_TECHNIQUES,
@@ -198,18 +198,23 @@ def inference_cost(
         store,
         [INFERENCE_COST, BREAK_EVEN],
         lambda _folder: _costs(inputs, costed, rates, progress.of(context)),
-        inputs=fingerprint(
-            INFERENCE_COST_VERSION,
-            rates,
-            settings.timed_items,
-            processor()[0],
-            *(costed.identity(at) for at in COSTED_TECHNIQUES),
-        ),
+        inputs=_costs_identity(costed, rates, settings),
         force=config.force,
     )
     seconds = time.perf_counter() - started
     told = _cost_headline(store, settings)
     return table_result(store, INFERENCE_COST, refreshed, seconds=seconds, metadata=told)
+
+
+def _costs_identity(costed: CostedInputs, rates: Rates, settings: Settings) -> str:
+    """Equal where timings may stand as they are."""
+    return fingerprint(
+        INFERENCE_COST_VERSION,
+        rates,
+        settings.timed_items,
+        *machine(),
+        *(costed.identity(at) for at in COSTED_TECHNIQUES),
+    )
 
 
 def _rates(settings: Settings) -> Rates:

@@ -14,7 +14,7 @@ from pricing_platform.finetuning.language.adapters import block_owner, load_base
 from pricing_platform.finetuning.language.adapters import round_frozen_weights as round_weights
 from pricing_platform.finetuning.price_network import mixed_precision
 from pricing_platform.language.local.quantization import Quantization
-from pricing_platform.model_files import processor
+from pricing_platform.model_files import machine
 from pricing_platform.stores.warehouse import fingerprint, make_folder
 
 _TEXTS, _TOKENS = 16, 128
@@ -31,18 +31,20 @@ def tokens_per_second(
 
     Args:
         base: the folder of the model.
-        content_sha256: of it; another content is measured anew, and so is another processor.
+        content_sha256: of it; another content is measured anew, and so is another processor or GPU.
         cache_folder: where the figure is remembered.
         quantization: how its weights are held.
     """
     import torch
 
+    name_of_processor, *gpu = machine()
     name = fingerprint(
         content_sha256,
         quantization,
-        processor()[0],
+        name_of_processor,
         torch.__version__,
         torch.get_num_threads(),
+        *gpu,
     )
     path = cache_folder / "speeds" / f"{name[:32]}.json"
     if path.exists():

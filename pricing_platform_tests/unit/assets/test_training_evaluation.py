@@ -10,6 +10,7 @@ from pricing_platform.assets import training_evaluation
 from pricing_platform.assets.training_evaluation import (
     _cost_headline,
     _costs,
+    _costs_identity,
     _curve_headline,
     _measured_curve,
     _rates,
@@ -90,3 +91,23 @@ def test_costs_are_measured_and_told(inputs: GivenInputs) -> None:
     assert tables[INFERENCE_COST]["left_out"].count() == 6
     assert tables[BREAK_EVEN].is_empty()
     assert told["summary"].startswith("ms an estimate: stack ")
+
+
+def test_timings_are_those_of_a_processor_and_a_gpu(
+    inputs: GivenInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    costed = CostedInputs(
+        inputs.store, inputs.fitting, inputs.language, inputs.fine_tuning, Path, False
+    )
+
+    def identity() -> str:
+        return _costs_identity(costed, _rates(inputs.settings), inputs.settings)
+
+    here = identity()
+    assert identity() == here
+    machines = [("a processor",), ("a processor", "a GPU"), ("a processor", "another GPU")]
+    found = set[str]()
+    for named in machines:
+        monkeypatch.setattr(training_evaluation, "machine", lambda named=named: named)
+        found.add(identity())
+    assert len(found | {here}) == 4
