@@ -120,7 +120,8 @@ def _measured_curve(
     points = measured_points(
         plan, techniques, items, seed=settings.seed, folder=folder, progress=progress
     )
-    return learning_curve_rows(plan, techniques, points, items, seed=settings.seed)
+    fallback = inputs.store.frame("SELECT * FROM evaluation.fallback_estimates")
+    return learning_curve_rows(plan, techniques, points, items, fallback, seed=settings.seed)
 
 
 def _curve_headline(store: Warehouse, settings: Settings) -> dict[str, Any]:

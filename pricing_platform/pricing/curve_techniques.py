@@ -23,7 +23,12 @@ from pricing_platform.evaluation.learning_curve.plan import (
 from pricing_platform.evaluation.pricer import Pricer
 from pricing_platform.finetuning.training_loop import TrainingConfiguration
 from pricing_platform.pricing.finetuned.context import FineTuningContext
-from pricing_platform.pricing.finetuned.fine_tuned_technique import rounded_speed
+from pricing_platform.pricing.finetuned.fine_tuned_technique import (
+    CALIBRATION_ITEMS,
+    FineTunedTechnique,
+    Reading,
+    rounded_speed,
+)
 from pricing_platform.pricing.fitting import (
     FINE_TUNED,
     EvaluationSample,
@@ -32,13 +37,13 @@ from pricing_platform.pricing.fitting import (
 )
 from pricing_platform.pricing.registry import FINE_TUNED_LANGUAGE, technique_class
 from pricing_platform.progress import Progress
-from pricing_platform.stores.warehouse import Warehouse
+from pricing_platform.stores.warehouse import Warehouse, fingerprint
 
 CURVE_TECHNIQUES = ("tfidf_ridge", "stack", "encoder_finetuned", "language_finetuned")
 _SEEDS = {"tfidf_ridge": 3, "stack": 3}
 _CALIBRATION_ITEMS = 16
-"""Validation items for a fine-tuned language model: only its interval, of no interest here, reads
-them, and each takes a pass through the model."""
+"""Validation items for a fine-tuned language model whose read-out and strength are given: only its
+interval, of no interest here, reads them, and each takes a pass through the model."""
 
 _COSTS = {
     "tfidf_ridge": PointCost(fixed=0.2, train_item=0.0007, priced_item=0.0005),
@@ -72,9 +77,12 @@ class CurveInputs:
     def identity(self, technique: str) -> str:
         """Equal where the technique's fits are; why, where it can't be fitted."""
         try:
-            return self.fitting.fingerprint(technique)
+            identity = self.fitting.fingerprint(technique)
         except ModelNotAskedError as error:
             return f"not fitted: {error.problem}"
+        if technique not in FINE_TUNED_LANGUAGE:
+            return identity
+        return fingerprint(identity, self._reading(technique))
 
     def predictions_identity(self, technique: str) -> str | None:
         """Of what its rows in ``evaluation.predictions`` were made from."""
@@ -103,7 +111,7 @@ class CurveInputs:
     def _fitted_how(self, name: str, train: ItemSet) -> tuple[FitOn | None, int | None, PointCost]:
         """How it is fitted on a part, the tokens of a training on all items, and its cost."""
         if name in FINE_TUNED_LANGUAGE:
-            return self._language(train)
+            return self._language(train, self._reading(name))
         if name not in FINE_TUNED:
             return self._fit_on(name), None, _COSTS[name]
         configuration = self.fitting.options(name)["training"]
@@ -158,7 +166,21 @@ class CurveInputs:
 
         return fit_on
 
-    def _language(self, train: ItemSet) -> tuple[FitOn | None, int | None, PointCost]:
+    def _reading(self, name: str) -> Reading | None:
+        """How the fit on all items is read, which its parts are read like; None without one.
+
+        So all points of the curve differ by what they learnt from alone, and none of the budget
+        goes into deciding it again.
+        """
+        try:
+            told = self.fitting.require(name).manifest.configuration
+        except PlatformError:
+            return None
+        return Reading.model_validate({at: told[at] for at in Reading.model_fields})
+
+    def _language(
+        self, train: ItemSet, reading: Reading | None
+    ) -> tuple[FitOn | None, int | None, PointCost]:
         """Of a fine-tuned language model: it reads in proportion to its seconds."""
         try:
             context = self.fine_tuning()
@@ -178,21 +200,26 @@ class CurveInputs:
             progress: Progress,
         ) -> Pricer:
             seconds = context.seconds if token_budget is None else token_budget / speed
-            # What a part of the items makes it forget is not asked: that costs as much as to train.
-            budget = replace(context, seconds=seconds, general=None)
+            budget = replace(context, seconds=seconds)
+            if reading is not None:
+                # What a part makes it forget is not asked: that costs as much as to train.
+                budget = replace(budget, general=None)
+                validation = stratified_sample(validation, _CALIBRATION_ITEMS, seed=seed)
             options: dict[str, Any] = {"fine_tuning": budget}
-            calibrated = stratified_sample(validation, _CALIBRATION_ITEMS, seed=seed)
-            return fit(
+            fitted = fit(
                 train,
-                calibrated,
+                validation,
                 seed=seed,
                 work_folder=work_folder,
                 progress=progress,
                 **options,
             )
+            assert isinstance(fitted, FineTunedTechnique)  # noqa: S101
+            return fitted if reading is None else fitted.read_as(reading)
 
+        calibrated = CALIBRATION_ITEMS if reading is None else _CALIBRATION_ITEMS
         cost = PointCost(
-            fixed=_LANGUAGE_FIXED_SECONDS + _CALIBRATION_ITEMS * tokens_an_item / speed,
+            fixed=_LANGUAGE_FIXED_SECONDS + calibrated * tokens_an_item / speed,
             train_item=context.seconds / max(len(train), 1),
             priced_item=tokens_an_item / speed,
         )

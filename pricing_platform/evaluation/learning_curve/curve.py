@@ -1,7 +1,8 @@
 """What the points of a learning curve say: errors, fitted power laws, who overtakes whom.
 
 Here belong the rows of the tables. Measuring the points belongs to ``points``, the law to
-``power_law``. Laws and comparisons are over the test items that all techniques were asked about.
+``power_law``. Laws and comparisons are over the test items that all techniques were asked about. An
+item without an estimate is charged as the leaderboard charges it, so that refusing never pays.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from pricing_platform.evaluation.resampling import (
     cluster_weights,
 )
 
-LEARNING_CURVE_VERSION = "1"
+LEARNING_CURVE_VERSION = "2"
 
 CURVE = "evaluation.learning_curve"
 FITS = "evaluation.learning_curve_fits"
@@ -115,6 +116,7 @@ def learning_curve_rows(
     techniques: Sequence[CurveTechnique],
     points: Sequence[Point],
     items: ItemSet,
+    fallback: pl.DataFrame,
     *,
     seed: int,
     resamples: int = 1000,
@@ -127,17 +129,22 @@ def learning_curve_rows(
         techniques: those of the plan.
         points: what was measured.
         items: of all splits.
+        fallback: ``item_id`` and ``estimate``: what a test item is taken to cost where a point has
+            no estimate of it, as ``evaluation.fallback_estimates`` says.
         seed: of the resampling.
         resamples: of the bootstrap over families of each point's error.
         fitted_resamples: of the bootstrap over families and seeds of what is read off the laws.
     """
     test = items.split("test")
     common = _common(techniques, points, test)
-    curves = _Curves.of(points, common, len(items.split("train")), fitted_resamples, seed)
+    charged = dict(fallback.select("item_id", "estimate").iter_rows())
+    fitted_on = _Scored.of(common, charged, seed, fitted_resamples)
+    curves = _Curves.of(points, fitted_on, len(items.split("train")), fitted_resamples, seed)
     of_asked = {
-        technique.name: _Scored.of(technique.asked, seed, resamples) for technique in techniques
+        technique.name: _Scored.of(technique.asked, charged, seed, resamples)
+        for technique in techniques
     }
-    on_common = _Scored.of(common, seed, resamples)
+    on_common = _Scored.of(common, charged, seed, resamples)
     measured = [_point_row(at, of_asked[at.technique], on_common) for at in points]
     left_out = [_left_out_row(at) for at in plan if at.left_out is not None]
     missing = [
@@ -175,18 +182,28 @@ def _common(
 
 @dataclass(frozen=True)
 class _Scored:
-    """Items that estimates are compared with, and the resampling of their families."""
+    """Items that estimates are compared with, and the resampling of their families.
+
+    ``fallback`` is what each is taken to cost where there is no estimate, shape (items,).
+    """
 
     items: ItemSet
+    fallback: Floats
     resampling: FamilyResampling
 
     @classmethod
-    def of(cls, items: ItemSet, seed: int, resamples: int) -> _Scored:
-        return cls(items, FamilyResampling.of(family_names(items), seed=seed, resamples=resamples))
+    def of(
+        cls, items: ItemSet, fallback: Mapping[str, float], seed: int, resamples: int
+    ) -> _Scored:
+        charged = np.array([fallback[at] for at in items.frame["item_id"]], np.float64)
+        resampling = FamilyResampling.of(family_names(items), seed=seed, resamples=resamples)
+        return cls(items, charged, resampling)
 
     def errors(self, point: Point) -> Floats:
-        """Absolute errors, NaN without an estimate; shape (items,)."""
-        return np.asarray(np.abs(point.estimates_of(self.items) - self.items.prices()))
+        """Absolute errors, without an estimate those of the fallback; shape (items,)."""
+        estimates = point.estimates_of(self.items)
+        charged = np.where(np.isfinite(estimates), estimates, self.fallback)
+        return np.asarray(np.abs(charged - self.items.prices()))
 
     def described(self, point: Point, suffix: str = "") -> dict[str, object]:
         errors = self.errors(point)
@@ -238,9 +255,8 @@ class _Curves:
 
     @classmethod
     def of(
-        cls, points: Sequence[Point], common: ItemSet, all_items: int, resamples: int, seed: int
+        cls, points: Sequence[Point], scored: _Scored, all_items: int, resamples: int, seed: int
     ) -> _Curves:
-        scored = _Scored.of(common, seed, resamples)
         sizes, means, counts, laws, resampled = {}, {}, {}, {}, {}
         for name in dict.fromkeys(at.technique for at in points):
             of_size = _by_size([at for at in points if at.technique == name], scored)

@@ -24,7 +24,7 @@ from pricing_platform.progress import Progress, silent
 from pricing_platform.resource_use import KeptMeter
 from pricing_platform.stores.warehouse import fingerprint, make_folder
 
-_POINTS_VERSION = "1"
+_POINTS_VERSION = "2"
 
 
 class Point(BaseModel, frozen=True):

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from pydantic import JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from pricing_platform.catalog.item_samples import stratified_sample
 from pricing_platform.catalog.item_set import ItemSet
@@ -65,6 +65,16 @@ _LEVELS = (_OUTSIDE, 0.5, 1 - _OUTSIDE)
 _PRICED_TOGETHER = 2_048
 ReadOut = Literal["histogram", "digits"]
 """How a price is read: by the head over the states, or as the numbers that would be written."""
+
+
+class Reading(BaseModel):
+    """How prices are read off a fitted model: how strongly its adapters act, and by which way."""
+
+    model_config = ConfigDict(frozen=True)
+
+    scale: float
+    read_out: ReadOut
+
 
 CALIBRATION_ITEMS = 100
 """Validation items that a read-out is chosen and an interval calibrated on at most."""
@@ -335,6 +345,11 @@ class FineTunedTechnique(ABC):
                 "perplexity_gained": chosen.forgetting.perplexity_gained.value,
             }
         return replace(self, fitted=self.fitted.scaled(found["adapter_scale"])), found
+
+    def read_as(self, reading: Reading) -> Self:
+        """The same model, read as another one is; its interval stays as it was calibrated."""
+        fitted = self.fitted.scaled(reading.scale)
+        return replace(self, fitted=fitted, read_out=reading.read_out)
 
     def calibrated(self, validation: ItemSet, metrics: dict[str, float], *, seed: int) -> Self:
         """Gated, read the better way, with an interval that holds its share, and with metrics."""

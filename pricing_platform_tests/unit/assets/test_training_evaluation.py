@@ -31,6 +31,8 @@ def inputs(tmp_path: Path) -> GivenInputs:
     """Without a language model; with a budget for the ridge alone."""
     found = given_inputs(tmp_path, base_model=NOWHERE, learning_curve_seconds=0.5, timed_items=2)
     found.given.frame.insert_column(0, found.given.frame["price"].alias("token_count").cast(int))
+    stored = found.given.frame.select("item_id", "split", "price", "category", "title", "text")
+    found.store.replace("curated.items", stored)
     return found
 
 

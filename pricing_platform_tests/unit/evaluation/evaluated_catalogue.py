@@ -327,9 +327,10 @@ def _store_training(warehouse: Warehouse, items: pl.DataFrame) -> None:
         for offset in (factor * size**-exponent,)
     ]
     plan = [PlannedPoint("stack", 150, 7, None, 99.0, "about 99 s, of 60 s 3 are left")]
+    fallback = warehouse.frame("SELECT * FROM evaluation.fallback_estimates")
     warehouse.replace_all(
         learning_curve_rows(
-            plan, techniques, points, every, seed=7, resamples=50, fitted_resamples=20
+            plan, techniques, points, every, fallback, seed=7, resamples=50, fitted_resamples=20
         )
     )
     costed = [

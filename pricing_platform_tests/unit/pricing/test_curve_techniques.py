@@ -13,10 +13,12 @@ from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import ModelNotAskedError
 from pricing_platform.evaluation.learning_curve.plan import CurveTechnique, Existing, plan_points
 from pricing_platform.evaluation.learning_curve.points import measured_points
+from pricing_platform.finetuning.checkpoints import Manifest, write_checkpoint
 from pricing_platform.language.local.folder import content_sha256
 from pricing_platform.language.prompts import Currency
 from pricing_platform.pricing.curve_techniques import CURVE_TECHNIQUES, CurveInputs
 from pricing_platform.pricing.finetuned.context import FineTuningContext, LanguageBase
+from pricing_platform.pricing.finetuned.fine_tuned_technique import Reading, ReadOut
 from pricing_platform.pricing.finetuned.language_finetuned import LanguageFinetuned
 from pricing_platform.pricing.fitting import EvaluationSample, Fitting, fit, predict
 from pricing_platform.progress import silent
@@ -187,3 +189,61 @@ def test_the_language_model_has_a_point_on_the_curve(
     assert point.model.startswith("tiny + LoRA")
     assert point.token_budget == round(SECONDS * SPEED * 64 / 320)
     assert set(point.estimates) == set(technique.asked.frame["item_id"])
+
+
+def test_a_part_is_read_as_the_fit_on_all_items_is(
+    items: ItemSet, context: FineTuningContext, tmp_path: Path
+) -> None:
+    """Else its error would differ by what 16 items choose and by a gate, not by its items alone."""
+    inputs = inputs_in(tmp_path, lambda: context)
+    before = inputs.identity("language_finetuned")
+    train, validation = items.split("train").take(range(64)), items.split("validation")
+    work = tmp_path / "work"
+    work.mkdir()
+    alone = LanguageFinetuned.fit(
+        train, validation, seed=1, work_folder=work, fine_tuning=replace(context, seconds=1.0)
+    )
+    other: ReadOut = "digits" if alone.read_out == "histogram" else "histogram"
+    kept_as = alone.read_as(Reading(scale=0.5, read_out=other))
+    manifest = Manifest(
+        fingerprint=inputs.fitting.fingerprint("language_finetuned"),
+        data_hash="",
+        configuration=kept_as.configuration,
+        seed=1,
+    )
+    checkpoints = inputs.fitting.checkpoints
+    write_checkpoint(checkpoints, "language_finetuned", kept_as.save, manifest)
+
+    technique = named("language_finetuned", inputs, items)
+    assert technique.fit_on is not None
+    point = technique.fit_on(
+        train,
+        validation,
+        seed=1,
+        token_budget=1024,
+        work_folder=tmp_path / "point",
+        progress=silent,
+    )
+
+    assert isinstance(point, LanguageFinetuned)
+    assert (point.fitted.scale, point.read_out) == (0.5, other)
+    assert point.metrics["validation_items"] == 16
+    assert inputs.identity("language_finetuned") != before
+
+
+def test_without_a_fit_on_all_items_a_part_is_measured_as_that_would_be(
+    items: ItemSet, context: FineTuningContext, tmp_path: Path
+) -> None:
+    inputs = inputs_in(tmp_path, lambda: replace(context, general=None))
+    technique = named("language_finetuned", inputs, items)
+    assert technique.fit_on is not None
+    point = technique.fit_on(
+        items.split("train").take(range(64)),
+        items.split("validation"),
+        seed=1,
+        token_budget=512,
+        work_folder=tmp_path / "point",
+        progress=silent,
+    )
+    assert isinstance(point, LanguageFinetuned)
+    assert point.metrics["validation_items"] == len(items.split("validation")) > 16

@@ -39,10 +39,10 @@ COMMENT ON COLUMN evaluation.learning_curve.train_items IS 'How many it learnt f
 COMMENT ON COLUMN evaluation.learning_curve.train_families IS 'Of how many families they are.';
 COMMENT ON COLUMN evaluation.learning_curve.test_items IS 'Test items that the technique was asked about.';
 COMMENT ON COLUMN evaluation.learning_curve.failures IS 'Share of them without an estimate.';
-COMMENT ON COLUMN evaluation.learning_curve.mae IS 'Mean absolute error, in the currency, over those with an estimate.';
+COMMENT ON COLUMN evaluation.learning_curve.mae IS 'Mean absolute error, in the currency, over all of them; without an estimate, what category_median would have cost.';
 COMMENT ON COLUMN evaluation.learning_curve.mae_low IS 'Lower end of its 95 % bootstrap interval, clustered by family.';
 COMMENT ON COLUMN evaluation.learning_curve.mae_high IS 'Upper end of that interval.';
-COMMENT ON COLUMN evaluation.learning_curve.rmsle IS 'Root mean squared log error over the same items.';
+COMMENT ON COLUMN evaluation.learning_curve.rmsle IS 'Root mean squared log error over those with an estimate.';
 COMMENT ON COLUMN evaluation.learning_curve.common_items IS 'Test items that all techniques of the table were asked about.';
 COMMENT ON COLUMN evaluation.learning_curve.mae_common IS 'Mean absolute error over those: by it the techniques are compared.';
 COMMENT ON COLUMN evaluation.learning_curve.mae_common_low IS 'Lower end of its 95 % bootstrap interval, clustered by family.';

@@ -3,8 +3,7 @@
 -- failure: leaving out what is hard must not look like skill. A technique that is asked for a sample
 -- alone was asked about the items of evaluation.asked_items, which the sample decides and not what it
 -- answered. Reference rows are exempt, since a reference need not know every source.
--- Such an item is charged with what its user falls back to: the estimate of category_median, or where
--- there is none the median price of the train items. So nobody gains by refusing what is hard.
+-- Such an item is charged with its fallback estimate, so nobody gains by refusing what is hard.
 -- Families are dealt into at most 10,000 clusters, so that resampling them costs the same however
 -- many there are (random groups: Wolter, "Introduction to variance estimation", 2007, chapter 2).
 CREATE OR REPLACE VIEW evaluation.scored_predictions AS
@@ -61,25 +60,11 @@ techniques AS (
     FROM asked
     GROUP BY split
 ),
-typical AS (
-    SELECT coalesce(median(price) FILTER (split = 'train'), median(price)) AS price
-    FROM curated.items
-),
 charged AS (
-    SELECT
-        joined.*,
-        coalesce(
-            joined.estimate,
-            CASE WHEN isfinite(medians.estimate) AND medians.estimate > 0
-                THEN medians.estimate END,
-            typical.price
-        ) AS charged_estimate
+    SELECT joined.*, coalesce(joined.estimate, fallback.estimate) AS charged_estimate
     FROM joined
-    CROSS JOIN typical
-    LEFT JOIN evaluation.predictions AS medians
-        ON medians.technique = 'category_median'
-        AND medians.item_id = joined.item_id
-        AND medians.split = joined.split
+    JOIN evaluation.fallback_estimates AS fallback
+        ON fallback.item_id = joined.item_id AND fallback.split = joined.split
 )
 SELECT
     charged.technique,

@@ -37,8 +37,13 @@ def rows_of(
     plan = plan_points(techniques, SIZES, train_items=320, seconds=seconds, seed=7)
     points = measured_points(plan, techniques, items, seed=7, folder=folder)
     return learning_curve_rows(
-        plan, techniques, points, items, seed=7, resamples=100, fitted_resamples=50
+        plan, techniques, points, items, fallback(items), seed=7, resamples=100, fitted_resamples=50
     )
+
+
+def fallback(items: ItemSet) -> pl.DataFrame:
+    """Every item is taken to cost 1,000 more than it does."""
+    return items.frame.select("item_id", estimate=pl.col("price") + 1_000)
 
 
 def points_on(law: PowerLaw, name: str, items: ItemSet, sizes: tuple[int, ...]) -> list[Point]:
@@ -83,7 +88,9 @@ def tables_on(
     points = [
         point for name, (law, sizes) in laws.items() for point in points_on(law, name, items, sizes)
     ]
-    return learning_curve_rows([], techniques, points, items, seed=7, fitted_resamples=50)
+    return learning_curve_rows(
+        [], techniques, points, items, fallback(items), seed=7, fitted_resamples=50
+    )
 
 
 def crossing(tables: Mapping[str, pl.DataFrame], technique: str) -> dict[str, object]:
@@ -215,20 +222,48 @@ def test_without_any_point_the_tables_say_so(items: ItemSet, tmp_path: Path) -> 
     assert tables[FITS]["not_fitted"].to_list() == ["measured after 0 sizes; at least 2 are needed"]
 
 
-def test_a_failure_is_counted_and_takes_no_part(items: ItemSet) -> None:
+def test_a_failure_is_counted_and_charged_as_on_the_leaderboard(items: ItemSet) -> None:
+    """Who refuses what is hard learns no faster for it."""
     points = points_on(LEARNS, "tfidf_ridge", items, MEASURED)
-    (first, *_) = points[0].estimates
+    test = items.split("test")
+    (first, *others) = points[0].estimates
     failing = points[0].model_copy(update={"estimates": points[0].estimates | {first: None}})
+    wrong = points[1].model_copy(update={"estimates": points[1].estimates | {first: -3.0}})
 
     tables = learning_curve_rows(
         [],
         [technique_of(TfidfRidge, items)],
-        [failing, *points[1:]],
+        [failing, wrong, *points[2:]],
         items,
+        fallback(items),
         seed=7,
         fitted_resamples=20,
     )
 
-    assert tables[CURVE]["failures"].to_list() == [1 / 40, 0, 0, 0]
-    assert tables[CURVE]["mae"].null_count() == 0
-    assert tables[FITS]["exponent"][0] == pytest.approx(0.5, abs=0.1)
+    curve = tables[CURVE]
+    assert curve["failures"].to_list() == [1 / 40, 1 / 40, 0, 0]
+    for place, point in enumerate(points):
+        errors = np.abs(point.estimates_of(test) - test.prices())
+        if place < 2:
+            errors[test.frame["item_id"].to_list().index(first)] = 1_000
+        assert curve["mae"][place] == pytest.approx(errors.mean())
+        assert curve["mae_common"][place] == pytest.approx(errors.mean())
+    known = [test.frame["item_id"].to_list().index(at) for at in others]
+    squares = (np.log1p(points[0].estimates_of(test)) - np.log1p(test.prices())) ** 2
+    assert curve["rmsle"][0] == pytest.approx(np.sqrt(squares[known].mean()))
+
+
+def test_one_that_answers_nothing_costs_what_its_user_falls_back_to(items: ItemSet) -> None:
+    points = points_on(LEARNS, "tfidf_ridge", items, MEASURED)
+    silent = points[0].model_copy(update={"estimates": dict.fromkeys(points[0].estimates)})
+    tables = learning_curve_rows(
+        [],
+        [technique_of(TfidfRidge, items)],
+        [silent, *points[1:]],
+        items,
+        fallback(items),
+        seed=7,
+        fitted_resamples=20,
+    )
+    assert tables[CURVE]["mae"][0] == pytest.approx(1_000)
+    assert tables[CURVE]["rmsle"][0] is None
