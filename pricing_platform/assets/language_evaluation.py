@@ -38,6 +38,7 @@ from pricing_platform.evaluation.injections import (
 from pricing_platform.evaluation.pictures import PICTURES_VERSION, draw_context_sweep
 from pricing_platform.evaluation.pricer import Pricer
 from pricing_platform.evaluation.queries import run_query
+from pricing_platform.finetuning.checkpoints import checkpoint_label
 from pricing_platform.finetuning.forgetting.curve import FORGETTING_TABLES
 from pricing_platform.pricing.finetuned.fine_tuned_technique import FineTunedTechnique
 from pricing_platform.pricing.finetuned.forgetting_curve import (
@@ -336,13 +337,15 @@ def forgetting(
     store, settings, fitting = inputs.store, inputs.settings, inputs.fitting
 
     def measure(folder: Path) -> dict[str, pl.DataFrame]:
+        checkpoints = {name: fitting.require(name) for name in FINE_TUNED_LANGUAGE}
         fine_tuned = {
-            name: load(name, fitting.require(name), fine_tuning=inputs.fine_tuning())
-            for name in FINE_TUNED_LANGUAGE
+            name: load(name, checkpoint, fine_tuning=inputs.fine_tuning())
+            for name, checkpoint in checkpoints.items()
         }
         items = inputs.items()
         curve = measure_forgetting(
             cast("dict[str, FineTunedTechnique]", fine_tuned),
+            {name: checkpoint_label(name, at) for name, at in checkpoints.items()},
             items.split("train"),
             items.split("validation"),
             folder,

@@ -87,6 +87,11 @@ class Checkpoint:
     manifest: Manifest
 
 
+def checkpoint_label(technique: str, checkpoint: Checkpoint) -> str:
+    """What predictions and measurements name a technique's checkpoint by."""
+    return f"{technique}/{checkpoint.path.name}"
+
+
 def data_hash(train: pl.DataFrame, validation: pl.DataFrame) -> str:
     """The sha256 of the item ids, content hashes, categories and prices, in order of item id.
 

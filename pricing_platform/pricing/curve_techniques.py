@@ -21,6 +21,7 @@ from pricing_platform.evaluation.learning_curve.plan import (
     PointCost,
 )
 from pricing_platform.evaluation.pricer import Pricer
+from pricing_platform.finetuning.checkpoints import checkpoint_label
 from pricing_platform.finetuning.training_loop import TrainingConfiguration
 from pricing_platform.pricing.finetuned.context import FineTuningContext
 from pricing_platform.pricing.finetuned.fine_tuned_technique import (
@@ -131,8 +132,9 @@ class CurveInputs:
         except PlatformError as error:
             return error.problem
         answers = self.warehouse.frame(_ANSWERS, [name])
-        if set(answers["checkpoint"]) != {f"{name}/{checkpoint.path.name}"}:
-            return f"the predictions are not of the checkpoint {name}/{checkpoint.path.name}"
+        label = checkpoint_label(name, checkpoint)
+        if set(answers["checkpoint"]) != {label}:
+            return f"the predictions are not of the checkpoint {label}"
         metrics = checkpoint.manifest.metrics
         return Existing(
             answers,

@@ -22,6 +22,7 @@ from pricing_platform.errors import ModelNotAskedError, PlatformError
 from pricing_platform.finetuning.checkpoints import (
     Checkpoint,
     Manifest,
+    checkpoint_label,
     data_hash,
     find_checkpoint,
     open_checkpoint,
@@ -342,7 +343,7 @@ def predict(
         evaluated.frame,
         technique=technique,
         model=fitted.model,
-        checkpoint=f"{technique}/{checkpoint.path.name}",
+        checkpoint=checkpoint_label(technique, checkpoint),
     )
 
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 import yaml
@@ -18,6 +18,7 @@ import yaml
 from pricing_platform.currencies import price_decimals
 from pricing_platform.finetuning.export.forms import ExportForm
 from pricing_platform.finetuning.export.model_folders import BaseReference
+from pricing_platform.language.local.quantization import Quantization
 from pricing_platform.language.pretrained.card import NOT_STATED
 
 CARD = "README.md"
@@ -38,9 +39,19 @@ _LICENCES = frozenset(
 """Of the hub's identifiers those that language models have; what is none of them is named."""
 
 
+_READ_OUTS = {
+    "histogram": "read with its price head",
+    "digits": "read as the median of the numbers that it might write",
+}
+
+
 @dataclass(frozen=True)
 class Training:
-    """How the model came about. ``scale``: how strongly the adapters act."""
+    """How the model came about.
+
+    ``scale``: how strongly the adapters act. ``read_out``: how the estimates are read that were
+    evaluated. ``quantization``: how the base's weights were held meanwhile.
+    """
 
     technique: str
     checkpoint: str
@@ -51,6 +62,8 @@ class Training:
     adapted_share: float
     scale: float
     seconds: float | None
+    read_out: Literal["histogram", "digits"] = "histogram"
+    quantization: Quantization = "none"
 
 
 @dataclass(frozen=True)
@@ -188,9 +201,22 @@ class ModelCard:
             " float32 where they are held in fewer bits."
         )
         return (
-            f"{what} {acting}\n\nThe base model is `{self._base_name}`{revision}; the sha256 over"
-            f" its weights, configuration and tokenizer is `{self.base_sha256}`.{read}"
+            f"{what} {acting}{self._held()}\n\nThe base model is `{self._base_name}`{revision}; the"
+            f" sha256 over its weights, configuration and tokenizer is `{self.base_sha256}`.{read}"
         )
+
+    def _held(self) -> str:
+        """What is to be known of a model that was trained on weights in fewer bits."""
+        bits = self.training.quantization.removesuffix("bit")
+        if bits == "none":
+            return ""
+        trained = (
+            f" They were trained, and their estimates evaluated, on the base model with its weights"
+            f" held in {bits} bits by bitsandbytes"
+        )
+        if self.form == "adapter":
+            return f"{trained}: load it so, or estimates differ a little."
+        return f"{trained}; here they are added to its full weights, so estimates differ a little."
 
     def _asking(self) -> str:
         fence = _fence(self.example.prompt)
@@ -270,8 +296,9 @@ class ModelCard:
             _with_interval("within_20_percent", 3).alias("within 20 % (95 %)"),
         )
         return (
-            f"On the test split, best first; {self.training.technique} is this model, read with its"
-            f" price head. Intervals are bootstrapped by family.\n\n{_table(shown)}"
+            f"On the test split, best first; {self.training.technique} is this model,"
+            f" {_READ_OUTS[self.training.read_out]}. Intervals are bootstrapped by family."
+            f"\n\n{_table(shown)}"
         )
 
     def _forgetting(self) -> str:
@@ -290,7 +317,7 @@ class ModelCard:
             "It is not made to chat, and a product's text may mislead it: use no estimate without"
             " a look where much depends on it.",
         ]
-        if self.form != "adapter":
+        if self.form != "adapter" and self.training.read_out == "histogram":
             lines.append(
                 "The errors above are those of the price head, which this form does not have; the"
                 " numbers that the model writes were not evaluated."

@@ -19,7 +19,6 @@ from pricing_platform.finetuning.forgetting.gate import NONE, Candidate, GateDec
 from pricing_platform.finetuning.forgetting.measuring import ForgettingMeasure
 from pricing_platform.finetuning.forgetting.probes import Probe
 
-FORGETTING_VERSION = "1"
 FORGETTING_TABLES = ("evaluation.forgetting", "evaluation.probe_answers")
 
 Floats = npt.NDArray[np.float64]
@@ -39,6 +38,7 @@ def _with_interval(*names: str) -> dict[str, type[pl.DataType]]:
 
 _FORGETTING_COLUMNS: dict[str, type[pl.DataType]] = {
     **_KEY,
+    "checkpoint": pl.String,
     "share_trained": pl.Float64,
     "questions": pl.Int64,
     **_with_interval("probe_accuracy"),
@@ -75,7 +75,8 @@ class CurvePoint:
     ``mitigation`` and ``adapter_scale`` as in ``gate``; ``step``: updates until then, 0 for before
     the first; ``share_trained``: of all updates. ``price_errors``: absolute, in the currency, of
     the items that prices are compared on, NaN without an estimate, shape (items,); None where
-    nothing was priced. ``training_seconds`` until then.
+    nothing was priced. ``training_seconds`` until then. ``checkpoint`` names the one that it is of,
+    as predictions do; None for a training of its own.
     """
 
     technique: str
@@ -86,6 +87,7 @@ class CurvePoint:
     measure: ForgettingMeasure
     price_errors: Floats | None
     training_seconds: float
+    checkpoint: str | None = None
 
     @property
     def price_mae(self) -> float | None:
@@ -151,6 +153,7 @@ def forgetting_curve(
         | _forgotten(probes, base, at, forgetting)
         | _priced(at, _unmitigated(points, at), resampling)
         | {
+            "checkpoint": at.checkpoint,
             "is_within_limit": Candidate(at.mitigation, at.adapter_scale, forgetting).is_within(
                 limit
             ),

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import polars as pl
 
@@ -19,7 +20,12 @@ from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.currencies import price_decimals, written_price
 from pricing_platform.errors import PlatformError
 from pricing_platform.evaluation.leaderboard import leaderboard
-from pricing_platform.finetuning.checkpoints import Checkpoint, list_checkpoints, open_checkpoint
+from pricing_platform.finetuning.checkpoints import (
+    Checkpoint,
+    checkpoint_label,
+    list_checkpoints,
+    open_checkpoint,
+)
 from pricing_platform.finetuning.export.forms import ExportForm, GgufType
 from pricing_platform.finetuning.export.gguf_model import (
     GgufDescription,
@@ -76,7 +82,7 @@ ORDER BY source, split
 _FORGOTTEN = """
 SELECT *
 FROM evaluation.forgetting
-WHERE technique = ? AND is_promoted AND adapter_scale = ?
+WHERE checkpoint = ? AND is_promoted AND adapter_scale = ?
 """
 
 
@@ -213,15 +219,24 @@ class _Source:
     def write_adapter(self, folder: Path) -> ModelCard:
         """Writes it, asks it, and tells of it."""
         write_adapter(self.fitted.fitted, self.base, folder)
-        written = replace(self.fitted, fitted=read_adapter(folder, self.base_folder))
-        row = written.price(self._item).row(0, named=True)
+        held = self.fitted.fitted.quantization
+        read = replace(read_adapter(folder, self.base_folder), quantization=held)
+        (row,) = replace(self.fitted, fitted=read).price(self._item).iter_rows(named=True)
+        return self._card("adapter", self._told_estimate(row))
+
+    def _told_estimate(self, row: Mapping[str, Any]) -> str:
         code = self._currency.code
+        if row["estimate"] is None:
+            return f"It gives no estimate of it: {row['failure'].rstrip('.')}."
         decimals = price_decimals(code)
-        answer = (
-            f"The price head's estimate is {written_price(row['estimate'], code)} (80 % between"
+        whose = {
+            "histogram": "The price head's estimate",
+            "digits": "By the numbers that it might write, the estimate",
+        }[self.fitted.read_out]
+        return (
+            f"{whose} is {written_price(row['estimate'], code)} (80 % between"
             f" {row['low']:,.{decimals}f} and {row['high']:,.{decimals}f})."
         )
-        return self._card("adapter", answer)
 
     def write_merged(self, folder: Path) -> ModelCard:
         """Writes it, asks it, and tells of it."""
@@ -283,6 +298,8 @@ class _Source:
                 rank=fitted.configuration_of_adapters.rank,
                 adapted_share=fitted.configuration_of_adapters.adapted_share,
                 scale=fitted.fitted.scale,
+                read_out=fitted.read_out,
+                quantization=fitted.fitted.quantization,
                 seconds=manifest.metrics.get("training_seconds"),
             ),
             items=self.warehouse.frame(_ITEMS),
@@ -307,7 +324,7 @@ class _Source:
     @property
     def _checkpoint_name(self) -> str:
         """As predictions name it."""
-        return f"{self.fitted.name}/{self.checkpoint.path.name}"
+        return checkpoint_label(self.fitted.name, self.checkpoint)
 
     @cached_property
     def _item(self) -> ItemSet:
@@ -336,8 +353,8 @@ class _Source:
     def _forgotten(self) -> Forgotten | None:
         """With intervals where the curve of the same checkpoint was measured."""
         metrics, scale = self.checkpoint.manifest.metrics, self.fitted.fitted.scale
-        rows = self.warehouse.frame(_FORGOTTEN, [self.fitted.name, scale])
-        if self._is_evaluated and rows.height == 1:
+        rows = self.warehouse.frame(_FORGOTTEN, [self._checkpoint_name, scale])
+        if rows.height == 1:
             return Forgotten(*(_figure(rows, name) for name in _LOST))
         if scale == 0:
             return Forgotten(Figure(0.0), Figure(0.0))

@@ -28,13 +28,14 @@ from pricing_platform.pricing.finetuned.forgetting_gate import (
 from pricing_platform.pricing.finetuned.mitigations import MITIGATIONS, MitigatedTraining
 from pricing_platform.progress import Progress, silent
 
-FORGETTING_VERSION = "2"
+FORGETTING_VERSION = "3"
 SHORT = "language_finetuned, short"
 """The trainings that mitigations are compared on: few items, the same for all."""
 
 
 def measure_forgetting(
     techniques: Mapping[str, FineTunedTechnique],
+    checkpoints: Mapping[str, str],
     train: ItemSet,
     validation: ItemSet,
     work_folder: Path,
@@ -47,6 +48,7 @@ def measure_forgetting(
 
     Args:
         techniques: bound to their base model, by name; at least one.
+        checkpoints: of which each is, as predictions name them.
         train: what the short trainings learn from.
         validation: of which a sample is priced at every point.
         work_folder: for the short trainings; the caller removes it.
@@ -71,7 +73,7 @@ def measure_forgetting(
             ability, technique.examples(sample), sample.prices(), work_folder / "priced" / name
         )
         scales = SCALES if technique is alone else (technique.fitted.scale,)
-        points += _points(name, technique, ability, priced, scales)
+        points += _points(name, technique, checkpoints[name], ability, priced, scales)
         progress("measuring what was forgotten", len(read), len(techniques) + len(MITIGATIONS))
     training = MitigatedTraining(
         train, context, alone.configuration_of_adapters, seed, work_folder, progress
@@ -96,6 +98,7 @@ def measure_forgetting(
 def _points(
     name: str,
     technique: FineTunedTechnique,
+    checkpoint: str,
     ability: GeneralAbility,
     priced: PricedSample,
     scales: Sequence[float],
@@ -116,6 +119,7 @@ def _points(
                     ability.measure(adapted, scale),
                     priced.errors(adapted, fitted.head, scale),
                     share * seconds,
+                    checkpoint,
                 )
                 for scale in at
             ]

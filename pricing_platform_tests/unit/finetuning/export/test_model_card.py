@@ -112,3 +112,21 @@ def test_errors_without_an_interval_or_on_no_common_item_are_told_without() -> N
     row |= {"rmsle_low": None, "rmsle_high": None}
     text = replace(CARD, metrics=pl.DataFrame([row])).text()
     assert "| rag | 150 | 1.50 (1.00 to 2.00) |  | 1.500 | 1.500 (1.000 to 2.000) |" in text
+
+
+def test_how_it_is_read_and_was_held_is_told() -> None:
+    names = ("mae", "mae_common", "rmsle", "within_20_percent")
+    row: dict[str, object] = {"technique": "language_finetuned", "items": 150}
+    for name in names:
+        row |= {name: 1.5, f"{name}_low": 1.0, f"{name}_high": 2.0}
+    merged = replace(CARD, form="merged", metrics=pl.DataFrame([row]))
+    assert "is this model, read with its price head." in merged.text()
+    assert "which this form does not have" in merged.text()
+    assert "bitsandbytes" not in merged.text()
+    held = replace(TRAINING, read_out="digits", quantization="4bit")
+    text = replace(merged, training=held).text()
+    assert "is this model, read as the median of the numbers that it might write." in text
+    assert "which this form does not have" not in text
+    assert "held in 4 bits by bitsandbytes; here they are added to its full weights" in text
+    text = replace(CARD, training=replace(held, quantization="8bit")).text()
+    assert "held in 8 bits by bitsandbytes: load it so" in text

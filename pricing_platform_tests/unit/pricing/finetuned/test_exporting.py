@@ -386,6 +386,71 @@ def test_the_card_tells_no_errors_of_another_checkpoint(
     assert "MAE" not in text
 
 
+@pytest.mark.parametrize(
+    ("checkpoint", "told"),
+    [
+        (None, "accuracy lost: 2.0 % (95 % interval 1.0 to 3.0);"),
+        ("language_finetuned/older", "accuracy lost: 3.1 %;"),
+    ],
+)
+def test_the_card_tells_what_this_checkpoint_forgot_and_no_other(
+    home: FittedHome, tmp_path: Path, checkpoint: str | None, told: str
+) -> None:
+    """Its own measure stands in its manifest; intervals where the table is of it."""
+    warehouse = Warehouse.from_settings(home.settings)
+    row = {
+        "technique": "language_finetuned",
+        "checkpoint": checkpoint
+        or f"language_finetuned/{home.checkpoints['language_finetuned'].name}",
+        "mitigation": "scaled",
+        "adapter_scale": SCALE,
+        "step": 9,
+        "is_promoted": True,
+    }
+    for name, value in (("accuracy_lost", 0.02), ("perplexity_gained", 0.03)):
+        row |= {name: value, f"{name}_low": value - 0.01, f"{name}_high": value + 0.01}
+    warehouse.replace("evaluation.forgetting", pl.DataFrame([row]))
+    try:
+        _, text = card_of(home.exported("language_finetuned", tmp_path / "it", "adapter"))
+    finally:
+        with warehouse.write() as connection:
+            connection.execute("DELETE FROM evaluation.forgetting")
+    assert told in text
+
+
+@pytest.mark.parametrize("estimate", [12.5, None])
+def test_the_card_tells_the_estimate_as_it_is_read_or_that_there_is_none(
+    home: FittedHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, estimate: float | None
+) -> None:
+    """Numbers are no more than probable: a text may leave none of them."""
+    row = {
+        "item_id": "a",
+        "estimate": estimate,
+        "low": None if estimate is None else 10.0,
+        "high": None if estimate is None else 15.0,
+        "failure": None if estimate is not None else "unreadable: no number is likely.",
+    }
+    monkeypatch.setattr(
+        LanguageFinetuned, "price", lambda *_, **__: pl.DataFrame([row], infer_schema_length=None)
+    )
+    monkeypatch.setattr(
+        LanguageFinetuned, "load", classmethod(_read_by_digits(LanguageFinetuned.load))
+    )
+    _, text = card_of(home.exported("language_finetuned", tmp_path / "it", "adapter"))
+    if estimate is None:
+        assert "It gives no estimate of it: unreadable: no number is likely." in text
+    else:
+        assert "By the numbers that it might write, the estimate is 12.50 USD (80 %" in text
+
+
+def _read_by_digits(load: Any) -> Any:
+    def loaded(_cls: object, folder: Path) -> LanguageFinetuned:
+        found: LanguageFinetuned = replace(load(folder), read_out="digits")
+        return found
+
+    return loaded
+
+
 def test_comparables_are_in_the_prompt_of_one_that_is_shown_them(
     home: FittedHome, tmp_path: Path
 ) -> None:

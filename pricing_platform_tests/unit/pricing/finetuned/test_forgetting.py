@@ -118,6 +118,7 @@ def test_the_curve_has_every_point_and_every_mitigation(
     few = ItemSet(ITEMS.frame[:40], ITEMS.embeddings[:40])
     curve = measure_forgetting(
         {"language_finetuned": loaded},
+        {"language_finetuned": "language_finetuned/abc"},
         few,
         ITEMS.split("validation"),
         tmp_path / "work",
@@ -131,7 +132,9 @@ def test_the_curve_has_every_point_and_every_mitigation(
         (0.5, 1.0),
         *((1.0, scale) for scale in (0.25, 0.5, 0.75, 1.0)),
     ]
+    assert set(main["checkpoint"]) == {"language_finetuned/abc"}
     short = curve.rows.filter(technique=SHORT)
+    assert short["checkpoint"].null_count() == short.height
     assert set(short["mitigation"]) == {NONE, REPLAY, KL, LOWER_RANK}
     assert curve.rows["price_mae"].is_not_null().all()
     assert short["kl_divergence"].n_unique() == 4  # each really trained otherwise
