@@ -5,8 +5,10 @@ Here belongs seeing to that. What is written into it belongs to the modules besi
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,8 @@ from safetensors import SafetensorError
 
 from pricing_platform.errors import PlatformError
 
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+_ERROR_NUMBER = re.compile(r"os error (\d+)")
 _REMEDY = "Name a folder that you may write to, on a disk with enough space."
 
 
@@ -54,15 +58,18 @@ def new_folder(folder: Path) -> Iterator[Path]:
     with _told_for_people(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial.mkdir(exist_ok=True)
-        with _only_writer(partial, folder):
-            try:
+    with _only_writer(partial, folder):
+        try:
+            with _told_for_people(folder):
                 _empty(partial)
+            with _told_while_written(partial, folder):
                 yield partial
-                require_new(folder)
+            require_new(folder)
+            with _told_for_people(folder):
                 partial.rename(folder)
-            except BaseException:
-                shutil.rmtree(partial, ignore_errors=True)
-                raise
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
 
 
 @contextmanager
@@ -93,7 +100,34 @@ def _told_for_people(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        raise _not_written(folder, error.strerror or str(error)) from error
+
+
+@contextmanager
+def _told_while_written(partial: Path, folder: Path) -> Iterator[None]:
+    """Tells of what can't be written there or read elsewhere; any other error is none of both."""
+    try:
+        yield
+    except OSError as error:
         told = error.strerror or str(error)
-        raise PlatformError(f"{folder} can't be written: {told}.", _REMEDY) from error
-    except SafetensorError as error:  # it writes outside of Python, and tells a full disk so
-        raise PlatformError(f"{folder} can't be written: {error}.", _REMEDY) from error
+        if error.errno in _NO_ROOM or _is_within(error.filename, partial):
+            raise _not_written(folder, told) from error
+        if error.filename is None:
+            raise
+        raise PlatformError(
+            f"{error.filename}, which is to be part of {folder}, can't be read: {told}.",
+            "Put it back as it was; what was fitted is made anew where it is deleted.",
+        ) from error
+    except SafetensorError as error:  # it writes outside of Python, and tells a number in its text
+        number = _ERROR_NUMBER.search(str(error))
+        if number is None or int(number[1]) not in _NO_ROOM:
+            raise
+        raise _not_written(folder, str(error)) from error
+
+
+def _not_written(folder: Path, told: str) -> PlatformError:
+    return PlatformError(f"{folder} can't be written: {told}.", _REMEDY)
+
+
+def _is_within(name: object, folder: Path) -> bool:
+    return isinstance(name, str | Path) and Path(name).is_relative_to(folder)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pricing_platform.errors import PlatformError
 from pricing_platform.finetuning.language.configuration import LINEAR_LAYERS, AdapterConfiguration
 from pricing_platform.finetuning.price_network import has_bfloat16
+from pricing_platform.language.local.folder import told_as_not_loadable
 from pricing_platform.language.local.network import default_device
 from pricing_platform.language.local.quantization import Quantization, quantization_options
 from pricing_platform.model_files import quiet_transformers, return_freed_memory
@@ -42,23 +43,16 @@ def load_base(folder: Path, *, attention: str = "sdpa", quantization: Quantizati
     return_freed_memory()
     device = default_device()
     options = quantization_options(quantization, device)
-    with quiet_transformers():
-        try:
-            model = AutoModelForCausalLM.from_pretrained(
-                folder,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                attn_implementation=attention,
-                dtype=torch.float32,
-                **options,
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise PlatformError(
-                f"No causal language model can be loaded from {folder}: {error}",
-                "Set PRICING_BASE_MODEL to a folder with such a model in the layout of"
-                " transformers, with weights as safetensors.",
-            ) from error
+    with quiet_transformers(), told_as_not_loadable(folder):
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            attn_implementation=attention,
+            dtype=torch.float32,
+            **options,
+        )
     if quantization == "none":
         model = model.to(device)
     for part in filter(_is_quantized, model.modules()):

@@ -7,6 +7,8 @@ Here belongs what is known of a model before anything of it is loaded. Loading b
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ def check_folder(folder: Path) -> None:
     """Refuses a folder that no causal language model can be loaded from.
 
     Raises:
-        PlatformError: naming what is missing.
+        PlatformError: naming what is missing, or can't be read.
     """
     missing = [
         described
@@ -53,6 +55,71 @@ def check_folder(folder: Path) -> None:
             f"Set {_SETTING} to a folder that transformers can load a causal language model from,"
             " with its weights as safetensors, or unset it to use the embedded model.",
         )
+    model_configuration(folder)
+
+
+def model_configuration(folder: Path) -> dict[str, Any]:
+    """What ``config.json`` says of the language model, that of one among others included.
+
+    Raises:
+        PlatformError: when it can't be read.
+    """
+    config = read_configuration(folder / "config.json")
+    text = config.get("text_config", {})
+    return config | (text if isinstance(text, dict) else {})
+
+
+def read_configuration(path: Path) -> dict[str, Any]:
+    """A JSON object of a model's folder.
+
+    Raises:
+        PlatformError: when the file can't be read, or is none.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _broken(path, error.strerror or str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise _broken(path, f"it is no JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise _broken(path, "it is no JSON object")
+    return found
+
+
+@contextmanager
+def told_as_not_loadable(folder: Path) -> Iterator[None]:
+    """Tells what ``transformers`` raises of a folder that it can't load as one message.
+
+    What a wrong value of the configuration raises is of any kind, by where it is first used.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        OSError,
+        RuntimeError,
+        SafetensorError,
+        StrictDataclassError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise PlatformError(
+            f"No causal language model can be loaded from {folder}: {' '.join(str(error).split())}",
+            f"Set {_SETTING} to a folder with such a model in the layout of transformers, with"
+            " weights as safetensors.",
+        ) from error
+
+
+def _broken(path: Path, problem: str) -> PlatformError:
+    return PlatformError(
+        f"{path} can't be read: {problem}.",
+        f"Put the original file back, or set {_SETTING} to another model.",
+    )
 
 
 def content_sha256(folder: Path) -> str:
@@ -69,12 +136,11 @@ def context_window(folder: Path) -> int:
     Raises:
         PlatformError: when the configuration tells none.
     """
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    config |= config.get("text_config", {})
+    config = model_configuration(folder)
     limits = [config.get(key) for key in ("max_position_embeddings", "n_positions")]
     if config.get("use_sliding_window", True):
         limits.append(config.get("sliding_window"))
-    found = [int(limit) for limit in limits if limit]
+    found = [int(limit) for limit in limits if isinstance(limit, int | float) and limit > 0]
     if not found:
         raise PlatformError(
             f"The configuration in {folder} does not tell how many tokens the model takes.",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pricing_platform.errors import PlatformError
+from pricing_platform.language.local.folder import told_as_not_loadable
 from pricing_platform.language.local.precision import (
     Precision,
     computes_bfloat16,
@@ -306,23 +306,16 @@ def _loaded(folder: Path, precision: Precision, quantization: Quantization, devi
     if device == "cpu":
         held = _BYTES[precision if quantization == "none" else quantization]
         require_memory(f"in {folder}", int(held * weight_sizes(folder).parameters))
-    with quiet_transformers():
-        try:
-            module = AutoModelForCausalLM.from_pretrained(
-                folder,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                attn_implementation="sdpa",
-                dtype=torch.bfloat16 if precision == "bfloat16" else torch.float32,
-                **options,
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise PlatformError(
-                f"No causal language model can be loaded from {folder}: {error}",
-                "Set PRICING_BASE_MODEL to a folder with such a model in the layout of"
-                " transformers, with weights as safetensors.",
-            ) from error
+    with quiet_transformers(), told_as_not_loadable(folder):
+        module = AutoModelForCausalLM.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            attn_implementation="sdpa",
+            dtype=torch.bfloat16 if precision == "bfloat16" else torch.float32,
+            **options,
+        )
     # generate() fills what it is not told from here, and an author's penalties are not greedy.
     ends = module.generation_config.eos_token_id
     module.generation_config = GenerationConfig(eos_token_id=ends)

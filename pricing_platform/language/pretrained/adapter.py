@@ -5,12 +5,12 @@ Here belongs reading and merging. Training adapters belongs to ``finetuning``.
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from pricing_platform.errors import PlatformError
+from pricing_platform.language.local.folder import read_configuration, told_as_not_loadable
 from pricing_platform.language.local.weights import require_memory, weight_sizes
 from pricing_platform.language.pretrained.card import licence_of, write_card
 from pricing_platform.model_files import files_sha256, quiet_transformers
@@ -43,11 +43,8 @@ class Adapter:
                 f"The adapter in {folder} has no {_WEIGHTS}.",
                 "Save it with safetensors: other formats can run code and are not read.",
             )
-        try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-            base, revision = told["base_model_name_or_path"], told.get("revision")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            base, revision = None, None
+        told = read_configuration(path)
+        base, revision = told.get("base_model_name_or_path"), told.get("revision")
         if not isinstance(base, str) or not base:
             raise PlatformError(
                 f"{path} names no base model (base_model_name_or_path).",
@@ -77,7 +74,7 @@ class Adapter:
 
         require_memory(name, 2 * weight_sizes(base).float32_bytes)
         with quiet_transformers():
-            try:
+            with told_as_not_loadable(base):
                 module = AutoModelForCausalLM.from_pretrained(
                     base,
                     dtype=torch.float32,
@@ -85,6 +82,7 @@ class Adapter:
                     use_safetensors=True,
                     trust_remote_code=False,
                 )
+            try:
                 merged = PeftModel.from_pretrained(module, self.folder).merge_and_unload()
             except (
                 OSError,

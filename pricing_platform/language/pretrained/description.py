@@ -5,11 +5,16 @@ Here belongs reading it off the files of its folder.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pricing_platform.language.local.folder import content_sha256, context_window
+from pricing_platform.language.local.folder import (
+    content_sha256,
+    context_window,
+    model_configuration,
+    read_configuration,
+)
 from pricing_platform.language.local.weights import weight_sizes
 from pricing_platform.language.pretrained.card import licence_of
 from pricing_platform.language.pretrained.named_models import NamedModel
@@ -42,17 +47,16 @@ class ModelDescription:
             PlatformError: when its files can't be read.
         """
         folder = model.folder
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        config |= config.get("text_config", {})
+        config = model_configuration(folder)
         sizes = weight_sizes(folder)
         return cls(
             name=model.name,
             licence=licence_of(folder),
             architecture=str(config.get("model_type", "")),
             parameters=sizes.parameters,
-            layers=int(config.get("num_hidden_layers") or config.get("n_layer") or 0),
-            hidden=int(config.get("hidden_size") or config.get("n_embd") or 0),
-            vocabulary=int(config.get("vocab_size") or 0),
+            layers=_number(config, "num_hidden_layers", "n_layer"),
+            hidden=_number(config, "hidden_size", "n_embd"),
+            vocabulary=_number(config, "vocab_size"),
             context_window=context_window(folder),
             precision=sizes.precision,
             size=sizes.size,
@@ -75,10 +79,14 @@ class ModelDescription:
         )
 
 
+def _number(config: dict[str, Any], *names: str) -> int:
+    """The first of these that is a number, 0 where none is."""
+    found = (config.get(name) for name in names)
+    return next((int(at) for at in found if isinstance(at, int | float)), 0)
+
+
 def _has_chat_template(folder: Path) -> bool:
     if any(folder.glob("chat_template*")):
         return True
     path = folder / "tokenizer_config.json"
-    return path.is_file() and bool(
-        json.loads(path.read_text(encoding="utf-8")).get("chat_template")
-    )
+    return path.is_file() and bool(read_configuration(path).get("chat_template"))

@@ -48,7 +48,11 @@ from pricing_platform.pricing.finetuned.digits import (
     adapted_language_model,
     written_prices,
 )
-from pricing_platform.pricing.finetuned.forgetting_gate import GeneralAbility, largest_scale
+from pricing_platform.pricing.finetuned.forgetting_gate import (
+    GeneralAbility,
+    largest_scale,
+    require_measurable,
+)
 from pricing_platform.pricing.finetuned.item_examples import ItemTokens
 from pricing_platform.pricing.intervals import LEVEL, ConformalInterval
 from pricing_platform.pricing.log_price_technique import Measured
@@ -374,6 +378,16 @@ class FineTunedTechnique(ABC):
         found = metrics | told | {"validation_mae": errors[best]}
         found["validation_items"] = float(len(validation))
         return replace(self, read_out=best, measured=Measured(interval, found))
+
+
+def require_trainable(context: FineTuningContext) -> None:
+    """Refuses before a training what would be refused after it.
+
+    Raises:
+        PlatformError: when forgetting is to be measured, and can't be.
+    """
+    if context.general is not None:
+        require_measurable(context.base.folder, context.general)
 
 
 def planned(

@@ -59,6 +59,17 @@ PRICED_ITEMS = 60
 Floats = npt.NDArray[np.float64]
 
 
+def require_measurable(folder: Path, files: ForgettingFiles) -> None:
+    """Refuses files of probes and text that forgetting can't be measured with.
+
+    A training takes minutes, and they are asked after it.
+
+    Raises:
+        PlatformError: naming the file that is wrong.
+    """
+    GeneralTests.read(files, PromptTokenizer(folder))
+
+
 @dataclass(frozen=True, eq=False)
 class GeneralAbility:
     """The probes and texts for one base model, and what the base itself does with them.

@@ -30,6 +30,7 @@ from pricing_platform.pricing.finetuned.fine_tuned_technique import (
     drawn,
     planned,
     priced_examples,
+    require_trainable,
 )
 from pricing_platform.pricing.finetuned.item_examples import ItemTokens
 from pricing_platform.pricing.references import texts_of
@@ -58,6 +59,7 @@ class LanguageFinetuned(FineTunedTechnique):
         training: AdapterTraining | None = None,
     ) -> Self:
         """See :class:`FineTunedTechnique`."""
+        require_trainable(fine_tuning)
         adapters, training = adapters or AdapterConfiguration(), training or AdapterTraining()
         base = fine_tuning.base
         tokens = ItemTokens(base.folder, fine_tuning.currency)

@@ -41,6 +41,7 @@ from pricing_platform.pricing.finetuned.fine_tuned_technique import (
     family_numbers,
     planned,
     priced_examples,
+    require_trainable,
 )
 from pricing_platform.pricing.finetuned.item_examples import ItemTokens
 from pricing_platform.pricing.neighbours import (
@@ -136,6 +137,7 @@ class RagFinetuned(FineTunedTechnique):
         training: AdapterTraining | None = None,
     ) -> Self:
         """See :class:`FineTunedTechnique`."""
+        require_trainable(fine_tuning)
         adapters, training = adapters or AdapterConfiguration(), training or AdapterTraining()
         context = replace(fine_tuning, seconds=_BUDGET_SHARE * fine_tuning.seconds)
         base = context.base

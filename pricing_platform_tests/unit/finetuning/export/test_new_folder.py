@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from pricing_platform.errors import PlatformError
@@ -103,5 +105,29 @@ def test_a_disk_that_takes_no_more_is_told(tmp_path: Path, small_files: None, ki
             save_file({"weights": np.zeros(10_000, np.float32)}, partial / "file")
 
     with pytest.raises(PlatformError, match=r"it can't be written: .*too large"):
+        filled(tmp_path / "it", fill)
+    assert not any(tmp_path.iterdir())
+
+
+def test_what_can_not_be_read_elsewhere_is_told_as_that(tmp_path: Path) -> None:
+    gone = tmp_path / "adapter.safetensors"
+    with pytest.raises(PlatformError, match=r"adapter\.safetensors.* can't be read: No such file"):
+        filled(tmp_path / "it", lambda partial: shutil.copy(gone, partial / "file") and None)
+    with pytest.raises(PlatformError, match="it can't be written: No such file"):
+        filled(tmp_path / "it", lambda partial: (partial / "no" / "file").touch())
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ConnectionResetError("by a peer"), OSError("no number"), SafetensorError("header too large")],
+)
+def test_an_error_of_another_kind_is_not_told_as_a_folder_that_can_not_be_written(
+    tmp_path: Path, error: Exception
+) -> None:
+    def fill(_partial: Path) -> None:
+        raise error
+
+    with pytest.raises(type(error), match=str(error)):
         filled(tmp_path / "it", fill)
     assert not any(tmp_path.iterdir())

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from pricing_platform.errors import ModelNotAskedError, PlatformError
+from pricing_platform.finetuning.language.adapters import load_base
 from pricing_platform.language.local import LocalLanguageModel, folder, weights
 from pricing_platform.language.local.folder import check_folder, found_folder
 from pricing_platform.language.local.network import loaded_network
 from pricing_platform.language.local.weights import weight_sizes
+from pricing_platform.language.pretrained.description import ModelDescription
+from pricing_platform.language.pretrained.named_models import NamedModel
 from pricing_platform_tests.unit.language.local import model_folders
 from pricing_platform_tests.unit.language.local.asked import opened, zero_shot
 
@@ -125,3 +130,57 @@ def test_a_tokenizer_without_digits_is_told_as_a_model_that_is_not_asked(
     path.write_text(json.dumps(told))
     with pytest.raises(ModelNotAskedError, match="can't write every number from 0 to 300"):
         list(opened(wordless).read_prices([zero_shot()]))
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (b'{"model_type": "llama"', r"config\.json can't be read: it is no JSON"),
+        (b"\xff\xfe\x00", r"config\.json can't be read: it is no JSON"),
+        (b"[" * 100_000, r"config\.json can't be read: it is no JSON"),
+        (b"[]", r"config\.json can't be read: it is no JSON object"),
+        (b"", r"config\.json can't be read: it is no JSON"),
+    ],
+)
+def test_a_broken_configuration_is_one_message(
+    folders: dict[str, Path], tmp_path: Path, config: bytes, told: str
+) -> None:
+    broken = model_folders.copy(folders["unigram"], tmp_path / "model")
+    (broken / "config.json").write_bytes(config)
+    asked: list[Callable[[], object]] = [
+        lambda: check_folder(broken),
+        lambda: folder.context_window(broken),
+        lambda: ModelDescription.of(NamedModel("broken", broken, "0")),
+        lambda: LocalLanguageModel.open("broken", broken),
+    ]
+    for ask in asked:
+        with pytest.raises(PlatformError, match=told) as error:
+            ask()
+        assert "PRICING_BASE_MODEL" in error.value.remedy
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"hidden_size": "many"},
+        {"num_attention_heads": 0},
+        {"num_hidden_layers": None},
+        {"vocab_size": 3},
+        {"rope_parameters": 7},
+        {"text_config": []},
+    ],
+    ids=str,
+)
+def test_wrong_values_of_a_configuration_are_one_message_or_read(
+    folders: dict[str, Path], tmp_path: Path, wrong: dict[str, object]
+) -> None:
+    broken = model_folders.copy(folders["unigram"], tmp_path / "model")
+    told = json.loads((broken / "config.json").read_text())
+    (broken / "config.json").write_text(json.dumps(told | wrong))
+    with suppress(PlatformError):
+        check_folder(broken)
+        ModelDescription.of(NamedModel("broken", broken, "0"))
+        load_base(broken)
+    if "hidden_size" in wrong:
+        with pytest.raises(PlatformError, match="No causal language model can be loaded"):
+            load_base(broken)

@@ -147,6 +147,15 @@ def test_half_an_adapter_is_told(
         language_model_folder(named(settings, adapter))
 
 
+@pytest.mark.parametrize("content", [b'{"peft_type": "LORA"', b"[1]", b"\xff\xfe"])
+def test_a_broken_configuration_is_one_message(
+    adapter: Path, settings: Settings, content: bytes
+) -> None:
+    (adapter / "adapter_config.json").write_bytes(content)
+    with pytest.raises(PlatformError, match=r"adapter_config\.json can't be read: it is no JSON"):
+        language_model_folder(named(settings, adapter))
+
+
 def test_weights_that_are_cut_off_are_told(adapter: Path, settings: Settings) -> None:
     weights = adapter / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])

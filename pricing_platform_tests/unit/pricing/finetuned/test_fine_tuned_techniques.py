@@ -12,6 +12,10 @@ import pytest
 
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import PlatformError
+from pricing_platform.finetuning.forgetting.configuration import (
+    ForgettingFiles,
+    bundled_forgetting,
+)
 from pricing_platform.finetuning.language.adapters import (
     load_base,
     merged,
@@ -322,3 +326,24 @@ def test_no_text_of_a_listing_writes_the_prompt_of_another(fitted: FineTunedTech
         assert "Final price =" not in text
         assert "im_end" not in text
         assert len([line for line in text.splitlines() if line.startswith("- ")]) <= 1 + SHOWN
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES, ids=lambda at: at.name)
+def test_wrong_probes_are_told_before_anything_is_trained(
+    technique: type[FineTunedTechnique], context: FineTuningContext, tmp_path: Path
+) -> None:
+    probes = tmp_path / "probes.jsonl"
+    probes.write_text('{"question": "One?", "choices": ["a", "b"], "answer": 2}\n')
+    general = ForgettingFiles(probes=(probes,), text=bundled_forgetting().text)
+    told: list[str] = []
+    with pytest.raises(PlatformError, match=r"probes\.jsonl, line 1: answer is 2"):
+        technique.fit(
+            ITEMS.split("train"),
+            ITEMS.split("validation"),
+            seed=1,
+            work_folder=tmp_path / "work",
+            progress=lambda description, *_: told.append(description),
+            fine_tuning=replace(context, general=general),
+        )
+    assert told == []
+    assert not (tmp_path / "work").exists()
