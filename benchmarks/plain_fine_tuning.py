@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.measurement import Clock
-from pricing_platform.evaluation.resampling import FamilyResampling
 from pricing_platform.finetuning.language.adapters import (
     block_owner,
     load_base,
@@ -31,8 +30,9 @@ from pricing_platform.finetuning.language.price_model import PricedExamples
 from pricing_platform.finetuning.language.token_examples import TokenExample, lengths_of
 from pricing_platform.finetuning.language.training import read_states
 from pricing_platform.finetuning.price_network import has_bfloat16, mixed_precision
-from pricing_platform.finetuning.text_batches import length_sorted_batches
+from pricing_platform.language.local.length_batches import length_sorted_batches
 from pricing_platform.language.local.network import default_device
+from pricing_platform.resampling import FamilyResampling
 
 if TYPE_CHECKING:
     import torch

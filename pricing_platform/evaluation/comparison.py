@@ -12,7 +12,7 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 
-from pricing_platform.evaluation.resampling import (
+from pricing_platform.resampling import (
     ClusterSums,
     Floats,
     holm,

@@ -18,8 +18,8 @@ import polars as pl
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import PlatformError
 from pricing_platform.evaluation.pricer import PartOf, Pricer, chosen_items, family_names
-from pricing_platform.evaluation.resampling import FamilyResampling, Floats
 from pricing_platform.progress import Progress, silent
+from pricing_platform.resampling import FamilyResampling, Floats
 
 CONTEXT_SWEEP_VERSION = "3"
 

@@ -25,8 +25,8 @@ import polars as pl
 
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.evaluation.pricer import PartOf, Pricer, chosen_items, family_names
-from pricing_platform.evaluation.resampling import FamilyResampling
 from pricing_platform.progress import Progress, silent
+from pricing_platform.resampling import FamilyResampling
 
 INJECTIONS_VERSION = "1"
 KINDS_PER_ITEM = 3

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from pricing_platform.evaluation.resampling import (
+from pricing_platform.resampling import (
     ClusterSums,
     Floats,
     percentile_interval,

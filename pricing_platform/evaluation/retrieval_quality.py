@@ -17,12 +17,12 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pricing_platform.errors import PlatformError
-from pricing_platform.evaluation.resampling import (
+from pricing_platform.facts.configuration import configured_knowledge
+from pricing_platform.resampling import (
     ClusterSums,
     percentile_interval,
     resampled_sums,
 )
-from pricing_platform.facts.configuration import configured_knowledge
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.retrieval.search import CHUNKS, search_many
 from pricing_platform.settings import Settings

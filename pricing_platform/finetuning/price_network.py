@@ -19,7 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.finetuning.base_models import base_model_folder
-from pricing_platform.finetuning.text_batches import TokenisedTexts, length_sorted_batches
+from pricing_platform.finetuning.text_batches import TokenisedTexts
+from pricing_platform.language.local.length_batches import length_sorted_batches
+from pricing_platform.language.local.rounding import round_linear_weights
 from pricing_platform.retrieval.encoder import EMBEDDED_MODEL
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ class PriceNetwork:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.encoder, self.head = encoder.to(self.device), head.to(self.device)
         self._bins = cast("torch.nn.Linear", self.head[-1]).out_features
-        _round_frozen_weights(self.encoder, self.device)
+        if has_bfloat16(self.device):
+            round_linear_weights(self.encoder)
 
     @classmethod
     def to_train(
@@ -215,16 +218,6 @@ def _restore(encoder: Any, head: torch.nn.Module, adapter: Weights, head_weights
 
 def _shapes(weights: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in weights.items()}
-
-
-def _round_frozen_weights(encoder: torch.nn.Module, device: torch.device) -> None:
-    """Rounds once what autocast would round again in every step, since it never changes."""
-    import torch
-
-    if has_bfloat16(device):
-        for module in encoder.modules():
-            if isinstance(module, torch.nn.Linear) and not module.weight.requires_grad:
-                module.to(torch.bfloat16)
 
 
 def _with_adapters(configuration: NetworkConfiguration) -> Any:

@@ -1,11 +1,12 @@
-"""Texts as batches of token ids: tokenised once, grouped by length, padded as little as possible.
+"""Texts as token ids: tokenised once, padded as little as possible.
 
-Here belongs everything between a list of texts and the tensors that an encoder takes.
+Here belongs everything between a list of texts and the tensors that an encoder takes, apart from
+which texts are together in one, which belongs to ``length_batches``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from pricing_platform.language.local.length_batches import Indices
+
 if TYPE_CHECKING:
     import torch
 
-Indices = npt.NDArray[np.int64]
 _WIDTH_STEP = 16
-_SHUFFLED_TOGETHER = 50
-"""Batches' worth of items sorted by length together: enough to pad little, few enough to mix."""
 
 
 @dataclass(frozen=True)
@@ -83,45 +83,3 @@ class TextTokeniser:
             encodings = self._tokenizer.encode_batch_fast(list(texts[start : start + 1_000]))
             parts += [np.asarray(encoding.ids, dtype=np.int32) for encoding in encodings]
         return TokenisedTexts.of(parts)
-
-
-def length_sorted_batches(
-    lengths: Indices, *, batch_tokens: int, batch_items: int, order: Indices | None = None
-) -> Iterator[Indices]:
-    """Cuts items, sorted by length, into batches of at most so many items and padded tokens.
-
-    A text longer than ``batch_tokens`` is a batch by itself.
-
-    Args:
-        lengths: tokens of each text.
-        batch_tokens: items times the longest of them is at most this.
-        batch_items: items in a batch.
-        order: the items to batch, all of them by default; equal lengths keep this order.
-    """
-    chosen = np.arange(len(lengths)) if order is None else order
-    chosen = chosen[np.argsort(lengths[chosen], kind="stable")]
-    start = 0
-    for end in range(1, len(chosen) + 1):
-        is_last = end == len(chosen)
-        count = end - start
-        if is_last or count == batch_items or (count + 1) * lengths[chosen[end]] > batch_tokens:
-            yield chosen[start:end]
-            start = end
-
-
-def shuffled_batches(
-    lengths: Indices, *, batch_tokens: int, batch_items: int, seed: int, epoch: int
-) -> list[Indices]:
-    """One epoch: every item once, in batches of like length, in an order that the seed decides."""
-    random = np.random.default_rng([seed, epoch])
-    order = random.permutation(len(lengths))
-    together = _SHUFFLED_TOGETHER * batch_items
-    batches: list[Indices] = []
-    for start in range(0, len(order), together):
-        batches += length_sorted_batches(
-            lengths,
-            batch_tokens=batch_tokens,
-            batch_items=batch_items,
-            order=order[start : start + together],
-        )
-    return [batches[i] for i in random.permutation(len(batches))]

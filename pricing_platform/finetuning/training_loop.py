@@ -23,7 +23,8 @@ from pricing_platform.finetuning.head_probing import ProbingConfiguration, probe
 from pricing_platform.finetuning.learning_rate import cosine_with_warm_up
 from pricing_platform.finetuning.price_histogram import PriceHistogram
 from pricing_platform.finetuning.price_network import PriceNetwork, Weights
-from pricing_platform.finetuning.text_batches import Indices, TokenisedTexts, shuffled_batches
+from pricing_platform.finetuning.text_batches import TokenisedTexts
+from pricing_platform.language.local.length_batches import Indices, shuffled_batches
 from pricing_platform.progress import Progress, silent
 from pricing_platform.stores.warehouse import fingerprint
 

@@ -24,7 +24,7 @@ from pricing_platform.evaluation.learning_curve.power_law import (
     form_of,
 )
 from pricing_platform.evaluation.pricer import family_names
-from pricing_platform.evaluation.resampling import (
+from pricing_platform.resampling import (
     FamilyResampling,
     Floats,
     cluster_weights,

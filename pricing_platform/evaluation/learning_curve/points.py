@@ -19,8 +19,8 @@ from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.evaluation.learning_curve.plan import CurveTechnique, PlannedPoint
 from pricing_platform.evaluation.learning_curve.subsets import nested_subset
 from pricing_platform.evaluation.pricer import PartOf, family_names
-from pricing_platform.evaluation.resampling import Floats
 from pricing_platform.progress import Progress, silent
+from pricing_platform.resampling import Floats
 from pricing_platform.resource_use import KeptMeter
 from pricing_platform.stores.warehouse import fingerprint, make_folder
 

@@ -16,21 +16,13 @@ from pricing_platform.finetuning.language.adapters import load_base, merged, wit
 from pricing_platform.finetuning.language.configuration import AdapterConfiguration
 from pricing_platform.finetuning.language.price_head import HEAD_FOLDER, PriceHead
 from pricing_platform.finetuning.language.price_model import FittedPriceModel
+from pricing_platform.language.local.folder import copy_files
 from pricing_platform.language.local.weights import require_memory, weight_sizes
 from pricing_platform.model_files import quiet_transformers
 
 _CONFIGURATION = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
 _ADAPTED = "adapters.json"
-_BESIDE_WEIGHTS = (
-    "tokenizer*",
-    "*.jinja",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.*",
-    "merges.txt",
-    "generation_config.json",
-)
 
 
 @dataclass(frozen=True)
@@ -93,9 +85,7 @@ def write_merged(fitted: FittedPriceModel, folder: Path) -> None:
     adapted = with_adapters_of(load_base(fitted.base), fitted.adapters)
     with quiet_transformers():
         merged(adapted, fitted.scale).save_pretrained(folder)
-    for pattern in _BESIDE_WEIGHTS:
-        for path in fitted.base.glob(pattern):
-            shutil.copy(path, folder / path.name)
+    copy_files(fitted.base, folder)
 
 
 def _scaled(alpha: float, scale: float) -> Any:

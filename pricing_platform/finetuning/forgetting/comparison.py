@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pricing_platform.errors import PlatformError
-from pricing_platform.evaluation.resampling import (
+from pricing_platform.finetuning.forgetting.measuring import ForgettingMeasure
+from pricing_platform.resampling import (
     ClusterSums,
     percentile_interval,
     resampled_sums,
 )
-from pricing_platform.finetuning.forgetting.measuring import ForgettingMeasure
 
 RESAMPLES = 2000
 

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pricing_platform.evaluation.resampling import FamilyResampling
 from pricing_platform.finetuning.forgetting.comparison import Forgetting, Interval, compare
 from pricing_platform.finetuning.forgetting.gate import NONE, Candidate, GateDecision, decide
 from pricing_platform.finetuning.forgetting.measuring import ForgettingMeasure
 from pricing_platform.finetuning.forgetting.probes import Probe
+from pricing_platform.resampling import FamilyResampling
 
 FORGETTING_TABLES = ("evaluation.forgetting", "evaluation.probe_answers")
 

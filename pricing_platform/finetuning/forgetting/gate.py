@@ -21,7 +21,6 @@ SCALED = "scaled"
 REPLAY = "replay"
 KL = "kl"
 LOWER_RANK = "lower_rank"
-FEWER_LAYERS = "fewer_layers"
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from pricing_platform.errors import PlatformError
 from pricing_platform.finetuning.forgetting.configuration import TEXT_TOKENS, ForgettingFiles
 from pricing_platform.finetuning.forgetting.divergence import BaseDistributions
 from pricing_platform.finetuning.forgetting.probes import Probe, read_probes, read_texts
-from pricing_platform.finetuning.text_batches import length_sorted_batches
+from pricing_platform.language.local.length_batches import length_sorted_batches
 from pricing_platform.language.local.network import Batch, Network
 from pricing_platform.language.local.prompt_tokens import PromptTokenizer
 from pricing_platform.language.local.shared_beginnings import common_prefix

@@ -4,29 +4,25 @@ What a model is trained on again it does not forget, and where its training data
 own continuations stand in for it (Huang et al., "Mitigating catastrophic forgetting in large
 language models with self-synthesized rehearsal", 2024). As in LLM-QAT (Liu et al., 2023), a text
 begins with a given opening and a few likeliest tokens, so that it makes sense, and goes on sampled,
-so that it is as varied as what the model has read. Here belong writing and mixing; the loss belongs
-to the training.
+so that it is as varied as what the model has read. Here belongs writing it; the loss belongs to the
+training.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pricing_platform.finetuning.text_batches import length_sorted_batches
 from pricing_platform.language.local.generation import end_ids
+from pricing_platform.language.local.length_batches import length_sorted_batches
 from pricing_platform.language.local.network import Batch, Network
 from pricing_platform.language.local.prompt_tokens import PromptTokenizer
 from pricing_platform.progress import Progress, silent
 
 if TYPE_CHECKING:
     import torch
-
-REPLAY_VERSION = "1"
-"""Raise it when the same model would write other texts."""
 
 OPENINGS = (
     "The history of", "In the morning,", "To make a good", "Once upon a time,", "Scientists have",
@@ -44,8 +40,6 @@ _TOP_P = 0.95
 _SAMPLED_AMONG = 1024  # the likeliest; to sort a whole vocabulary takes longer than to compute
 _BATCH_TEXTS = 128
 _FEWEST_NEW = 8
-
-Example = TypeVar("Example")
 
 
 def write_replay(
@@ -90,30 +84,6 @@ def write_replay(
             written |= {int(row): new for row, new in zip(rows, found, strict=True)}
             progress("writing replay texts", len(written), texts)
     return [(*ids[at], *written[at]) for at in range(texts) if len(written[at]) >= _FEWEST_NEW]
-
-
-def mixed(
-    examples: Sequence[Example], replay: Sequence[Example], share: float, *, seed: int
-) -> list[Example]:
-    """All examples of a task with replayed ones among them, in an order that the seed decides.
-
-    Args:
-        examples: of the task, each of them once.
-        replay: taken in turn, again from the beginning where there are too few.
-        share: of the result that is replayed, at least 0 and below 1.
-        seed: of the order.
-
-    Raises:
-        ValueError: when the share is not in that range, or there is nothing to replay.
-    """
-    if not 0 <= share < 1:
-        raise ValueError(f"the share of replay is at least 0 and below 1, not {share}")
-    count = round(len(examples) * share / (1 - share))
-    if count and not replay:
-        raise ValueError("there is nothing to replay")
-    found = [*examples, *(replay[at % len(replay)] for at in range(count))]
-    random.Random(seed).shuffle(found)  # noqa: S311
-    return found
 
 
 def _continued(

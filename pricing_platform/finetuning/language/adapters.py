@@ -17,6 +17,7 @@ from pricing_platform.finetuning.price_network import has_bfloat16
 from pricing_platform.language.local.folder import told_as_not_loadable
 from pricing_platform.language.local.network import default_device
 from pricing_platform.language.local.quantization import Quantization, quantization_options
+from pricing_platform.language.local.rounding import is_quantized, round_linear_weights
 from pricing_platform.model_files import quiet_transformers, return_freed_memory
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def load_base(folder: Path, *, attention: str = "sdpa", quantization: Quantizati
         )
     if quantization == "none":
         model = model.to(device)
-    for part in filter(_is_quantized, model.modules()):
+    for part in filter(is_quantized, model.modules()):
         # Packed for a processor's matrix units, they would have no backward pass.
         part.support_avx512bf16_for_cpu = False
     return model.eval()
@@ -144,28 +145,9 @@ def merged(model: Any, scale: float = 1.0) -> Any:
 
 
 def round_frozen_weights(module: torch.nn.Module) -> None:
-    """Rounds once to bfloat16 what autocast would round again in every step.
-
-    What is not rounded is copied out of the file that it is mapped from, which is then let go.
-    """
-    import torch
-
-    device = next(module.parameters()).device
-    if not has_bfloat16(device):
-        return
-    for part in module.modules():
-        if _is_quantized(part):
-            continue
-        rounds = isinstance(part, torch.nn.Linear)
-        for name, weight in list(part.named_parameters(recurse=False)):
-            if not weight.requires_grad:
-                kept = weight.data.to(torch.bfloat16) if rounds else weight.data.clone()
-                setattr(part, name, torch.nn.Parameter(kept, requires_grad=False))
-
-
-def _is_quantized(part: torch.nn.Module) -> bool:
-    """Whether the weights are held in fewer bits, by a layer of a class of its own."""
-    return type(part).__module__.startswith("bitsandbytes.")
+    """Rounds what is not trained to bfloat16, where the device computes in it."""
+    if has_bfloat16(next(module.parameters()).device):
+        round_linear_weights(module)
 
 
 def block_list(model: Any) -> Any:

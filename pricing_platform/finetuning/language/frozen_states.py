@@ -23,7 +23,7 @@ from pricing_platform.finetuning.language.token_examples import (
 )
 from pricing_platform.finetuning.language.upper_blocks import lower_states
 from pricing_platform.finetuning.price_network import mixed_precision
-from pricing_platform.finetuning.text_batches import length_sorted_batches
+from pricing_platform.language.local.length_batches import BATCH_TOKENS, length_sorted_batches
 from pricing_platform.progress import Progress, silent
 from pricing_platform.stores.warehouse import fingerprint, make_folder
 
@@ -34,7 +34,6 @@ Singles = npt.NDArray[np.float32]
 Halves = npt.NDArray[np.float16]
 
 _CHUNK_TOKENS = 32_768
-_BATCH_TOKENS = {"cpu": 2_048, "cuda": 65_536}
 _BATCH_ITEMS = 64
 _DEPTHS_APART = 3
 _WIDTH_STEP = 16
@@ -162,7 +161,7 @@ def _write_chunk(
     place = {int(example): row for row, example in enumerate(chunk)}
     batches = length_sorted_batches(
         lengths,
-        batch_tokens=_BATCH_TOKENS[model.device.type],
+        batch_tokens=BATCH_TOKENS[model.device.type],
         batch_items=_BATCH_ITEMS,
         order=chunk,
     )

@@ -62,7 +62,7 @@ from pricing_platform.finetuning.language.upper_blocks import (
     upper_blocks,
 )
 from pricing_platform.finetuning.price_network import mixed_precision
-from pricing_platform.finetuning.text_batches import length_sorted_batches
+from pricing_platform.language.local.length_batches import BATCH_TOKENS, length_sorted_batches
 from pricing_platform.language.local.quantization import Quantization
 from pricing_platform.progress import Progress, silent
 from pricing_platform.resource_use import KeptMeter
@@ -73,7 +73,6 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
-_BATCH_TOKENS = {"cpu": 2_048, "cuda": 65_536}
 SNAPSHOTS_FOLDER = "snapshots"
 _SAMPLED = 256
 """Examples that the scale of the states is measured on."""
@@ -157,7 +156,7 @@ class FittedPriceModel:
         read = _only_read(examples)
         batches = length_sorted_batches(
             lengths_of(read),
-            batch_tokens=_BATCH_TOKENS[self.language_model.device.type],
+            batch_tokens=BATCH_TOKENS[self.language_model.device.type],
             batch_items=64,
         )
         for rows in batches:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pricing_platform.finetuning.text_batches import shuffled_batches
+from pricing_platform.language.local.length_batches import shuffled_batches
 
 Integers = npt.NDArray[np.int64]
 

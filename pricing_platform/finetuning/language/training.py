@@ -18,10 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pricing_platform.finetuning.language.adapters import (
-    block_list,
-    round_frozen_weights,
-)
+from pricing_platform.finetuning.language.adapters import round_frozen_weights
 from pricing_platform.finetuning.language.configuration import AdapterTraining
 from pricing_platform.finetuning.language.frozen_states import FrozenStates
 from pricing_platform.finetuning.language.price_head import PriceHead
@@ -391,8 +388,3 @@ def _global_randomness() -> Any:
         finally:
             random.setstate(python)
             np.random.set_state(legacy)
-
-
-def adapted_blocks(model: Any) -> int:
-    """How many blocks a model has."""
-    return len(block_list(model))

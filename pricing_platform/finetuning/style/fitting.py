@@ -41,7 +41,7 @@ from pricing_platform.finetuning.language.token_examples import TokenExample, le
 from pricing_platform.finetuning.style.description import describe_style
 from pricing_platform.finetuning.style.dialogue import DIALOGUE_VERSION, training_examples
 from pricing_platform.finetuning.style.pairs import StylePairs
-from pricing_platform.language.local.folder import content_sha256
+from pricing_platform.language.local.folder import content_sha256, copy_files
 from pricing_platform.language.local.local_model import LocalLanguageModel
 from pricing_platform.language.local.prompt_tokens import PromptTokenizer
 from pricing_platform.language.local.weights import weight_sizes
@@ -59,7 +59,6 @@ STYLE_VERSION = f"1.{DIALOGUE_VERSION}"
 _DESCRIPTION = "style.json"
 _PLAN = "plan.json"
 _KEPT = 2
-_BESIDE_WEIGHTS = ("tokenizer*", "special_tokens_map.json", "*.jinja", "generation_config.json")
 
 
 @dataclass(frozen=True)
@@ -279,9 +278,7 @@ def _merged_folder(checkpoint: Checkpoint, base: StyleBase) -> Path:
     def write(folder: Path) -> None:
         adapted = with_adapters_of(load_base(base.folder), checkpoint.path / ADAPTER_FOLDER)
         merged(adapted).save_pretrained(folder, safe_serialization=True)
-        for pattern in _BESIDE_WEIGHTS:
-            for path in base.folder.glob(pattern):
-                shutil.copy(path, folder / path.name)
+        copy_files(base.folder, folder)
 
     made_of = fingerprint(base.content_sha256, sorted(checkpoint.manifest.files.items()))
     place = base.cache_folder / "models" / made_of[:16]

@@ -16,12 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pricing_platform.evaluation.resampling import (
-    ClusterSums,
-    FamilyResampling,
-    percentile_interval,
-    resampled_sums,
-)
 from pricing_platform.facts.written_answers import AnswerGuard
 from pricing_platform.finetuning.style.classifier import StyleClassifier
 from pricing_platform.finetuning.style.description import describe_style
@@ -39,6 +33,12 @@ from pricing_platform.finetuning.style.writing import (
 )
 from pricing_platform.language.local.local_model import LocalLanguageModel
 from pricing_platform.progress import Progress, silent
+from pricing_platform.resampling import (
+    ClusterSums,
+    FamilyResampling,
+    percentile_interval,
+    resampled_sums,
+)
 from pricing_platform.stores.warehouse import fingerprint
 
 MEASURING_VERSION = "2"

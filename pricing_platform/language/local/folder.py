@@ -7,7 +7,8 @@ Here belongs what is known of a model before anything of it is loaded. Loading b
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,17 @@ from pricing_platform.model_files import files_sha256, hub_folder
 _SETTING = "PRICING_BASE_MODEL"
 _HUB_FILES = ("*.safetensors", "*.json", "*.txt", "*.jinja", "tokenizer.model", "README.md")
 _WEIGHTS = "*.safetensors"
-_IDENTIFYING = (_WEIGHTS, "*config.json", "tokenizer*", "*.jinja", "special_tokens_map.json")
+TOKENIZER_FILES = ("tokenizer*", "*.jinja", "special_tokens_map.json")
+BESIDE_WEIGHTS = (
+    *TOKENIZER_FILES,
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "generation_config.json",
+)
+"""What a folder needs besides configuration and weights to be used as the one it was made from."""
+
+_IDENTIFYING = (_WEIGHTS, "*config.json", *TOKENIZER_FILES)
 
 
 def found_folder(name: str) -> Path:
@@ -120,6 +131,13 @@ def _broken(path: Path, problem: str) -> PlatformError:
         f"{path} can't be read: {problem}.",
         f"Put the original file back, or set {_SETTING} to another model.",
     )
+
+
+def copy_files(source: Path, target: Path, patterns: Sequence[str] = BESIDE_WEIGHTS) -> None:
+    """Copies the files of one model's folder into another's, by the patterns of their names."""
+    for pattern in patterns:
+        for path in source.glob(pattern):
+            shutil.copy(path, target / path.name)
 
 
 def content_sha256(folder: Path) -> str:

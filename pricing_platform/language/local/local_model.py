@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pricing_platform.errors import told_as_not_asked
-from pricing_platform.finetuning.text_batches import length_sorted_batches
 from pricing_platform.language.local import folder as folders
 from pricing_platform.language.local.continuations import log_likelihoods
 from pricing_platform.language.local.generation import generate
+from pricing_platform.language.local.length_batches import BATCH_TOKENS, length_sorted_batches
 from pricing_platform.language.local.network import (
     Batch,
     Network,
@@ -45,7 +45,6 @@ from pricing_platform.language.model import (
 )
 from pricing_platform.language.price_distribution import PriceDistribution
 
-_BATCH_TOKENS = {"cpu": 2048, "cuda": 65_536}  # what stays in a CPU's cache, and what fills a GPU
 _BATCH_ITEMS = 64
 _WRITTEN_ITEMS = 96  # writing a token takes hardly longer for more rows
 _CACHED_TOKENS = {"cpu": 32_768, "cuda": 1_048_576}  # of all prompts of a batch together
@@ -149,7 +148,7 @@ class LocalLanguageModel:
         """
         folders.check_folder(folder)
         device = device or default_device()
-        tokens = batch_tokens or _BATCH_TOKENS[device.split(":")[0]]
+        tokens = batch_tokens or BATCH_TOKENS[device.split(":")[0]]
         return cls(
             name,
             folder,

@@ -22,6 +22,7 @@ from pricing_platform.language.local.precision import (
     fastest_precision,
 )
 from pricing_platform.language.local.quantization import Quantization, quantization_options
+from pricing_platform.language.local.rounding import round_linear_weights
 from pricing_platform.language.local.weights import require_memory, weight_sizes
 from pricing_platform.model_files import quiet_transformers, return_freed_memory
 
@@ -322,24 +323,8 @@ def _loaded(folder: Path, precision: Precision, quantization: Quantization, devi
     if quantization == "none":
         module = module.to(device)
     if precision == "mixed":
-        _round_linear_weights(module)
+        round_linear_weights(module.requires_grad_(False))
     return Network(module.eval(), device, precision)
-
-
-def _round_linear_weights(module: Any) -> None:
-    """Rounds to bfloat16 what autocast would round again at each pass.
-
-    An output layer that shares its weights with the embedding gets weights of its own. What is not
-    rounded is copied out of the file that it is mapped from, which is then let go.
-    """
-    import torch
-
-    for layer in module.modules():
-        if isinstance(layer, torch.nn.Linear):
-            layer.weight = torch.nn.Parameter(layer.weight.data.bfloat16(), requires_grad=False)
-    for weights in module.parameters():
-        if weights.dtype != torch.bfloat16:
-            weights.data = weights.data.clone()
 
 
 def _positions(mask: torch.Tensor) -> torch.Tensor:

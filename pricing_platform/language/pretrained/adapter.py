@@ -5,19 +5,22 @@ Here belongs reading and merging. Training adapters belongs to ``finetuning``.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from pricing_platform.errors import PlatformError
-from pricing_platform.language.local.folder import read_configuration, told_as_not_loadable
+from pricing_platform.language.local.folder import (
+    TOKENIZER_FILES,
+    copy_files,
+    read_configuration,
+    told_as_not_loadable,
+)
 from pricing_platform.language.local.weights import require_memory, weight_sizes
 from pricing_platform.language.pretrained.card import licence_of, write_card
 from pricing_platform.model_files import files_sha256, quiet_transformers
 
 _CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
-_TOKENIZER = ("tokenizer*", "special_tokens_map.json", "*.jinja")
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Adapter:
     @property
     def sha256(self) -> str:
         """Over all that decides what it makes of its base."""
-        paths = {path for pattern in _TOKENIZER for path in self.folder.glob(pattern)}
+        paths = {path for pattern in TOKENIZER_FILES for path in self.folder.glob(pattern)}
         return files_sha256({self.folder / _CONFIG, self.folder / _WEIGHTS, *paths})
 
     def merge(self, base: Path, folder: Path, *, name: str) -> None:
@@ -99,9 +102,7 @@ class Adapter:
                 ) from error
             merged.save_pretrained(folder)
         has_tokenizer = (self.folder / "tokenizer.json").is_file()
-        for pattern in _TOKENIZER:
-            for path in (self.folder if has_tokenizer else base).glob(pattern):
-                shutil.copy(path, folder / path.name)
+        copy_files(self.folder if has_tokenizer else base, folder, TOKENIZER_FILES)
         write_card(
             folder,
             name=name,

@@ -39,12 +39,12 @@ from pricing_platform.evaluation.learning_curve.plan import (
 )
 from pricing_platform.evaluation.learning_curve.points import Point
 from pricing_platform.evaluation.metrics import compute_technique_metrics
-from pricing_platform.evaluation.resampling import Floats
 from pricing_platform.finetuning.style.measuring import REPLY_SCHEMA, STYLE_SCHEMA, VARIANTS
 from pricing_platform.language.calls import CallLedger
 from pricing_platform.language.endpoint.costs import TokenPrices
 from pricing_platform.language.model import Completion, Prompt, Usage
 from pricing_platform.progress import Progress, silent
+from pricing_platform.resampling import Floats
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform_tests.unit.finetuning.forgetting.measures import curve as forgetting_curve
 

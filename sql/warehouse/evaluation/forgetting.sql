@@ -41,7 +41,7 @@ CREATE OR REPLACE TABLE evaluation.forgetting (
 COMMENT ON TABLE evaluation.forgetting IS 'One row a fine-tuned model, mitigation, point of training and adapter scale: what was forgotten of general ability, and the price error there.';
 COMMENT ON COLUMN evaluation.forgetting.technique IS 'The fine-tuned technique.';
 COMMENT ON COLUMN evaluation.forgetting.checkpoint IS 'The technique''s checkpoint that was measured, as in evaluation.predictions; null for one that was trained for this alone.';
-COMMENT ON COLUMN evaluation.forgetting.mitigation IS 'What was done against forgetting: none, replay (texts that the base model wrote among the training data), kl (a penalty on the divergence from the base), lower_rank, fewer_layers, or scaled (the adapter trained with none, at a part of its strength).';
+COMMENT ON COLUMN evaluation.forgetting.mitigation IS 'What was done against forgetting: none, replay (texts that the base model wrote among the training data), kl (a penalty on the divergence from the base), lower_rank, or scaled (the adapter trained with none, at a part of its strength).';
 COMMENT ON COLUMN evaluation.forgetting.adapter_scale IS 'The part of the adapter that is added to the base model: 0 is the base, 1 the adapter as trained.';
 COMMENT ON COLUMN evaluation.forgetting.step IS 'Updates of the weights until then.';
 COMMENT ON COLUMN evaluation.forgetting.share_trained IS 'Share of all updates of the training; 1 at its end.';

@@ -12,7 +12,7 @@ CREATE OR REPLACE TABLE evaluation.probe_answers (
 
 COMMENT ON TABLE evaluation.probe_answers IS 'One row a probe and row of evaluation.forgetting: whether the base model and the fine-tuned one answer it.';
 COMMENT ON COLUMN evaluation.probe_answers.technique IS 'The fine-tuned technique.';
-COMMENT ON COLUMN evaluation.probe_answers.mitigation IS 'What was done against forgetting: none, replay (texts that the base model wrote among the training data), kl (a penalty on the divergence from the base), lower_rank, fewer_layers, or scaled (the adapter trained with none, at a part of its strength).';
+COMMENT ON COLUMN evaluation.probe_answers.mitigation IS 'What was done against forgetting: none, replay (texts that the base model wrote among the training data), kl (a penalty on the divergence from the base), lower_rank, or scaled (the adapter trained with none, at a part of its strength).';
 COMMENT ON COLUMN evaluation.probe_answers.adapter_scale IS 'The part of the adapter that is added to the base model: 0 is the base, 1 the adapter as trained.';
 COMMENT ON COLUMN evaluation.probe_answers.step IS 'Updates of the weights until then.';
 COMMENT ON COLUMN evaluation.probe_answers.place IS 'Place of the question among the probes, from 0.';

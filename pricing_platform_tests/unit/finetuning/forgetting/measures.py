@@ -85,7 +85,7 @@ POINTS = (
     point("scaled", 0.25, 120, 20.1, 36.0),
     point("replay", 1.0, 117, 20.4, 26.0),
     point("kl", 1.0, 119, 20.3, 26.5),
-    point("fewer_layers", 1.0, 112, 22.0, 28.0),
+    point("lower_rank", 1.0, 112, 22.0, 28.0),
 )
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pricing_platform.finetuning.forgetting.divergence import kl_loss
-from pricing_platform.finetuning.forgetting.replay import OPENINGS, mixed, write_replay
-from pricing_platform.finetuning.forgetting.scaling import scale_saved_adapter, scaled_adapter
+from pricing_platform.finetuning.forgetting.replay import OPENINGS, write_replay
+from pricing_platform.finetuning.language.adapters import adapter_scale
 from pricing_platform.language.local.network import Network
 from pricing_platform.language.local.prompt_tokens import PromptTokenizer
 from pricing_platform_tests.unit.finetuning.forgetting import trained_models
@@ -82,24 +81,6 @@ def test_replay_is_what_the_model_finds_likely(tmp_path: Path, family: str) -> N
         assert ids[-1] == tokenizer.eos_id or len(ids) > 48 - max(map(len, openings))
 
 
-def test_a_share_is_mixed_in_and_nothing_of_the_task_is_lost() -> None:
-    found = mixed(list(range(90)), ["a", "b", "c"], 0.1, seed=1)
-
-    counts = Counter(found)
-    assert len(found) == 100
-    assert all(counts[number] == 1 for number in range(90))
-    assert [counts[name] for name in "abc"] == [4, 3, 3]
-    assert found == mixed(list(range(90)), ["a", "b", "c"], 0.1, seed=1)
-    assert found != mixed(list(range(90)), ["a", "b", "c"], 0.1, seed=2)
-    assert mixed([1], [], 0.0, seed=1) == [1]
-
-
-@pytest.mark.parametrize(("replay", "share"), [(["a"], 1.0), (["a"], -0.1), ([], 0.5)])
-def test_a_share_that_can_not_be_is_refused(replay: list[str], share: float) -> None:
-    with pytest.raises(ValueError, match="replay"):
-        mixed(["x", "y"], replay, share, seed=1)
-
-
 def test_the_loss_is_the_divergence_of_torch_and_pulls_the_student() -> None:
     import torch
 
@@ -158,51 +139,12 @@ def test_a_scaled_adapter_is_between_and_is_put_back(base_folder: Path, adapted:
     base, whole = logits(trained_models.load(base_folder)), logits(adapted)
     distances = []
     for scale in (0.0, 0.25, 0.5, 0.75, 1.0):
-        with scaled_adapter(adapted.module, scale):
+        with adapter_scale(adapted.module, scale):
             distances.append((logits(adapted) - base).norm().item())
 
     assert distances[0] == pytest.approx(0, abs=1e-4)
     assert distances == sorted(distances)
     assert distances[1] > 0
-    with pytest.raises(RuntimeError, match="in between"), scaled_adapter(adapted.module, 0.5):
+    with pytest.raises(RuntimeError, match="in between"), adapter_scale(adapted.module, 0.5):
         raise RuntimeError("in between")
     assert torch.equal(logits(adapted), whole)
-
-
-@pytest.mark.parametrize("scale", [-0.1, 1.1, float("nan"), float("inf")])
-def test_other_scales_are_refused(adapted: Network, tmp_path: Path, scale: float) -> None:
-    with pytest.raises(ValueError, match="within 0 to 1"), scaled_adapter(adapted.module, scale):
-        pass
-    with pytest.raises(ValueError, match="within 0 to 1"):
-        scale_saved_adapter(tmp_path, scale)
-
-
-def test_what_can_not_be_scaled_is_refused(base_folder: Path, adapted: Network) -> None:
-    with (
-        pytest.raises(ValueError, match="LoraLayer"),
-        scaled_adapter(trained_models.load(base_folder).module, 0.5),
-    ):
-        pass
-    adapted.module.merge_adapter()
-    with pytest.raises(ValueError, match="merged"), scaled_adapter(adapted.module, 0.5):
-        pass
-
-
-def test_a_saved_adapter_loads_at_its_scale(
-    base_folder: Path, adapted: Network, tmp_path: Path
-) -> None:
-    import torch
-    from peft import PeftModel
-
-    adapted.module.save_pretrained(tmp_path)
-    with scaled_adapter(adapted.module, 0.75):
-        expected = logits(adapted)
-
-    scale_saved_adapter(tmp_path, 0.75)
-
-    loaded = PeftModel.from_pretrained(trained_models.load(base_folder).module, tmp_path)
-    assert torch.allclose(logits(Network(loaded.eval(), "cpu")), expected, atol=1e-5)
-    assert not torch.allclose(logits(adapted), expected, atol=1e-3)
-    assert not list(tmp_path.glob(".*partial"))
-    with pytest.raises(ValueError, match="base model"):
-        scale_saved_adapter(tmp_path, 0.0)

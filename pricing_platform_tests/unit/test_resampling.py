@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pricing_platform.evaluation import resampling
-from pricing_platform.evaluation.resampling import (
+from pricing_platform.resampling import (
     ClusterSums,
     FamilyResampling,
     cluster_weights,
