@@ -17,12 +17,16 @@ import dagster as dg
 import polars as pl
 from psycopg import sql
 
+from pricing_platform.bounded_cache import DAY_SECONDS, MEBIBYTE, mark_used, prune_cache
 from pricing_platform.retrieval.reconciliation import ReconciliationSummary
 from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.provenance import Refreshed, refresh
 from pricing_platform.stores.warehouse import Warehouse, make_folder
 
 OWNERS = ["team:pricing"]
+_PICTURES_BYTES = 20 * MEBIBYTE
+"""What the pictures of an asset may take, with those of earlier versions."""
+
 _PREVIEW_ROWS = 5
 _PREVIEW_CHARACTERS = 80
 _POSTGRES_COLUMNS = """
@@ -171,6 +175,8 @@ def pictures(
                 (Path(partial) / f"{quote(name, safe='')}.png").write_bytes(png)
             shutil.copytree(partial, f"{partial}.whole")
             Path(f"{partial}.whole").replace(drawn)
+    mark_used(drawn)
+    prune_cache(folder, _PICTURES_BYTES, used_since=time.time() - DAY_SECONDS)
     return {unquote(path.stem): _picture(path.read_bytes()) for path in sorted(drawn.glob("*.png"))}
 
 

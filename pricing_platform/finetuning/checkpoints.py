@@ -211,14 +211,19 @@ def list_checkpoints(folder: Path, name: str) -> list[Checkpoint]:
 def prune_checkpoints(folder: Path, name: str, *, keep: int) -> list[Path]:
     """Deletes all but the newest checkpoints of a technique and returns what was deleted.
 
-    Work folders of trainings that have no checkpoint yet are kept: they are to be resumed.
+    Of the work folders of trainings that have no checkpoint yet, the newest is kept: it is to be
+    resumed. An older one is of data or settings that are gone.
     """
     if keep < 1:
         raise ValueError("at least one checkpoint is kept")
     if not (folder / name).is_dir():
         return []
     with _only_writer(folder / name):
+        unfinished = sorted(
+            (folder / name).glob(f"*{_UNFINISHED_SUFFIX}"), key=lambda at: at.stat().st_mtime
+        )
         removed = [checkpoint.path for checkpoint in list_checkpoints(folder, name)[keep:]]
+        removed += unfinished[:-1]
         for path in removed:
             # Out of sight first: a half-deleted folder never looks like a damaged checkpoint.
             doomed = path.with_name(f"{_PARTIAL_PREFIX}{path.name}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ValidationError
 
+from pricing_platform.bounded_cache import MEBIBYTE, mark_used, prune_cache
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.evaluation.learning_curve.plan import CurveTechnique, PlannedPoint
 from pricing_platform.evaluation.learning_curve.subsets import nested_subset
@@ -25,6 +27,9 @@ from pricing_platform.resource_use import KeptMeter
 from pricing_platform.stores.warehouse import fingerprint, make_folder
 
 _POINTS_VERSION = "2"
+
+POINTS_BYTES = 100 * MEBIBYTE
+"""What points of earlier curves may take, with trainings that were killed and not gone on with."""
 
 
 class Point(BaseModel, frozen=True):
@@ -73,9 +78,11 @@ def measured_points(
         techniques: those of the plan.
         items: of all splits; what is learnt from are train items, validation may choose settings.
         seed: of the existing fits.
-        folder: keeps finished points, and the state of one that is under way.
+        folder: keeps finished points, and the state of one that is under way; what was used longest
+            ago is deleted where it takes more than ``POINTS_BYTES``.
         progress: told while a technique learns and prices.
     """
+    started = time.time()
     train, validation = items.split("train"), items.split("validation")
     points = []
     for technique in techniques:
@@ -85,6 +92,7 @@ def measured_points(
             points.append(_kept_or_made(planned, technique, train, validation, folder, progress))
         if not isinstance(technique.existing, str):
             points.append(_existing(technique, train, seed))
+    prune_cache(folder, POINTS_BYTES, used_since=started)
     return points
 
 
@@ -107,6 +115,7 @@ def _kept_or_made(
     path = folder / f"{technique.name}-{identity}.json"
     kept = _kept(path)
     if kept is not None:
+        mark_used(path)
         return kept
     work_folder = folder / f"{technique.name}-{identity}.unfinished"
     point = _made(planned, technique, train, validation, work_folder, progress)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from pricing_platform.bounded_cache import mark_used
 from pricing_platform.finetuning.language.token_examples import (
     Integers,
     TokenExample,
@@ -102,6 +103,8 @@ def compute_frozen_states(
 ) -> FrozenStates:
     """The states of the examples; chunks that stand in the folders already are read from there.
 
+    A chunk of pooled states is marked as used, so that ``bounded_cache`` can tell which are not.
+
     Args:
         model: a causal language model.
         examples: of which the states are wanted.
@@ -124,6 +127,7 @@ def compute_frozen_states(
         files = [folder / name for folder in (pooled_folder, states_folder) if folder]
         if not all(file.exists() for file in files):
             _write_chunk(model, examples, chunk, depths, files)
+        mark_used(files[0])
         pooled[chunk] = _read_array(files[0])
         if states_folder:
             tokens = _read_array(files[1])

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from pricing_platform.bounded_cache import GIBIBYTE, prune_cache
 from pricing_platform.finetuning.language.adapters import (
     ADAPTER_FOLDER,
     block_list,
@@ -74,6 +75,10 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 SNAPSHOTS_FOLDER = "snapshots"
+POOLED_BYTES = GIBIBYTE
+"""What pooled states of all models and texts may take on disk; a text takes some 20 kB. Those of
+the last fit stay in any case."""
+
 _SAMPLED = 256
 """Examples that the scale of the states is measured on."""
 
@@ -311,7 +316,8 @@ def fit_price_model(
         training: how they are trained.
         folder: where the adapters are written.
         work_folder: where states of the training are kept, so that a killed one can go on.
-        pooled_folder: where pooled states are kept for other fits on the same texts.
+        pooled_folder: where pooled states are kept for other fits on the same texts; those that
+            were used longest ago are deleted where all take more than ``POOLED_BYTES``.
         states_folder: where the states of single tokens are kept, for a fit on the same examples
             until the caller removes it; by default within the work folder.
         pooled_as: what the anchor reads of each example, where that is not the example itself:
@@ -327,6 +333,7 @@ def fit_price_model(
     Returns:
         The model, and metrics: seconds of each part, losses, items and epochs.
     """
+    started = time.time()
     reading = work_folder / "reading"
     make_folder(reading)
     meter = KeptMeter.start(reading)
@@ -356,6 +363,7 @@ def fit_price_model(
             progress=meter.noting(progress),
         ).pooled
     metrics = {"reading_seconds": meter.used().seconds}
+    prune_cache(pooled_folder, POOLED_BYTES, used_since=started)
     clock = time.perf_counter()
     log_prices = np.log1p(train.prices)
     anchor, unseen = Anchor.fit(

@@ -1,12 +1,14 @@
 """Folders that are made once out of a model in another form, and found again.
 
 Here belongs that such a folder is whole: it is written beside its place and renamed, and a manifest
-tells the sha256 of each file. What is written into it belongs to ``gguf_file`` and ``adapter``.
+tells the sha256 of each file; and that those which nobody uses any more go. What is written into it
+belongs to ``gguf_file`` and ``adapter``.
 """
 
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +16,16 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import BaseModel, ValidationError
 
+from pricing_platform.bounded_cache import DAY_SECONDS, GIBIBYTE, mark_used, prune_cache
 from pricing_platform.errors import PlatformError
 from pricing_platform.model_files import file_sha256
 from pricing_platform.stores.warehouse import make_folder
 
 CONVERSION_VERSION = "1"
 """Of the code that writes such folders; another one makes them anew."""
+
+MODELS_BYTES = 8 * GIBIBYTE
+"""What such folders may take together, apart from those that were used within a day."""
 
 _MANIFEST = "manifest.json"
 
@@ -64,6 +70,7 @@ class MadeFolder:
             PlatformError: when it can't be written, or for what ``write`` raises.
         """
         if self.is_made:
+            mark_used(self.place)
             return False
         models = self.place.parent
         make_folder(models)
@@ -81,6 +88,8 @@ class MadeFolder:
                 raise
             shutil.rmtree(self.place, ignore_errors=True)
             partial.rename(self.place)
+        # Whatever this or another process may be reading was used within a day.
+        prune_cache(models, MODELS_BYTES, used_since=time.time() - DAY_SECONDS)
         return True
 
     def _fill(self, folder: Path) -> None:

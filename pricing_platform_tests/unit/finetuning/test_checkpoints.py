@@ -197,6 +197,20 @@ def test_pruning_keeps_the_newest_and_what_is_to_be_resumed(tmp_path: Path) -> N
     assert prune_checkpoints(tmp_path, "never_fitted", keep=2) == []
 
 
+def test_of_trainings_that_were_killed_the_newest_alone_can_be_gone_on_with(
+    tmp_path: Path,
+) -> None:
+    write_checkpoint(tmp_path, NAME, write_files, manifest())
+    works = [unfinished_folder(tmp_path, NAME, fingerprint(f"month {at}")) for at in range(3)]
+    for age, work in zip((3, 1, 2), works, strict=True):
+        work.mkdir()
+        (work / "states").touch()
+        os.utime(work, (0, time.time() - age))
+    assert prune_checkpoints(tmp_path, NAME, keep=1) == [works[0], works[2]]
+    assert [work.exists() for work in works] == [False, True, False]
+    assert len(list_checkpoints(tmp_path, NAME)) == 1
+
+
 def test_writing_a_checkpoint_ends_its_training(tmp_path: Path) -> None:
     work = unfinished_folder(tmp_path, NAME, fingerprint("some data"))
     work.mkdir(parents=True)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+from pricing_platform.finetuning.language import price_model
 from pricing_platform.finetuning.language.adapters import (
     ADAPTER_FOLDER,
     adapter_scale,
@@ -173,3 +174,35 @@ def torch_equal(one: Any, two: Any) -> bool:
     import torch
 
     return torch.equal(one, two)
+
+
+def test_pooled_states_of_other_fits_go_when_all_take_too_much(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(price_model, "POOLED_BYTES", 0)
+    pooled = tmp_path / "pooled"
+
+    def fit(count: int) -> set[str]:
+        for path in pooled.glob("*"):
+            os.utime(path, (0, 0))
+        train = priced_examples(count)
+        fit_price_model(
+            tiny_base,
+            "tiny",
+            train,
+            np.arange(count),
+            0.2,
+            ADAPTERS,
+            TRAINING,
+            folder=tmp_path / str(count),
+            work_folder=tmp_path / str(count) / "work",
+            pooled_folder=pooled,
+            seed=1,
+        )
+        return {path.name for path in pooled.iterdir()}
+
+    first = fit(40)
+    assert first
+    assert fit(60).isdisjoint(first)  # its own stay though they take more than nothing
+    monkeypatch.setattr(price_model, "POOLED_BYTES", 10**9)
+    assert fit(40) > first

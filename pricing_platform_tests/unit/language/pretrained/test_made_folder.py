@@ -56,6 +56,26 @@ def test_once_made_it_needs_its_source_no_longer(
         language_model_folder(settings)
 
 
+def test_models_that_nobody_used_for_a_day_go_when_all_take_too_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(made_folder, "MODELS_BYTES", 0)
+
+    def made(name: str) -> bool:
+        def write(folder: Path) -> None:
+            (folder / "model.safetensors").write_text(name)
+
+        return made_folder.MadeFolder(tmp_path / name, name, lambda: 1, write).made()
+
+    assert made("old")
+    assert made("used")
+    os.utime(tmp_path / "old", (0, 0))
+    os.utime(tmp_path / "used", (0, 0))
+    assert not made("used")  # which is a use of it
+    assert made("new")
+    assert {at.name for at in tmp_path.iterdir() if at.is_dir()} == {"used", "new"}
+
+
 def damaged(folder: Path) -> None:
     content = bytearray((folder / "model.safetensors").read_bytes())
     content[-1] ^= 1
