@@ -40,6 +40,7 @@ from pricing_platform.finetuning.language.token_examples import (
     TokenExample,
     lengths_of,
 )
+from pricing_platform.language.local.local_model import LocalLanguageModel
 from pricing_platform.language.model import Prompt
 from pricing_platform.pricing.estimates import SMALLEST_ESTIMATE, Floats, Stopwatch, from_log
 from pricing_platform.pricing.finetuned.context import FineTuningContext
@@ -93,6 +94,18 @@ _SPEED_STEPS = math.sqrt(2)
 """Speeds are rounded down to a power of this, so that like machines plan alike."""
 
 
+@dataclass(frozen=True, eq=False)
+class ReadItems:
+    """What a model is given of some items: examples, numbers known of each, shape (items, any).
+
+    ``shown``: how many comparables each example shows, shape (items,).
+    """
+
+    examples: list[TokenExample]
+    numbers: Singles
+    shown: Integers
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FineTunedTechnique(ABC):
     """A language model whose states give a distribution over prices; its median is the estimate.
@@ -140,8 +153,13 @@ class FineTunedTechnique(ABC):
         raise NotImplementedError
 
     @abstractmethod
+    def read(self, items: ItemSet) -> ReadItems:
+        """What the model is given of each item; whatever has to be found for it is found once."""
+
     def examples(self, items: ItemSet) -> tuple[list[TokenExample], Singles]:
         """What is read of each item, and the numbers known of it, shape (items, any)."""
+        read = self.read(items)
+        return read.examples, read.numbers
 
     def prompts(self, items: ItemSet) -> list[Prompt]:
         """The same as prompts, for reading a price off what the model writes after them."""
@@ -277,9 +295,9 @@ class FineTunedTechnique(ABC):
 
     def _price_rows(self, items: ItemSet) -> pl.DataFrame:
         watch = Stopwatch()
-        examples, numbers = self.examples(items)
+        read = self.read(items)
         beside = 1000 * watch.seconds() / max(len(items), 1)
-        found = self._read(self.read_out, examples, numbers)
+        found = self._read(self.read_out, read.examples, read.numbers)
         low, estimate, high = found.logs
         interval = self.measured.interval
         return (
@@ -289,13 +307,13 @@ class FineTunedTechnique(ABC):
                 low=from_log(np.minimum(low + interval.below, estimate)),
                 high=from_log(np.maximum(high + interval.above, estimate)),
                 failure=pl.Series(found.failures, dtype=pl.String),
-                tokens_in=np.array([at.start for at in examples], np.int64),
+                tokens_in=np.array([at.start for at in read.examples], np.int64),
                 tokens_cached=0,
                 tokens_out=0,
                 latency_ms=found.latency_ms + beside,
                 cost_usd=0.0,
                 prompt_version=None,
-                context_items=self.shown(items),
+                context_items=pl.Series(read.shown, dtype=pl.Int64),
                 context_cut=0,
             )
             .with_columns(pl.col("estimate", "low", "high").fill_nan(None))
@@ -308,8 +326,7 @@ class FineTunedTechnique(ABC):
     ) -> WrittenPrices:
         """Log prices at the lower end, the middle and the upper end of each distribution."""
         if read_out == "digits":
-            model = adapted_language_model(self.fitted, self.known_context)
-            return written_prices(model, self.tokens, examples, _LEVELS)
+            return written_prices(self._writer, self.tokens, examples, _LEVELS)
         logs, latency = np.empty((len(_LEVELS), len(examples))), np.empty(len(examples))
         watch = Stopwatch()
         for rows, anchored, probabilities in self.fitted.distributions(examples, numbers):
@@ -319,9 +336,10 @@ class FineTunedTechnique(ABC):
             watch = Stopwatch()
         return WrittenPrices(logs, latency, [None] * len(examples))
 
-    def shown(self, items: ItemSet) -> pl.Series:
-        """How many comparables each item's example shows."""
-        return pl.Series([0] * len(items), dtype=pl.Int64)
+    @cached_property
+    def _writer(self) -> LocalLanguageModel:
+        """The model that the numbers are read of which it would write."""
+        return adapted_language_model(self.fitted, self.known_context)
 
     def gated(self, *, seed: int) -> tuple[Self, dict[str, float]]:
         """With its adapters as strong as the limit of forgetting lets them be, and what was lost.

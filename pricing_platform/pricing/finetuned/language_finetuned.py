@@ -19,14 +19,13 @@ from pricing_platform.finetuning.language.configuration import (
 )
 from pricing_platform.finetuning.language.plan import kept_plan
 from pricing_platform.finetuning.language.price_model import fit_price_model
-from pricing_platform.finetuning.language.token_examples import TokenExample
 from pricing_platform.pricing.finetuned.context import FineTuningContext
 from pricing_platform.pricing.finetuned.fine_tuned_technique import (
     PLAN_FILE,
     SNAPSHOTS_AT,
     FineTunedTechnique,
+    ReadItems,
     ReadOut,
-    Singles,
     drawn,
     planned,
     priced_examples,
@@ -94,7 +93,10 @@ class LanguageFinetuned(FineTunedTechnique):
         )
         return found.calibrated(validation, metrics, seed=seed)
 
-    def examples(self, items: ItemSet) -> tuple[list[TokenExample], Singles]:
+    def read(self, items: ItemSet) -> ReadItems:
         """See :class:`FineTunedTechnique`."""
-        read = [self.tokens.example(text) for text in texts_of(items)]
-        return read, np.zeros((len(items), 0), np.float32)
+        return ReadItems(
+            [self.tokens.example(text) for text in texts_of(items)],
+            np.zeros((len(items), 0), np.float32),
+            np.zeros(len(items), np.int64),
+        )

@@ -19,7 +19,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.finetuning.language.configuration import (
@@ -36,6 +35,7 @@ from pricing_platform.pricing.finetuned.fine_tuned_technique import (
     PLAN_FILE,
     SNAPSHOTS_AT,
     FineTunedTechnique,
+    ReadItems,
     Singles,
     drawn,
     family_numbers,
@@ -188,16 +188,14 @@ class RagFinetuned(FineTunedTechnique):
         )
         return fine_tuned.calibrated(validation, metrics, seed=seed)
 
-    def examples(self, items: ItemSet) -> tuple[list[TokenExample], Singles]:
+    def read(self, items: ItemSet) -> ReadItems:
         """See :class:`FineTunedTechnique`."""
         found = self._shop.retrieved(items)
-        shown = _shown_examples(items, self._shop, found, self.tokens, [None] * len(items))
-        return shown, found.numbers(self.usual)
-
-    def shown(self, items: ItemSet) -> pl.Series:
-        """See :class:`FineTunedTechnique`."""
-        found = self._shop.retrieved(items)
-        return pl.Series(np.isfinite(found.prices[:, :SHOWN]).sum(axis=1), dtype=pl.Int64)
+        return ReadItems(
+            _shown_examples(items, self._shop, found, self.tokens, [None] * len(items)),
+            found.numbers(self.usual),
+            np.isfinite(found.prices[:, :SHOWN]).sum(axis=1),
+        )
 
     def save_parts(self, folder: Path) -> None:
         """Writes the references, their embeddings, and what their prices usually say."""

@@ -29,6 +29,7 @@ from pricing_platform.language.local.folder import content_sha256
 from pricing_platform.language.local.local_model import LocalLanguageModel
 from pricing_platform.language.local.prompt_tokens import PromptTokenizer
 from pricing_platform.language.prompts import Currency
+from pricing_platform.pricing.finetuned import fine_tuned_technique, rag_finetuned
 from pricing_platform.pricing.finetuned.context import (
     FineTuningContext,
     LanguageBase,
@@ -347,3 +348,26 @@ def test_wrong_probes_are_told_before_anything_is_trained(
         )
     assert told == []
     assert not (tmp_path / "work").exists()
+
+
+def test_comparables_are_looked_for_once_and_the_reader_of_digits_is_made_once(
+    fitted: FineTunedTechnique, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searches, readers = [], []
+    search, reader = rag_finetuned.dense_neighbours, fine_tuned_technique.adapted_language_model
+    monkeypatch.setattr(
+        rag_finetuned,
+        "dense_neighbours",
+        lambda *given, **more: searches.append(1) or search(*given, **more),
+    )
+    monkeypatch.setattr(
+        fine_tuned_technique,
+        "adapted_language_model",
+        lambda *given: readers.append(1) or reader(*given),
+    )
+    by_digits = replace(fitted, read_out="digits")
+    items = ITEMS.split("test").take([0, 1])
+    first, second = by_digits.price(items), by_digits.price(items)
+    assert first["estimate"].equals(second["estimate"])
+    assert len(searches) == (2 if isinstance(fitted, RagFinetuned) else 0)
+    assert len(readers) == 1
