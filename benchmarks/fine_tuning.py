@@ -34,7 +34,14 @@ from pricing_platform.finetuning.language.configuration import (
     AdapterConfiguration,
     AdapterTraining,
 )
-from pricing_platform.finetuning.language.price_model import PricedExamples, fit_price_model
+from pricing_platform.finetuning.language.price_model import (
+    FitFolders,
+    LearntExamples,
+    PricedExamples,
+    PriceModelBase,
+    PriceRecipe,
+    fit_price_model,
+)
 from pricing_platform.finetuning.language.token_examples import lengths_of
 from pricing_platform.language.local.folder import content_sha256
 from pricing_platform.language.pretrained import language_model_folder
@@ -216,17 +223,10 @@ def _train_ours(
     identity = content_sha256(base)
     clock = Clock()
     model, metrics = fit_price_model(
-        base,
-        identity,
-        train,
-        np.arange(len(train)),
-        epochs,
-        AdapterConfiguration(),
-        AdapterTraining(),
-        folder=folder,
-        work_folder=folder / "work",
-        pooled_folder=folder / "pooled_states",
-        seed=SEED,
+        PriceModelBase(base, identity),
+        LearntExamples.all_of(train),
+        PriceRecipe(epochs, AdapterConfiguration(), AdapterTraining(), SEED),
+        FitFolders(folder, folder / "work", folder / "pooled_states"),
     )
     seconds = clock.seconds()
     (estimates,) = model.quantiles(validation.examples, validation.numbers, (0.5,))

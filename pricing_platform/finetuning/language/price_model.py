@@ -282,22 +282,75 @@ def _only_read(examples: Sequence[TokenExample]) -> list[TokenExample]:
     return [TokenExample(at.ids[: at.start], at.start, at.described) for at in examples]
 
 
+@dataclass(frozen=True)
+class PriceModelBase:
+    """A language model's folder, what its content is known by, and how its weights are held."""
+
+    folder: Path
+    identity: str
+    quantization: Quantization = "none"
+
+
+@dataclass(frozen=True, eq=False)
+class LearntExamples:
+    """What a price model learns from.
+
+    The anchor is fitted on all of ``train``, the adapters on its ``trained_rows``. ``pooled_as`` is
+    what the anchor reads of each example, where that is not the example itself: with fewer tokens,
+    but the same ones up to the end of its described span.
+    """
+
+    train: PricedExamples
+    trained_rows: Integers
+    pooled_as: Sequence[TokenExample] | None = None
+
+    @classmethod
+    def all_of(cls, train: PricedExamples) -> LearntExamples:
+        """The adapters are trained on all of them."""
+        return cls(train, np.arange(len(train)))
+
+    def digest(self) -> str:
+        """Equal for equal examples."""
+        pooled_as = examples_digest(self.pooled_as or ())
+        return fingerprint(self.train.digest(), pooled_as, self.trained_rows.tolist())
+
+
+@dataclass(frozen=True)
+class PriceRecipe:
+    """How a price model is fitted; ``seed`` is of the folds, the weights and the order.
+
+    ``epochs`` is how often the adapters are trained on each of their examples.
+    """
+
+    epochs: float
+    adapters: AdapterConfiguration
+    training: AdapterTraining
+    seed: int
+
+
+@dataclass(frozen=True)
+class FitFolders:
+    """Where a fit writes.
+
+    ``result`` gets the adapters, ``work`` the states of the training, so that a killed one can go
+    on. ``pooled`` keeps pooled states for other fits on the same texts; those that were used
+    longest ago are deleted where all take more than ``POOLED_BYTES``. ``states`` keeps the states
+    of single tokens for a fit on the same examples, until the caller removes it; without it they
+    are kept within ``work``.
+    """
+
+    result: Path
+    work: Path
+    pooled: Path
+    states: Path | None = None
+
+
 def fit_price_model(
-    base: Path,
-    base_identity: str,
-    train: PricedExamples,
-    trained_rows: Integers,
-    epochs: float,
-    configuration: AdapterConfiguration,
-    training: AdapterTraining,
+    base: PriceModelBase,
+    learnt: LearntExamples,
+    recipe: PriceRecipe,
+    folders: FitFolders,
     *,
-    folder: Path,
-    work_folder: Path,
-    pooled_folder: Path,
-    states_folder: Path | None = None,
-    pooled_as: Sequence[TokenExample] | None = None,
-    seed: int,
-    quantization: Quantization = "none",
     extra_loss: Callable[[Any, int], ExtraLoss] | None = None,
     watch: Callable[[Any, PriceHead, float], None] | None = None,
     watched_at: Sequence[float] = (),
@@ -307,23 +360,10 @@ def fit_price_model(
     """Fits the anchor on all examples and the adapters on some of them.
 
     Args:
-        base: the folder of the language model.
-        base_identity: of its content.
-        train: what is learnt from.
-        trained_rows: of these, those that the adapters are trained on.
-        epochs: how often they are.
-        configuration: of the adapters.
-        training: how they are trained.
-        folder: where the adapters are written.
-        work_folder: where states of the training are kept, so that a killed one can go on.
-        pooled_folder: where pooled states are kept for other fits on the same texts; those that
-            were used longest ago are deleted where all take more than ``POOLED_BYTES``.
-        states_folder: where the states of single tokens are kept, for a fit on the same examples
-            until the caller removes it; by default within the work folder.
-        pooled_as: what the anchor reads of each example, where that is not the example itself:
-            with fewer tokens, but the same ones up to the end of its described span.
-        seed: of the folds, the weights and the order.
-        quantization: how the base's weights are held while it is trained and read.
+        base: the language model that is adapted.
+        learnt: what is learnt from.
+        recipe: how.
+        folders: where it is written.
         extra_loss: given the adapted model and its lowest adapted block, what is added to the loss.
         watch: called with the model, the head and the share done, at shares of the training.
         watched_at: these shares, ascending.
@@ -332,38 +372,42 @@ def fit_price_model(
 
     Returns:
         The model, and metrics: seconds of each part, losses, items and epochs.
+
+    Raises:
+        PlatformError: when the base model can't be loaded, or not be adapted.
     """
+    train, trained_rows, seed = learnt.train, learnt.trained_rows, recipe.seed
     started = time.time()
-    reading = work_folder / "reading"
+    reading = folders.work / "reading"
     make_folder(reading)
     meter = KeptMeter.start(reading)
-    model = load_base(base, attention=_fastest_attention(), quantization=quantization)
-    first = configuration.first_adapted(len(block_list(model)))
+    model = load_base(base.folder, attention=_fastest_attention(), quantization=base.quantization)
+    first = recipe.adapters.first_adapted(len(block_list(model)))
     require_divisible(model, first, model.config.get_text_config().vocab_size)
     # A copy of its own in the training; here only blocks that never change compute.
     round_frozen_weights(model.requires_grad_(False))
-    identity = f"{base_identity} {_device().type} {quantization}"
+    identity = f"{base.identity} {_device().type} {base.quantization}"
     states = compute_frozen_states(
         model,
         [train.examples[at] for at in trained_rows],
         first,
         identity=identity,
-        pooled_folder=pooled_folder,
-        states_folder=states_folder or reading / "states",
+        pooled_folder=folders.pooled,
+        states_folder=folders.states or reading / "states",
         progress=meter.noting(progress),
     )
     pooled = states.pooled
-    if pooled_as is not None or len(trained_rows) < len(train):
+    if learnt.pooled_as is not None or len(trained_rows) < len(train):
         pooled = compute_frozen_states(
             model,
-            list(pooled_as or train.examples),
+            list(learnt.pooled_as or train.examples),
             first,
             identity=identity,
-            pooled_folder=pooled_folder,
+            pooled_folder=folders.pooled,
             progress=meter.noting(progress),
         ).pooled
     metrics = {"reading_seconds": meter.used().seconds}
-    prune_cache(pooled_folder, POOLED_BYTES, used_since=started)
+    prune_cache(folders.pooled, POOLED_BYTES, used_since=started)
     clock = time.perf_counter()
     log_prices = np.log1p(train.prices)
     anchor, unseen = Anchor.fit(
@@ -373,7 +417,7 @@ def fit_price_model(
         emphasised=train.numbers.shape[1],
         seed=seed,
     )
-    adapted = with_new_adapters(model, configuration, seed=seed)
+    adapted = with_new_adapters(model, recipe.adapters, seed=seed)
     chosen = train.take(trained_rows)
     sample = _sample(trained_rows, seed=seed)
     head = PriceHead.fresh(
@@ -385,7 +429,7 @@ def fit_price_model(
     )
     head.network.to(_device())
     metrics["anchor_seconds"] = time.perf_counter() - clock
-    training_folder = work_folder / "training"
+    training_folder = folders.work / "training"
     kept: dict[float, Path] = {
         share: training_folder / SNAPSHOTS_FOLDER / f"{share:g}" for share in snapshots_at
     }
@@ -403,19 +447,13 @@ def fit_price_model(
         chosen.examples,
         states,
         planned_batches(
-            chosen.examples, batch_items=training.batch_items, epochs=epochs, seed=seed
+            chosen.examples,
+            batch_items=recipe.training.batch_items,
+            epochs=recipe.epochs,
+            seed=seed,
         ),
-        training,
-        identity=fingerprint(
-            identity,
-            train.digest(),
-            examples_digest(pooled_as or ()),
-            trained_rows.tolist(),
-            epochs,
-            configuration,
-            training,
-            seed,
-        ),
+        recipe.training,
+        identity=fingerprint(identity, learnt.digest(), recipe),
         prices=PriceTargets(head, log_prices[trained_rows], unseen[trained_rows]),
         extra_loss=None if extra_loss is None else extra_loss(adapted, first),
         seed=seed,
@@ -426,16 +464,16 @@ def fit_price_model(
     )
     metrics |= found
     metrics |= {"items": float(len(train)), "trained_items": float(len(trained_rows))}
-    _save(adapted, head, folder)
+    _save(adapted, head, folders.result)
     fitted = FittedPriceModel(
-        base,
-        folder / ADAPTER_FOLDER,
+        base.folder,
+        folders.result / ADAPTER_FOLDER,
         head,
-        configuration,
-        quantization=quantization,
+        recipe.adapters,
+        quantization=base.quantization,
         snapshots=kept,
     )
-    return fitted, metrics | {"epochs": float(epochs)}
+    return fitted, metrics | {"epochs": float(recipe.epochs)}
 
 
 def _sample(rows: Integers, *, seed: int) -> Integers:

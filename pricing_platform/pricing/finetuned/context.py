@@ -16,6 +16,7 @@ from pricing_platform.finetuning.forgetting.configuration import (
     ForgettingFiles,
     configured_forgetting,
 )
+from pricing_platform.finetuning.language.price_model import PriceModelBase
 from pricing_platform.finetuning.language.speed import tokens_per_second
 from pricing_platform.language.local.folder import content_sha256
 from pricing_platform.language.local.quantization import Quantization
@@ -41,6 +42,16 @@ class LanguageBase:
     tokens_per_second: float
     cache_folder: Path
     quantization: Quantization = "none"
+
+    @property
+    def adapted(self) -> PriceModelBase:
+        """What of it a price model is fitted on."""
+        return PriceModelBase(self.folder, self.content_sha256, self.quantization)
+
+    @property
+    def pooled_folder(self) -> Path:
+        """Where pooled states are kept for other fits on it."""
+        return self.cache_folder / "pooled_states"
 
 
 @dataclass(frozen=True)

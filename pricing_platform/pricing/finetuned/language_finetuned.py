@@ -18,7 +18,12 @@ from pricing_platform.finetuning.language.configuration import (
     AdapterTraining,
 )
 from pricing_platform.finetuning.language.plan import kept_plan
-from pricing_platform.finetuning.language.price_model import fit_price_model
+from pricing_platform.finetuning.language.price_model import (
+    FitFolders,
+    LearntExamples,
+    PriceRecipe,
+    fit_price_model,
+)
 from pricing_platform.pricing.finetuned.context import FineTuningContext
 from pricing_platform.pricing.finetuned.fine_tuned_technique import (
     PLAN_FILE,
@@ -67,18 +72,10 @@ class LanguageFinetuned(FineTunedTechnique):
         plan = kept_plan(work / PLAN_FILE, lambda: planned(known.examples, fine_tuning, adapters))
         known = known.take(drawn(len(known), plan.items, seed=seed))
         fitted, metrics = fit_price_model(
-            base.folder,
-            base.content_sha256,
-            known,
-            np.arange(len(known)),
-            plan.epochs,
-            adapters,
-            training,
-            folder=work,
-            work_folder=work,
-            pooled_folder=base.cache_folder / "pooled_states",
-            seed=seed,
-            quantization=base.quantization,
+            base.adapted,
+            LearntExamples.all_of(known),
+            PriceRecipe(plan.epochs, adapters, training, seed),
+            FitFolders(work, work, base.pooled_folder),
             snapshots_at=SNAPSHOTS_AT,
             progress=progress,
         )

@@ -27,7 +27,13 @@ from pricing_platform.finetuning.language.frozen_states import (
     FrozenStates,
     compute_frozen_states,
 )
-from pricing_platform.finetuning.language.price_model import FittedPriceModel, fit_price_model
+from pricing_platform.finetuning.language.price_model import (
+    FitFolders,
+    FittedPriceModel,
+    LearntExamples,
+    PriceRecipe,
+    fit_price_model,
+)
 from pricing_platform.finetuning.language.token_examples import TokenExample
 from pricing_platform.finetuning.language.training import ExtraLoss
 from pricing_platform.language.local.prompt_tokens import PromptTokenizer
@@ -69,20 +75,13 @@ class MitigatedTraining:
         known = known.take(drawn(len(known), TRAINED_ITEMS, seed=self.seed))
         lower = {"rank": _LOW_RANK, "alpha": 2 * _LOW_RANK}
         losses = {REPLAY: self._replayed, KL: self._held}
+        adapters = self.adapters.model_copy(update=lower if mitigation == LOWER_RANK else {})
+        result = self.folder / mitigation
         return fit_price_model(
-            base.folder,
-            base.content_sha256,
-            known,
-            np.arange(len(known)),
-            1.0,
-            self.adapters.model_copy(update=lower if mitigation == LOWER_RANK else {}),
-            AdapterTraining(),
-            folder=self.folder / mitigation,
-            work_folder=self.folder / mitigation / "work",
-            states_folder=self.folder / "states",
-            pooled_folder=base.cache_folder / "pooled_states",
-            seed=self.seed,
-            quantization=base.quantization,
+            base.adapted,
+            LearntExamples.all_of(known),
+            PriceRecipe(1.0, adapters, AdapterTraining(), self.seed),
+            FitFolders(result, result / "work", base.pooled_folder, self.folder / "states"),
             extra_loss=losses.get(mitigation),
             progress=self.progress,
         )

@@ -26,7 +26,13 @@ from pricing_platform.finetuning.language.configuration import (
     AdapterTraining,
 )
 from pricing_platform.finetuning.language.plan import TrainingPlan, kept_plan
-from pricing_platform.finetuning.language.price_model import PricedExamples, fit_price_model
+from pricing_platform.finetuning.language.price_model import (
+    FitFolders,
+    LearntExamples,
+    PricedExamples,
+    PriceRecipe,
+    fit_price_model,
+)
 from pricing_platform.finetuning.language.token_examples import TokenExample
 from pricing_platform.language.prompts import SIMILAR_LABEL, plain_data, whole_price
 from pricing_platform.pricing.features import rounded
@@ -157,20 +163,12 @@ class RagFinetuned(FineTunedTechnique):
         shown = _shown_examples(items, shop, found, tokens, items.prices().tolist())
         plan = kept_plan(work / PLAN_FILE, lambda: planned(shown, context, adapters))
         rows = drawn(len(shown), plan.items, seed=seed)
+        known = PricedExamples(shown, items.prices(), family_numbers(items), found.numbers(usual))
         fitted, metrics = fit_price_model(
-            base.folder,
-            base.content_sha256,
-            PricedExamples(shown, items.prices(), family_numbers(items), found.numbers(usual)),
-            rows,
-            plan.epochs,
-            adapters,
-            training,
-            folder=work,
-            work_folder=work,
-            pooled_folder=base.cache_folder / "pooled_states",
-            pooled_as=alone.take(read).examples,
-            seed=seed,
-            quantization=base.quantization,
+            base.adapted,
+            LearntExamples(known, rows, pooled_as=alone.take(read).examples),
+            PriceRecipe(plan.epochs, adapters, training, seed),
+            FitFolders(work, work, base.pooled_folder),
             snapshots_at=SNAPSHOTS_AT,
             progress=progress,
         )

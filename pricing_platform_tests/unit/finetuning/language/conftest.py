@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pricing_platform.finetuning.language.configuration import (
@@ -13,8 +12,12 @@ from pricing_platform.finetuning.language.configuration import (
     AdapterTraining,
 )
 from pricing_platform.finetuning.language.price_model import (
+    FitFolders,
     FittedPriceModel,
+    LearntExamples,
     PricedExamples,
+    PriceModelBase,
+    PriceRecipe,
     fit_price_model,
 )
 from pricing_platform_tests.unit.finetuning.language.tiny_base import (
@@ -44,17 +47,10 @@ def fitted(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Fit:
     train, watched = priced_examples(160), list[float]()
     folder = tmp_path_factory.mktemp("fitted")
     model, metrics = fit_price_model(
-        tiny_base,
-        "tiny",
-        train,
-        np.arange(len(train)),
-        3.0,
-        ADAPTERS,
-        TRAINING,
-        folder=folder,
-        work_folder=folder / "work",
-        pooled_folder=folder / "pooled",
-        seed=1,
+        PriceModelBase(tiny_base, "tiny"),
+        LearntExamples.all_of(train),
+        PriceRecipe(3.0, ADAPTERS, TRAINING, seed=1),
+        FitFolders(folder, folder / "work", folder / "pooled"),
         watch=lambda _model, _head, share: watched.append(share),
         watched_at=(0.5, 1.0),
     )

@@ -23,7 +23,14 @@ from pricing_platform.finetuning.language.adapters import (
     with_adapters_of,
 )
 from pricing_platform.finetuning.language.price_head import HEAD_FOLDER, PriceHead
-from pricing_platform.finetuning.language.price_model import FittedPriceModel, fit_price_model
+from pricing_platform.finetuning.language.price_model import (
+    FitFolders,
+    FittedPriceModel,
+    LearntExamples,
+    PriceModelBase,
+    PriceRecipe,
+    fit_price_model,
+)
 from pricing_platform.resource_use import USE_FILE
 from pricing_platform_tests.unit.finetuning.language.conftest import ADAPTERS, TRAINING, Fit
 from pricing_platform_tests.unit.finetuning.language.tiny_base import priced_examples
@@ -74,9 +81,10 @@ _FIT = """
 import json
 import sys
 from pathlib import Path
-import numpy as np
 import torch
-from pricing_platform.finetuning.language.price_model import fit_price_model
+from pricing_platform.finetuning.language.price_model import (
+    FitFolders, LearntExamples, PriceModelBase, PriceRecipe, fit_price_model
+)
 from pricing_platform.resource_use import USE_FILE
 from pricing_platform_tests.unit.finetuning.language.conftest import ADAPTERS, TRAINING
 from pricing_platform_tests.unit.finetuning.language.tiny_base import priced_examples
@@ -87,8 +95,9 @@ def watch(model, head, share):
         import os, signal
         os.kill(os.getpid(), signal.SIGKILL)
 train = priced_examples(160)
-_, metrics = fit_price_model(base, "tiny", train, np.arange(len(train)), 3.0, ADAPTERS, TRAINING,
-    folder=folder, work_folder=folder / "work", pooled_folder=folder / "pooled", seed=1,
+_, metrics = fit_price_model(PriceModelBase(base, "tiny"), LearntExamples.all_of(train),
+    PriceRecipe(3.0, ADAPTERS, TRAINING, seed=1),
+    FitFolders(folder, folder / "work", folder / "pooled"),
     watch=watch, watched_at=(0.2, 0.4, 0.6))
 (folder / "metrics.json").write_text(json.dumps(metrics))
 """
@@ -132,17 +141,10 @@ def test_the_state_of_another_training_is_thrown_away(
 
         options = {"prices": train.prices, "seed": 1, "epochs": 3.0} | other
         model, metrics = fit_price_model(
-            tiny_base,
-            "tiny",
-            replace(train, prices=options["prices"]),
-            np.arange(len(train)),
-            options["epochs"],
-            ADAPTERS,
-            TRAINING,
-            folder=folder,
-            work_folder=folder / "work",
-            pooled_folder=folder / "pooled",
-            seed=options["seed"],
+            PriceModelBase(tiny_base, "tiny"),
+            LearntExamples.all_of(replace(train, prices=options["prices"])),
+            PriceRecipe(options["epochs"], ADAPTERS, TRAINING, options["seed"]),
+            FitFolders(folder, folder / "work", folder / "pooled"),
             watch=watch,
             watched_at=(0.2, 0.6),
             snapshots_at=(0.2,),
@@ -187,17 +189,10 @@ def test_pooled_states_of_other_fits_go_when_all_take_too_much(
             os.utime(path, (0, 0))
         train = priced_examples(count)
         fit_price_model(
-            tiny_base,
-            "tiny",
-            train,
-            np.arange(count),
-            0.2,
-            ADAPTERS,
-            TRAINING,
-            folder=tmp_path / str(count),
-            work_folder=tmp_path / str(count) / "work",
-            pooled_folder=pooled,
-            seed=1,
+            PriceModelBase(tiny_base, "tiny"),
+            LearntExamples.all_of(train),
+            PriceRecipe(0.2, ADAPTERS, TRAINING, seed=1),
+            FitFolders(tmp_path / str(count), tmp_path / str(count) / "work", pooled),
         )
         return {path.name for path in pooled.iterdir()}
 
