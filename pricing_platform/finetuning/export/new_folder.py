@@ -74,7 +74,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _only_writer(partial: Path, folder: Path) -> Iterator[None]:
-    descriptor = os.open(partial, os.O_RDONLY)
+    with _told_for_people(folder):
+        descriptor = os.open(partial, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -227,7 +227,8 @@ class _Source:
     def _told_estimate(self, row: Mapping[str, Any]) -> str:
         code = self._currency.code
         if row["estimate"] is None:
-            return f"It gives no estimate of it: {row['failure'].rstrip('.')}."
+            reason = row["failure"] or "no reason is known"
+            return f"It gives no estimate of it: {reason.rstrip('.')}."
         decimals = price_decimals(code)
         whose = {
             "histogram": "The price head's estimate",
