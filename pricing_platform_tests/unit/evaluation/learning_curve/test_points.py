@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.evaluation.learning_curve import points as points_module
 from pricing_platform.evaluation.learning_curve.plan import CurveTechnique, plan_points
 from pricing_platform.evaluation.learning_curve.points import Point, measured_points
 from pricing_platform.pricing.tfidf_ridge import TfidfRidge
@@ -93,6 +95,24 @@ def test_a_killed_run_goes_on_from_what_it_finished(items: ItemSet, tmp_path: Pa
     assert list(tmp_path.glob("*.unfinished")) == []
     undisturbed = measure(technique_of(TfidfRidge, items, seeds=1), items, tmp_path / "other")
     assert [at.estimates for at in points] == [at.estimates for at in undisturbed]
+
+
+def test_what_other_curves_left_goes_when_it_takes_too_much(
+    items: ItemSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(points_module, "POINTS_BYTES", 0)
+    technique = technique_of(TfidfRidge, items, seeds=1)
+    killed = tmp_path / "tfidf_ridge-0.unfinished"
+    killed.mkdir(parents=True)
+    (killed / "states").write_bytes(bytes(10))
+    first = measure(technique, items, tmp_path)
+    kept = set(tmp_path.iterdir())
+    assert killed not in kept
+    assert len(kept) == 3  # the curve's own, though they take more than nothing
+    for path in kept:
+        os.utime(path, (0, 0))
+    assert measure(technique, items, tmp_path) == first
+    assert set(tmp_path.iterdir()) == kept
 
 
 def test_a_point_that_was_half_written_is_made_again(items: ItemSet, tmp_path: Path) -> None:
