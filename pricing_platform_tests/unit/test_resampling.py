@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pricing_platform.evaluation import resampling
+from pricing_platform import resampling
 from pricing_platform.resampling import (
     ClusterSums,
     FamilyResampling,

@@ -256,12 +256,12 @@ def test_embeddings_of_another_user_are_told(
     with postgres.connection() as connection:
         connection.execute("CREATE ROLE somebody")
         connection.execute("ALTER TABLE catalog.item_embeddings OWNER TO somebody")
-        connection.execute("CREATE ROLE plain LOGIN")
+        connection.execute("CREATE ROLE plain")
         connection.execute("GRANT USAGE, CREATE ON SCHEMA catalog, public TO plain")
         connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA catalog, public TO plain")
         connection.execute("REVOKE TRUNCATE ON catalog.item_embeddings FROM plain")
     try:
-        other = Postgres(make_conninfo(str(postgres._url), user="plain"))
+        other = Postgres(make_conninfo(str(postgres._url), options="-c role=plain"))
         with closing(other), pytest.raises(PlatformError, match="We may not change"):
             run(warehouse, other, of_dimensions(encoder, 32))
         assert counts(run(warehouse, postgres, encoder)) == {"unchanged": 60}
