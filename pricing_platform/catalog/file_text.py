@@ -20,6 +20,7 @@ LONGEST_LINE = 64 * 2**20
 """Bytes that a line may have; a longer one means that the file is something else."""
 
 UTF8, UTF8_WITH_MARK = "utf-8", "utf-8-sig"
+_BLOCK_BYTES = 2**20  # few enough that the next block takes the memory of the one before
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,41 @@ def text_lines(file: Path, layout: FileLayout) -> Iterator[bytes]:
     Raises:
         PlatformError: when the file is damaged or has a line that is too long.
     """
+    for lines in line_blocks(file, layout):
+        yield from lines
+
+
+def line_blocks(file: Path, layout: FileLayout) -> Iterator[list[bytes]]:
+    """As :func:`text_lines`, in blocks of as many lines as a read gave."""
     with opened(file) as raw:
         stream = _as_lines(raw, layout)
         if layout.encoding == UTF8_WITH_MARK and not _is_recoded(layout):
             stream.read(len(codecs.BOM_UTF8))
-        while line := stream.readline(LONGEST_LINE + 1):
-            if len(line) > LONGEST_LINE:
-                raise PlatformError(
-                    f"{file} has a line of more than {LONGEST_LINE >> 20} MB.",
-                    "One row a line is expected: check that the file is what its name says.",
-                )
-            yield line.rstrip(b"\r\n")
+        begun = b""
+        while read := stream.read(_BLOCK_BYTES):
+            *ended, last = read.split(b"\n")
+            if ended:
+                ended[0] = begun + ended[0]
+                _check_lengths(file, ended)
+                yield _without_returns(ended) if b"\r" in read or begun.endswith(b"\r") else ended
+                begun = last
+            else:
+                begun += last
+                _check_lengths(file, [begun])
+        if begun:
+            yield _without_returns([begun])
+
+
+def _without_returns(lines: list[bytes]) -> list[bytes]:
+    return [line.rstrip(b"\r") for line in lines]
+
+
+def _check_lengths(file: Path, lines: list[bytes]) -> None:
+    if max(map(len, lines)) > LONGEST_LINE:
+        raise PlatformError(
+            f"{file} has a line of more than {LONGEST_LINE >> 20} MB.",
+            "One row a line is expected: check that the file is what its name says.",
+        )
 
 
 def csv_rows(

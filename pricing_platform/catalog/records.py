@@ -26,6 +26,7 @@ from pricing_platform.catalog.file_text import (
     UTF8,
     FileLayout,
     csv_rows,
+    line_blocks,
     line_encoding,
     text_lines,
 )
@@ -81,7 +82,7 @@ def count_rows(file: Path, layout: FileLayout) -> int:
     if layout.kind == "parquet":
         count = _count_parquet_rows(file)
     elif _is_lines(layout):
-        count = sum(1 for _ in _filled_lines(file, layout))
+        count = sum(map(len, _filled_lines(file, layout)))
     else:
         count = sum(1 for _ in _rows(file, layout))
     if count == 0:
@@ -164,28 +165,29 @@ def _not_parquet(file: Path, error: duckdb.Error) -> PlatformError:
     )
 
 
-def _filled_lines(file: Path, layout: FileLayout) -> Iterator[bytes]:
-    return (line for line in text_lines(file, layout) if line.strip())
+def _filled_lines(file: Path, layout: FileLayout) -> Iterator[list[bytes]]:
+    for lines in line_blocks(file, layout):
+        if filled := [line for line in lines if line and not line.isspace()]:
+            yield filled
 
 
 def _json_line_batches(file: Path, layout: FileLayout) -> Iterator[pa.RecordBatch]:
     first, encoding = 1, line_encoding(layout)
-    for lines in _batched(_filled_lines(file, layout), len):
+    for lines in _filled_lines(file, layout):
         numbers = pa.array(range(first, first + len(lines)), pa.int64())
         first += len(lines)
-        faults: dict[int, str] = {}
+        told = pa.nulls(len(lines), pa.string())
         try:
             if encoding != UTF8:
                 raise pa.ArrowInvalid
-            texts = pa.array(lines, pa.binary()).cast(pa.string())
+            texts = pa.array(lines, pa.string())
         except pa.ArrowInvalid:
-            for place, line in enumerate(lines):
-                text, fault = _decoded(line, encoding)
-                lines[place] = text.encode()
-                if fault:
-                    faults[place] = fault
-            texts = pa.array(lines, pa.binary()).cast(pa.string())
-        told = pa.array(map(faults.get, range(len(lines))), pa.string())
+            decoded = [
+                (line, None) if encoding == UTF8 and line.isascii() else _decoded(line, encoding)
+                for line in lines
+            ]
+            texts = pa.array([text for text, _ in decoded], pa.string())
+            told = pa.array([fault for _, fault in decoded], pa.string())
         yield pa.record_batch([numbers, texts, told], schema=_ROWS)
 
 
