@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -34,12 +35,21 @@ def migration_files(folder: Path | None = None) -> list[Path]:
 
 def is_current(connection: psycopg.Connection[Any], folder: Path | None = None) -> bool:
     """Whether the newest migration has been applied; costs one query and no import of Alembic."""
-    table = f"public.{_VERSION_TABLE}"
-    found = connection.execute("SELECT to_regclass(%s)", [table]).fetchone()
-    if found is None or found[0] is None:
+    # Not to_regclass, which fails where the role may not use the schema.
+    found = connection.execute(
+        "SELECT 1 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = 'public' AND c.relname = %s",
+        [_VERSION_TABLE],
+    ).fetchone()
+    if found is None:
         return False
-    applied = connection.execute(f"SELECT version_num FROM {table}").fetchone()
+    applied = connection.execute(f"SELECT version_num FROM public.{_VERSION_TABLE}").fetchone()
     return applied is not None and applied[0] == _revision(migration_files(folder)[-1])
+
+
+def hold_migrations(connection: psycopg.Connection[Any]) -> None:
+    """Lets nobody else change the schema until the transaction ends."""
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
 
 
 def migrate(
@@ -51,6 +61,7 @@ def migrate(
 
     Raises:
         PlatformError: when the database has a migration that is not among the files.
+        psycopg.Error: when the database refuses a statement; nothing has been applied then.
     """
     import sqlalchemy
     from alembic.migration import MigrationContext
@@ -67,7 +78,7 @@ def migrate(
         "postgresql+psycopg://", creator=connect, poolclass=sqlalchemy.NullPool
     )
     applied: list[str] = []
-    with engine.begin() as connection:
+    with _driver_errors(), engine.begin() as connection:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
         _take_over_default_table(connection, migration_files(folder))
         context = MigrationContext.configure(
@@ -90,6 +101,19 @@ def migrate(
     if applied:
         _log.info("Applied the Postgres migrations %s.", ", ".join(applied))
     return applied
+
+
+@contextmanager
+def _driver_errors() -> Iterator[None]:
+    """Raises psycopg's errors, as everything else does that asks Postgres."""
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except DBAPIError as error:
+        if isinstance(error.orig, psycopg.Error):
+            raise error.orig from None
+        raise
 
 
 def _take_over_default_table(connection: sqlalchemy.Connection, files: list[Path]) -> None:

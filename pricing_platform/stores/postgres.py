@@ -13,7 +13,8 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from decimal import Decimal
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import polars as pl
 import psycopg
@@ -27,7 +28,7 @@ from pricing_platform.errors import PlatformError
 from pricing_platform.settings import Settings
 from pricing_platform.stores.embedded_postgres import READER, EmbeddedPostgres
 from pricing_platform.stores.frames import unique_names
-from pricing_platform.stores.migrations import is_current, migrate
+from pricing_platform.stores.migrations import hold_migrations, is_current, migrate
 from pricing_platform.stores.warehouse import fingerprint
 
 PGVECTOR_MINIMUM = (0, 8, 4)
@@ -51,8 +52,19 @@ _TYPES: dict[int, Any] = {
 }
 
 
+# The schema comes last, so that nothing in it hides what was found before.
+_EXTEND_SEARCH_PATH = """
+SELECT set_config(
+    'search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), %s::text), false
+)
+"""
+
+
 class Postgres:
     """A Postgres with pgvector, connected to when it is first needed.
+
+    pgvector may stand in any schema: every connection finds it there, whatever the search path of
+    the role or the database is.
 
     Raises:
         PlatformError: when the server can't be reached, refuses us, or lacks pgvector 0.8.4.
@@ -127,14 +139,20 @@ class Postgres:
 
     def migrate(self) -> list[str]:
         """Brings the schema up to date and returns the revisions that were applied."""
-        with self._told_for_people(), self._connect(read_only=False) as connection:
-            self._ensure_extension(connection)
-            if self._embedded is not None:
-                _ensure_reader(connection)
-            connection.commit()
-            if is_current(connection):
-                return []
-        return migrate(lambda: self._connect(read_only=False))
+        with self._told_for_people():
+            with self._connect(read_only=False) as connection:
+                current = is_current(connection)
+                missing = self._ensure_extension(connection)
+                missing += [] if current else _missing_privileges(connection)
+                if missing:
+                    raise PlatformError(
+                        f"{self} lets its role {_role(connection)} not make the platform's tables.",
+                        f"{_ADMINISTRATOR} to run there: {' '.join(missing)}",
+                    )
+                connection.commit()
+                if self._embedded is not None:
+                    _ensure_reader(connection)
+            return [] if current else migrate(lambda: self._connect(read_only=False))
 
     @contextmanager
     def scratch(self) -> Iterator[Postgres]:
@@ -209,7 +227,7 @@ class Postgres:
                     kwargs={"connect_timeout": _CONNECT_SECONDS},
                     min_size=0,
                     max_size=_POOL_SIZE,
-                    configure=_configure_reading if read_only else _configure,
+                    configure=partial(self._configure, read_only=read_only),
                     check=psycopg_pool.ConnectionPool.check_connection,
                     reconnect_timeout=_CONNECT_SECONDS,
                     open=True,
@@ -223,6 +241,36 @@ class Postgres:
         return self._url
 
     def _connect(self, *, read_only: bool) -> psycopg.Connection[Any]:
+        """A connection as those of the pools are, or what is the matter with it."""
+        connection = self._reach(read_only=read_only)
+        try:
+            self._configure(connection, read_only=read_only)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _configure(self, connection: psycopg.Connection[Any], *, read_only: bool) -> None:
+        extension = _extension(connection)
+        if extension is not None:
+            if not extension.usable:
+                raise PlatformError(
+                    f"{self} has pgvector in the schema {extension.schema}, which the role"
+                    f" {extension.role} may not use.",
+                    f"{_ADMINISTRATOR} to run GRANT USAGE ON SCHEMA {extension.schema} TO"
+                    f" {extension.role} in this database.",
+                )
+            if not extension.visible:
+                connection.execute(_EXTEND_SEARCH_PATH, [extension.schema])
+            register_vector(connection)
+        if read_only:
+            milliseconds = str(round(1000 * _READ_SECONDS))
+            connection.execute("SELECT set_config('statement_timeout', %s, false)", [milliseconds])
+        connection.commit()
+        if read_only:
+            connection.read_only = True
+
+    def _reach(self, *, read_only: bool) -> psycopg.Connection[Any]:
         # An embedded server that was killed a moment ago may still seem to be there.
         attempts = 1 if self._embedded is None else 10
         for attempt in range(attempts):
@@ -236,12 +284,14 @@ class Postgres:
             time.sleep(0.2)
         raise AssertionError("unreachable")
 
-    def _ensure_extension(self, connection: psycopg.Connection[Any]) -> None:
+    def _ensure_extension(self, connection: psycopg.Connection[Any]) -> list[str]:
+        """Has pgvector, of a version that will do; or what an administrator has to run for that."""
         minimum = ".".join(map(str, PGVECTOR_MINIMUM))
-        found = _extension_version(connection)
-        if found is None:
+        if _extension(connection) is None:
             try:
-                connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+                with connection.transaction():
+                    hold_migrations(connection)  # two that create it at once come into conflict
+                    connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
             except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedFile):
                 raise PlatformError(
                     f"{self} has no pgvector.",
@@ -249,18 +299,16 @@ class Postgres:
                     " PRICING_POSTGRES_URL to use the embedded server, which has it.",
                 ) from None
             except psycopg.errors.InsufficientPrivilege:
-                raise PlatformError(
-                    f"We may not create the extension vector in {self}.",
-                    f"{_ADMINISTRATOR} to run CREATE EXTENSION vector in this database.",
-                ) from None
-            found = _extension_version(connection)
-        if found is None or _version(found) < PGVECTOR_MINIMUM:
+                return ["CREATE EXTENSION vector;"]
+        found = _extension(connection)
+        if found is None or _version(found.version) < PGVECTOR_MINIMUM:
             raise PlatformError(
-                f"{self} has pgvector {found}, and {minimum} or newer is needed: older ones have"
-                " defects in building and reading HNSW indexes.",
+                f"{self} has pgvector {found and found.version}, and {minimum} or newer is needed:"
+                " older ones have defects in building and reading HNSW indexes.",
                 f"{_ADMINISTRATOR} to install a newer one and to run ALTER EXTENSION vector"
                 " UPDATE in this database.",
             )
+        return []
 
     @contextmanager
     def _told_for_people(self) -> Iterator[None]:
@@ -268,6 +316,18 @@ class Postgres:
             yield
         except psycopg.OperationalError as error:
             raise self._as_platform_error(error) from None
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise PlatformError(
+                f"{self} lets us not look at the platform's tables or change them:"
+                f" {error.diag.message_primary}.",
+                "Name the role that made them in PRICING_POSTGRES_URL.",
+            ) from None
+        except psycopg.errors.DuplicateSchema as error:
+            raise PlatformError(
+                f"{self} has somebody else's schema where the platform's would be:"
+                f" {error.diag.message_primary}.",
+                "Name a database of the platform's own in PRICING_POSTGRES_URL.",
+            ) from None
 
     def _as_platform_error(self, error: psycopg.OperationalError) -> PlatformError:
         """Postgres's own first line says what is wrong; none of it holds the password."""
@@ -319,20 +379,6 @@ def _address(url: str) -> str:
     return f"{host}:{port}/{parts.get('dbname', parts.get('user', ''))}"
 
 
-def _configure(connection: psycopg.Connection[Any]) -> None:
-    register_vector(connection)
-    connection.commit()
-
-
-def _configure_reading(connection: psycopg.Connection[Any]) -> None:
-    milliseconds = str(round(1000 * _READ_SECONDS))
-    connection.execute("SELECT set_config('statement_timeout', %s, false)", [milliseconds])
-    if _extension_version(connection) is not None:
-        register_vector(connection)
-    connection.commit()
-    connection.read_only = True
-
-
 def _ensure_reader(connection: psycopg.Connection[Any]) -> None:
     if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [READER]).fetchone():
         return
@@ -346,11 +392,61 @@ def _ensure_reader(connection: psycopg.Connection[Any]) -> None:
         connection.rollback()  # another process was first
 
 
-def _extension_version(connection: psycopg.Connection[Any]) -> str | None:
+def _missing_privileges(connection: psycopg.Connection[Any]) -> list[str]:
+    """What an administrator has to run, so that the role can make the platform's tables."""
     row = connection.execute(
-        "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
+        "SELECT quote_ident(current_database()),"
+        " has_database_privilege(current_database(), 'CREATE'),"
+        " has_database_privilege(current_database(), 'TEMPORARY')"
     ).fetchone()
-    return None if row is None else str(row[0])
+    in_public = connection.execute(
+        "SELECT has_schema_privilege(oid, 'USAGE') AND has_schema_privilege(oid, 'CREATE')"
+        " FROM pg_namespace WHERE nspname = 'public'"
+    ).fetchone()
+    assert row is not None  # noqa: S101
+    database, may_create, may_create_temporary = row
+    role = _role(connection)
+    missing = []
+    if not may_create:
+        missing.append(f"GRANT CREATE ON DATABASE {database} TO {role};")
+    if not may_create_temporary:
+        missing.append(f"GRANT TEMPORARY ON DATABASE {database} TO {role};")
+    if in_public is None:
+        missing.append("CREATE SCHEMA public;")
+    if in_public is None or not in_public[0]:
+        missing.append(f"GRANT USAGE, CREATE ON SCHEMA public TO {role};")
+    return missing
+
+
+def _role(connection: psycopg.Connection[Any]) -> str:
+    """The role that statements run as, quoted as in SQL."""
+    row = connection.execute("SELECT quote_ident(current_user)").fetchone()
+    assert row is not None  # noqa: S101
+    return str(row[0])
+
+
+class _Extension(NamedTuple):
+    """pgvector as it is in a database: of which version, and in which schema.
+
+    ``usable``: whether the role may use the schema; ``visible``: whether it is on the search path;
+    names are quoted as in SQL.
+    """
+
+    version: str
+    schema: str
+    usable: bool
+    visible: bool
+    role: str
+
+
+def _extension(connection: psycopg.Connection[Any]) -> _Extension | None:
+    row = connection.execute(
+        "SELECT e.extversion, quote_ident(n.nspname), has_schema_privilege(n.oid, 'USAGE'),"
+        " n.nspname = ANY(current_schemas(true)), quote_ident(current_user)"
+        " FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace"
+        " WHERE e.extname = 'vector'"
+    ).fetchone()
+    return None if row is None else _Extension(*row)
 
 
 def _version(text: str) -> tuple[int, ...]:

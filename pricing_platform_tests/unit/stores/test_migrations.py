@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-import sqlalchemy
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.stores.migrations import is_current, migrate, migration_files
@@ -52,7 +51,7 @@ def test_files_are_applied_in_order_and_once(empty_database: str, folder: Path) 
 
 def test_one_that_fails_leaves_nothing(empty_database: str, folder: Path) -> None:
     (folder / "0003_third.sql").write_text("-- Three.\nINSERT INTO nowhere VALUES (1);\n")
-    with pytest.raises(sqlalchemy.exc.ProgrammingError, match="nowhere"):
+    with pytest.raises(psycopg.errors.UndefinedTable, match="nowhere"):
         migrate(lambda: psycopg.connect(empty_database), folder)
     with psycopg.connect(empty_database) as connection:
         assert connection.execute("SELECT to_regclass('first')").fetchone() == (None,)
