@@ -1,7 +1,7 @@
 """What a refresh is worth: documents are changed, refreshed once, and asked.
 
-A copy of the documents is changed by a seeded script (``mutations``), in a scratch database; then
-one refresh runs as the schedules run it, and every change is asked for. Here belongs measuring.
+A copy of the documents is changed by a seeded script (``mutations``), in scratch schemas; then one
+refresh runs as the schedules run it, and every change is asked for. Here belongs measuring.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def measure_freshness(
     """Changes a copy of the documents and asks for every change after one refresh.
 
     Args:
-        scratch: a database with nothing in it.
+        scratch: tables with nothing in them.
         encoder: of passages and questions.
         knowledge: whose documents are copied.
         seed: of what is changed.

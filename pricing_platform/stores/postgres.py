@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from decimal import Decimal
@@ -22,18 +21,17 @@ import psycopg_pool
 from pgvector import HalfVector, Vector
 from pgvector.psycopg import register_vector
 from psycopg import conninfo, postgres, sql
-from psycopg.conninfo import make_conninfo
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.settings import Settings
 from pricing_platform.stores.embedded_postgres import READER, EmbeddedPostgres
 from pricing_platform.stores.frames import unique_names
 from pricing_platform.stores.migrations import hold_migrations, is_current, migrate
+from pricing_platform.stores.scratch_schemas import lead_to_scratch, scratch_schemas
 from pricing_platform.stores.warehouse import fingerprint
 
 PGVECTOR_MINIMUM = (0, 8, 4)
 _CONNECT_SECONDS = 10
-_READ_SECONDS = 60.0
 _POOL_SIZE = 8
 _ADMINISTRATOR = "Ask the server's administrator"
 _CHECK_URL = "Check PRICING_POSTGRES_URL"
@@ -52,6 +50,7 @@ _TYPES: dict[int, Any] = {
 }
 
 
+_LIMIT_STATEMENTS = "SELECT set_config('statement_timeout', %s, true)"
 # The schema comes last, so that nothing in it hides what was found before.
 _EXTEND_SEARCH_PATH = """
 SELECT set_config(
@@ -75,6 +74,8 @@ class Postgres:
         self._embedded = server if isinstance(server, EmbeddedPostgres) else None
         self._url = None if isinstance(server, EmbeddedPostgres) else _checked_url(server)
         self._pools: dict[bool, psycopg_pool.ConnectionPool[psycopg.Connection[Any]]] = {}
+        self._migrated = False
+        self._is_scratch = False
         self._process = os.getpid()
         self._mutex = threading.RLock()
 
@@ -95,40 +96,65 @@ class Postgres:
         """A connection inside one transaction: committed at the end, rolled back on an error.
 
         Vectors are passed and come as pgvector's ``Vector`` and ``HalfVector``. With ``read_only``
-        the transaction can't write, a statement ends after 60 seconds, and the embedded server is
-        asked in the name of a role that may only read.
+        the transaction can't write, and the embedded server is asked in the name of a role that may
+        only read.
+
+        Raises:
+            PlatformError: when no connection can be had, or the server ends a statement.
         """
         pool = self._pool(read_only=read_only)
+        seconds = 3 * _CONNECT_SECONDS
         try:
-            with pool.connection(timeout=3 * _CONNECT_SECONDS) as connection:
+            with pool.connection(timeout=seconds) as connection:
                 yield connection
         except psycopg_pool.PoolTimeout:
             self._connect(read_only=read_only).close()  # raises what is really the matter
+            size = pool.get_stats()["pool_size"]
             raise PlatformError(
-                f"All {_POOL_SIZE} connections to {self} are in use.", "Try again later."
+                f"All {_POOL_SIZE} connections to {self} are in use."
+                if size >= _POOL_SIZE
+                else f"{self} has given no connection within {seconds:g} seconds.",
+                "Try again later.",
+            ) from None
+        except psycopg.errors.QueryCanceled as error:
+            raise PlatformError(
+                f"{self} ended a statement: {error.diag.message_primary}.",
+                "ALTER ROLE … SET statement_timeout = 0 lifts a limit that the server has for the"
+                " role.",
             ) from None
 
     def frame(
-        self, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None
+        self,
+        query: str,
+        parameters: Sequence[Any] | Mapping[str, Any] | None = None,
+        *,
+        seconds: float | None = None,
     ) -> pl.DataFrame:
         """The rows of one read-only statement; vectors become lists of floats.
 
+        ``seconds`` is how long it may take; by default as long as the server lets it.
+
         Raises:
-            PlatformError: when the statement is wrong, writes, or takes longer than a minute.
+            PlatformError: when the statement is wrong, writes, or takes longer.
         """
         try:
             with self.connection(read_only=True) as connection:
-                # As a prepared statement it is one statement, and can't end its transaction.
-                cursor = connection.execute(query.encode(), parameters, prepare=True)
-                rows = cursor.fetchall() if cursor.description else []
+                if seconds is not None:
+                    connection.execute(_LIMIT_STATEMENTS, [str(round(1000 * seconds))])
+                try:
+                    # As a prepared statement it is one statement, and can't end its transaction.
+                    cursor = connection.execute(query.encode(), parameters, prepare=True)
+                    rows = cursor.fetchall() if cursor.description else []
+                except psycopg.errors.QueryCanceled:
+                    if seconds is None:
+                        raise
+                    raise PlatformError(
+                        f"The query took longer than {seconds:g} seconds.",
+                        "Narrow it, or run it with psql.",
+                    ) from None
                 described = cursor.description or []
                 connection.rollback()  # so that no SET outlives its statement
         except psycopg.OperationalError as error:
-            if isinstance(error, psycopg.errors.QueryCanceled):
-                raise PlatformError(
-                    f"The query took longer than {_READ_SECONDS:g} seconds.",
-                    "Narrow it, or run it with psql.",
-                ) from None
             raise self._as_platform_error(error) from None
         except psycopg.Error as error:
             raise PlatformError(f"Postgres refused the query: {str(error).strip()}") from None
@@ -139,6 +165,8 @@ class Postgres:
 
     def migrate(self) -> list[str]:
         """Brings the schema up to date and returns the revisions that were applied."""
+        if self._is_scratch:
+            return []
         with self._told_for_people():
             with self._connect(read_only=False) as connection:
                 current = is_current(connection)
@@ -152,37 +180,25 @@ class Postgres:
                 connection.commit()
                 if self._embedded is not None:
                     _ensure_reader(connection)
-            return [] if current else migrate(lambda: self._connect(read_only=False))
+            applied = [] if current else migrate(lambda: self._connect(read_only=False))
+        self._migrated = True
+        return applied
 
     @contextmanager
     def scratch(self) -> Iterator[Postgres]:
-        """A migrated database of its own beside this one, dropped at the end.
+        """The platform's tables with no rows in them, beside those here, dropped at the end.
 
-        Raises:
-            PlatformError: when we may not create a database on this server.
+        They stand in schemas of the same database that statements reach by the names of the
+        ordinary ones; see :mod:`pricing_platform.stores.scratch_schemas`. A second one waits.
         """
-        name = f"pricing_platform_scratch_{uuid.uuid4().hex}"
-        self._administer(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        try:
-            with closing(
-                Postgres(make_conninfo(self._conninfo(read_only=False), dbname=name))
-            ) as p:
-                p.migrate()
-                yield p
-        finally:
-            self._administer(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-
-    def _administer(self, statement: sql.Composed) -> None:
-        """Runs what cannot stand in a transaction."""
-        with self._told_for_people(), closing(self._connect(read_only=False)) as connection:
-            connection.autocommit = True
-            try:
-                connection.execute(statement)
-            except psycopg.errors.InsufficientPrivilege:
-                raise PlatformError(
-                    f"We may not create a database beside {self}.",
-                    f"{_ADMINISTRATOR} for CREATEDB; it is needed only to measure freshness.",
-                ) from None
+        with (
+            self._told_for_people(),
+            closing(self._connect(read_only=False)) as connection,
+            scratch_schemas(connection),
+            closing(Postgres(self._conninfo(read_only=False))) as scratch,
+        ):
+            scratch._is_scratch = scratch._migrated = True
+            yield scratch
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -208,6 +224,7 @@ class Postgres:
         """Closes the connections, and lets an embedded server stop when nobody else uses it."""
         with self._mutex:
             pools, self._pools = self._pools, {}
+            self._migrated = False
             if self._process == os.getpid():
                 for pool in pools.values():
                     pool.close()
@@ -219,8 +236,12 @@ class Postgres:
             if self._process != os.getpid():  # a forked child has connections of its own
                 self._pools, self._process = {}, os.getpid()
             if read_only not in self._pools:
-                if not self._pools and (self._embedded is not None or not read_only):
+                # A role of the user's own may be there only to read.
+                if not self._migrated and (self._embedded is not None or not read_only):
                     self.migrate()
+                    for pool in self._pools.values():  # what they knew of pgvector is of before
+                        pool.close()
+                    self._pools = {}
                 self._connect(read_only=read_only).close()
                 self._pools[read_only] = psycopg_pool.ConnectionPool(
                     lambda: self._conninfo(read_only=read_only),
@@ -263,12 +284,11 @@ class Postgres:
             if not extension.visible:
                 connection.execute(_EXTEND_SEARCH_PATH, [extension.schema])
             register_vector(connection)
-        if read_only:
-            milliseconds = str(round(1000 * _READ_SECONDS))
-            connection.execute("SELECT set_config('statement_timeout', %s, false)", [milliseconds])
         connection.commit()
         if read_only:
             connection.read_only = True
+        if self._is_scratch:
+            lead_to_scratch(connection)
 
     def _reach(self, *, read_only: bool) -> psycopg.Connection[Any]:
         # An embedded server that was killed a moment ago may still seem to be there.
@@ -340,6 +360,11 @@ class Postgres:
         if "does not exist" in text and "database" in text:
             return PlatformError(
                 f"{self} has no such database.", "Create it, or name another in the URL."
+            )
+        if "too many c" in text or "connection slots" in text:
+            return PlatformError(
+                f"{self} has no connection left for us: {said}",
+                "Let others end theirs, or have its administrator raise the limit.",
             )
         if "No space left" in text:
             return PlatformError(f"The disk of {self} is full.", "Free some space there.")

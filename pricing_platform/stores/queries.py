@@ -17,6 +17,7 @@ from pricing_platform.stores.frames import unique_names, with_types_of_frames
 from pricing_platform.stores.postgres import Postgres
 from pricing_platform.stores.warehouse import Warehouse
 
+_LONGEST_SECONDS = 60.0  # that a user's statement may keep Postgres at work
 _PARAMETER = re.compile(r"(?<!%)%\((\w+)\)s")
 
 
@@ -60,7 +61,8 @@ def query_postgres(settings: Settings, query: str, parameters: Mapping[str, str]
         parameters: their values.
 
     Raises:
-        PlatformError: when the server can't be reached, or with what is wrong with the statement.
+        PlatformError: when the server can't be reached, the statement takes longer than a minute,
+            or with what is wrong with it.
     """
     missing = sorted(set(_PARAMETER.findall(query)) - parameters.keys())
     if missing:
@@ -68,6 +70,6 @@ def query_postgres(settings: Settings, query: str, parameters: Mapping[str, str]
         raise PlatformError(f"The query asks for {', '.join(missing)}.", f"Give it: {given}")
     postgres = Postgres.from_settings(settings)
     try:
-        return postgres.frame(query, dict(parameters) or None)
+        return postgres.frame(query, dict(parameters) or None, seconds=_LONGEST_SECONDS)
     finally:
         postgres.close()

@@ -42,7 +42,8 @@ def measured(postgres: Postgres, encoder: CachedEncoder, knowledge: Knowledge) -
 def test_a_refresh_serves_what_documents_say_now(
     postgres: Postgres, encoder: CachedEncoder, knowledge: Knowledge
 ) -> None:
-    impact = measured(postgres, encoder, knowledge)
+    with postgres.scratch() as scratch:
+        impact = measured(scratch, encoder, knowledge)
     assert impact.changes.filter(change="value").height == 40
     assert impact.stale_serve_rate == 0
     assert impact.new_among_first >= 0.95

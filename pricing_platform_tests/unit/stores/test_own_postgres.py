@@ -8,15 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from typing import NamedTuple
 
+import polars as pl
 import psycopg
 import pytest
 from pgvector import HalfVector
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from pricing_platform import diagnosis
 from pricing_platform.errors import PlatformError
 from pricing_platform.retrieval.reconciliation import copy_rows
+from pricing_platform.settings import Settings
 from pricing_platform.stores.embedded_postgres import EmbeddedPostgres
 from pricing_platform.stores.postgres import Postgres
 from pricing_platform_tests.conftest import administer
@@ -191,3 +195,58 @@ def test_processes_that_come_together_create_the_extension_once(empty_database: 
     with ThreadPoolExecutor(4) as pool:
         applied = list(pool.map(migrated, range(4)))
     assert sum(map(bool, applied)) == 1
+
+
+def test_a_server_that_has_no_connection_left_is_told(shop: Shop) -> None:
+    shop.run(f"ALTER ROLE {QUOTED} CONNECTION LIMIT 0")
+    assert "has no connection left for us" in shop.told().problem
+
+
+def test_the_doctor_tells_the_reason_once(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("_sources", "_encoder", "_language_model"):
+        monkeypatch.setattr(diagnosis, part, lambda _settings: iter(()))
+    shop.run("CREATE SCHEMA extensions", "CREATE EXTENSION vector SCHEMA extensions", *grants(shop))
+    settings = Settings(home=tmp_path, postgres_url=shop.role)
+    failed = diagnosis.diagnose(settings).filter(pl.col("status") == "failed")
+    assert failed["subject"].to_list() == ["postgres"]
+    assert "in the schema extensions" in failed["found"].item()
+    assert "GRANT USAGE ON SCHEMA extensions" in failed["remedy"].item()
+    shop.run(f"GRANT USAGE ON SCHEMA extensions TO {QUOTED}")
+    found = diagnosis.diagnose(settings)
+    assert found.filter(pl.col("status") == "failed").is_empty()
+    assert {"postgres", "documents"} <= set(found["subject"])
+
+
+def test_what_fails_when_a_connection_is_made_is_told_and_not_that_all_are_in_use(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.run(
+        "CREATE SCHEMA extensions",
+        "CREATE EXTENSION vector SCHEMA extensions",
+        f"GRANT USAGE ON SCHEMA extensions TO {QUOTED}",
+        *grants(shop),
+    )
+    with closing(Postgres(shop.role)) as postgres:
+        with postgres.connection():
+            pass
+        shop.run(
+            f"REVOKE USAGE ON SCHEMA extensions FROM {QUOTED}",
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ROLE}'",
+        )
+        monkeypatch.setattr("pricing_platform.stores.postgres._CONNECT_SECONDS", 1)
+        with (
+            pytest.raises(PlatformError, match="in the schema extensions"),
+            postgres.connection(),
+        ):
+            pass
+
+
+def test_a_role_without_createdb_can_try_things_in_scratch_schemas(shop: Shop) -> None:
+    shop.run("CREATE EXTENSION vector", *grants(shop))
+    with closing(Postgres(shop.role)) as postgres:
+        assert not postgres.frame("SELECT rolcreatedb FROM pg_roles WHERE rolname = user").item()
+        with postgres.scratch() as scratch:
+            use_vectors(scratch)
+            assert scratch.frame("SELECT count(*) FROM knowledge.documents").item() == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -15,7 +16,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pricing_platform.errors import PlatformError
 from pricing_platform.settings import Settings
 from pricing_platform.stores.embedded_postgres import EmbeddedPostgres
-from pricing_platform.stores.postgres import Postgres
+from pricing_platform.stores.postgres import Postgres, contents_version
+from pricing_platform.stores.queries import query_postgres
 from pricing_platform_tests.conftest import administer
 
 SECRET = "hunter2"
@@ -107,12 +109,58 @@ def test_what_a_query_sets_ends_with_it(postgres: Postgres) -> None:
         assert postgres.frame(f"SHOW {setting}").item() == before
 
 
-def test_a_query_that_takes_too_long_is_ended(
+def test_a_query_that_takes_too_long_is_ended(postgres: Postgres) -> None:
+    with pytest.raises(PlatformError, match=r"took longer than 0\.05 seconds"):
+        postgres.frame("SELECT pg_sleep(5)", seconds=0.05)
+    assert postgres.frame("SHOW statement_timeout").item() == "0"
+
+
+def test_a_query_of_a_user_may_take_a_minute(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pricing_platform.stores.postgres._READ_SECONDS", 0.05)
+    settings = Settings(postgres_url=postgres._url)
+    asked = "SELECT current_setting('statement_timeout')"
+    assert query_postgres(settings, asked, {}).item() == "1min"
+    monkeypatch.setattr("pricing_platform.stores.queries._LONGEST_SECONDS", 0.05)
     with pytest.raises(PlatformError, match="took longer than"):
-        postgres.frame("SELECT pg_sleep(5)")
+        query_postgres(settings, "SELECT pg_sleep(5)", {})
+
+
+def test_the_platforms_own_scans_take_as_long_as_the_server_lets_them(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pricing_platform.stores.queries._LONGEST_SECONDS", 0.05)
+    with postgres.connection(read_only=True) as connection:
+        connection.execute("SELECT pg_sleep(0.1)")
+    assert contents_version(postgres, "(SELECT pg_sleep(0.1) AS slept) AS scan", "slept")
+
+
+def test_a_limit_of_the_servers_own_is_told(empty_database: str) -> None:
+    with closing(Postgres(empty_database)) as postgres:
+        postgres.migrate()
+    name = conninfo_to_dict(empty_database)["dbname"]
+    with psycopg.connect(empty_database) as connection:
+        connection.execute(f"ALTER DATABASE {name} SET statement_timeout = '50ms'")
+    with closing(Postgres(empty_database)) as postgres:
+        with pytest.raises(PlatformError, match=r"due to statement timeout[^$]+ALTER ROLE"):
+            postgres.frame("SELECT pg_sleep(5)")
+        with (
+            pytest.raises(PlatformError, match="due to statement timeout"),
+            postgres.connection() as connection,
+        ):
+            connection.execute("SELECT pg_sleep(5)")
+
+
+def test_tables_are_made_before_the_first_writing_also_after_a_reading(
+    empty_database: str,
+) -> None:
+    with closing(Postgres(empty_database)) as postgres:
+        assert postgres.frame("SELECT 1").item() == 1
+        with pytest.raises(PlatformError, match="does not exist"):  # a reader makes nothing
+            postgres.frame("SELECT count(*) FROM knowledge.documents")
+        with postgres.connection() as connection:
+            connection.execute("DELETE FROM knowledge.documents")
+        assert postgres.frame("SELECT '[1]'::halfvec AS v").row(0) == ([1.0],)
 
 
 def test_a_server_that_is_down_is_told() -> None:
@@ -180,11 +228,3 @@ def test_the_settings_choose_the_server(tmp_path: pytest.TempPathFactory) -> Non
     assert str(Postgres.from_settings(named)) == "the Postgres at db.example:5432/prices"
     embedded = Postgres.from_settings(Settings(home=tmp_path))
     assert str(embedded).startswith("the embedded Postgres in ")
-
-
-def test_a_scratch_database_is_migrated_and_gone_at_the_end(postgres: Postgres) -> None:
-    databases = "SELECT datname::text AS name FROM pg_database WHERE datname LIKE '%%scratch%%'"
-    with postgres.scratch() as scratch:
-        assert scratch.frame("SELECT count(*) FROM knowledge.chunks").item() == 0
-        assert postgres.frame(databases, {}).height == 1
-    assert postgres.frame(databases, {}).is_empty()
