@@ -214,13 +214,10 @@ def test_all_connections_in_use_are_told(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pricing_platform.stores.postgres._POOL_SIZE", 1)
-    monkeypatch.setattr("pricing_platform.stores.postgres._CONNECT_SECONDS", 0.1)
-    with (
-        postgres.connection(),
-        pytest.raises(PlatformError, match="are in use"),
-        postgres.connection(),
-    ):
-        pass
+    with postgres.connection():
+        monkeypatch.setattr("pricing_platform.stores.postgres._CONNECT_SECONDS", 0.1)
+        with pytest.raises(PlatformError, match="are in use"), postgres.connection():
+            pass
 
 
 def test_the_settings_choose_the_server(tmp_path: pytest.TempPathFactory) -> None:

@@ -63,7 +63,8 @@ def test_all_that_is_done_in_them_leaves_the_others_as_they_are(
     postgres: Postgres, tmp_path: Path
 ) -> None:
     folder = folder_of(tmp_path / "documents")
-    write(folder, "shop.md", "# Nordwind\n\n**Returns:** 14 days\n\n**Head:** Ada Lovelace\n")
+    said = "# Nordwind\n\n**Returns:** 14 days\n\n**Head:** Ada Lovelace\n"
+    write(tmp_path / "documents", {"shop.md": said})
     encoder = CachedEncoder(HashingEncoder(), tmp_path / "cache.sqlite")
     before = contents(postgres)
     assert len(before) > 10
