@@ -28,7 +28,7 @@ from pricing_platform.price_reading import prepare_price_reading, reading_macros
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform.stores.warehouse import fingerprint as fingerprint_of
 
-INGESTION_VERSION = "3"
+INGESTION_VERSION = "4"
 """Part of every source's fingerprint: raise it when the same files would be read differently."""
 
 RAW_ROW_LIMIT = 2_000
@@ -115,6 +115,27 @@ _THOUSANDTHS = 3
 """Decimals of a currency."""
 
 
+# What a row observed; one that observed nothing is what it says.
+_OBSERVED = """
+    CASE
+        WHEN {0}.observed_at IS NOT NULL AND coalesce({0}.listing_id, '') <> ''
+            THEN concat_ws(chr(31), {0}.listing_id, epoch_us({0}.observed_at))
+        ELSE to_json([
+            {0}.listing_id, {0}.observed_at::VARCHAR, {0}.title, {0}.price_text, {0}.unreadable,
+            {0}.raw_row
+        ])::VARCHAR
+    END
+"""
+_SAID_NO_MORE = f"""
+    AND NOT EXISTS (
+        FROM read_parquet($read::VARCHAR[]) AS read
+        WHERE read.snapshot = map($overwritten::VARCHAR[], $by::VARCHAR[])[earlier.snapshot]
+            AND {_OBSERVED.format("read")} = {_OBSERVED.format("earlier")}
+    )
+"""
+"""Leaves out the rows of an overwritten file that the file in its place has too."""
+
+
 _TOP_KEY = re.compile(r"""\$(?:\.|\[['"]?)(?:"([^"]+)"|([^."'\[\]]+))""")
 DEFAULT_TIME_ZONE = "UTC"
 
@@ -158,15 +179,23 @@ class Snapshot:
     def supersedes(self, earlier: Snapshot) -> bool:
         """Whether this file, read now, is what the earlier one was.
 
-        It is where both are one shard and were true at one time, or hold the same bytes; where a
-        column says when the rows were true, the path tells.
+        It is where both are one shard and were true at one time, or hold the same bytes.
         """
         if self.file_sha256 == earlier.file_sha256:
             return True
         if self.observed_at is None or earlier.observed_at is None:
-            return self.path == earlier.path
+            return False
         at_one_time = self.observed_at == earlier.observed_at
         return at_one_time and shard(Path(self.path)) == shard(Path(earlier.path))
+
+    def overwrote(self, earlier: Snapshot) -> bool:
+        """Whether this file took the earlier one's place, and each row says when it was true.
+
+        Then this file's rows are what the earlier ones were where listing and time are the same,
+        and the others are history.
+        """
+        by_row = self.observed_at is None or earlier.observed_at is None
+        return by_row and self.path == earlier.path
 
 
 def source_fingerprint(source: Source) -> str:
@@ -190,7 +219,9 @@ def ingest_source(warehouse: Warehouse, source: Source, *, fingerprint: str) -> 
     Every row of the files comes out; one that could not be read has ``unreadable`` (why) and
     ``raw_row``. A snapshot whose file is gone, or was overwritten by what was true at another
     time, stays as it was read, with ``file_present`` false: history is kept, and what is to be
-    forgotten leaves with its source. Memory stays at the warehouse's limit plus a batch of lines.
+    forgotten leaves with its source. Where a column says when rows were true, those of an
+    overwritten file stay that the new one doesn't have. Memory stays at the warehouse's limit plus
+    a batch of lines.
 
     Args:
         warehouse: where the rows go, in one transaction.
@@ -212,7 +243,7 @@ def ingest_source(warehouse: Warehouse, source: Source, *, fingerprint: str) -> 
             decimal = _apply_format(connection, source, readable)
             snapshots = tuple(replace(at, decimal=decimal) for at in snapshots)
             _keep_the_rest(connection, source, readable, staging / "listings-rest.parquet")
-        history = _keep_history(warehouse, source, snapshots, staging / "listings-history.parquet")
+        history = _keep_history(warehouse, source, snapshots, staging)
         warehouse.replace_all(
             {
                 "raw.snapshots": _snapshot_frame([*snapshots, *history]),
@@ -224,10 +255,15 @@ def ingest_source(warehouse: Warehouse, source: Source, *, fingerprint: str) -> 
 
 
 def _keep_history(
-    warehouse: Warehouse, source: Source, present: Sequence[Snapshot], listings: Path
+    warehouse: Warehouse, source: Source, present: Sequence[Snapshot], staging: Path
 ) -> list[Snapshot]:
-    """Writes the listings of the earlier snapshots that no present file supersedes."""
+    """Writes the listings of the earlier snapshots that no present file supersedes.
+
+    Returns:
+        Those of which something is kept, with the number of rows that is.
+    """
     warehouse.create_schema()
+    listings = staging / "listings-history.parquet"
     with warehouse.read() as connection:
         columns = [field.name for field in fields(Snapshot)]
         found = connection.execute(
@@ -235,32 +271,61 @@ def _keep_history(
             [source.name],
         ).fetchall()
         earlier = [Snapshot(*row) for row in found]
-        taken = {snapshot.snapshot for snapshot in present}
-        history = {
-            snapshot.snapshot: _as_history(snapshot, taken)
-            for snapshot in earlier
-            if not any(read.supersedes(snapshot) for read in present)
+        history = _as_history(
+            [at for at in earlier if not any(read.supersedes(at) for read in present)],
+            {snapshot.snapshot for snapshot in present},
+        )
+        overwritten = {
+            name: read.snapshot
+            for name, snapshot in history.items()
+            for read in present
+            if read.overwrote(snapshot)
         }
         connection.execute(
             "COPY (SELECT * REPLACE ("
-            "  map($before::VARCHAR[], $now::VARCHAR[])[snapshot] AS snapshot) FROM raw.listings"
-            f" WHERE source = $source AND snapshot IN $before::VARCHAR[]) TO $file ({STAGED_AS})",
+            "  map($before::VARCHAR[], $now::VARCHAR[])[snapshot] AS snapshot)"
+            " FROM raw.listings AS earlier"
+            " WHERE source = $source AND snapshot IN $before::VARCHAR[]"
+            f"{_SAID_NO_MORE if overwritten else ''}) TO $file ({STAGED_AS})",
             {
                 "before": list(history),
                 "now": [snapshot.snapshot for snapshot in history.values()],
                 "source": source.name,
                 "file": str(listings),
-            },
+            }
+            | (
+                {
+                    "overwritten": list(overwritten),
+                    "by": list(overwritten.values()),
+                    "read": [str(file) for file in staging.glob("listings-r*.parquet")],
+                }
+                if overwritten
+                else {}
+            ),
         )
-    return list(history.values())
+        left = dict(
+            connection.execute(
+                "SELECT snapshot, count(*) FROM read_parquet(?) GROUP BY ALL", [str(listings)]
+            ).fetchall()
+        )
+    for name in overwritten:
+        history[name] = replace(history[name], row_count=left.get(history[name].snapshot, 0))
+    return [snapshot for snapshot in history.values() if snapshot.row_count]
 
 
-def _as_history(snapshot: Snapshot, taken: Set[str]) -> Snapshot:
-    """The snapshot without its file, under a name of its own where a present file has the name."""
-    name = snapshot.snapshot
-    if name in taken:
-        name += f" of {snapshot.observed_at.isoformat() if snapshot.observed_at else 'earlier'}"
-    return replace(snapshot, snapshot=name, file_present=False)
+def _as_history(snapshots: Sequence[Snapshot], present: Set[str]) -> dict[str, Snapshot]:
+    """By its name, each snapshot without its file, renamed where a present file has the name."""
+    names = {*present, *(snapshot.snapshot for snapshot in snapshots)}
+    history = {}
+    for snapshot in snapshots:
+        name = snapshot.snapshot
+        if name in present:
+            sha256 = snapshot.file_sha256[:12]
+            name += f" of {snapshot.observed_at.isoformat() if snapshot.observed_at else sha256}"
+            name += f" {sha256}" if name in names else ""
+            names.add(name)
+        history[snapshot.snapshot] = replace(snapshot, snapshot=name, file_present=False)
+    return history
 
 
 def _snapshot_frame(snapshots: Sequence[Snapshot]) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from pricing_platform.catalog.curation import curate_listings, unaccounted_rows
 from pricing_platform.catalog.ingestion import ingest_source, source_fingerprint
 from pricing_platform.catalog.sources import Source
 from pricing_platform.errors import PlatformError
@@ -290,9 +291,9 @@ def test_rows_that_a_format_leaves_out_are_kept_as_unreadable(
 
 def test_sources_are_replaced_one_by_one(warehouse: Warehouse) -> None:
     seen = {"observed_at": "column", "observed_at_column": "seen"}
-    ingest(warehouse, [amazon_row(1, seen="2024-01-01")], name="one", **seen)
+    ingest(warehouse, [amazon_row(3, seen="2024-01-01")], name="one", **seen)
     ingest(warehouse, [amazon_row(2)], name="two")
-    rows = [amazon_row(n, seen="2024-01-02") for n in (3, 4)]
+    rows = [amazon_row(n, price=8, seen="2024-01-01") for n in (3, 4)]
     ingest(warehouse, [*rows], name="one", **seen)
     assert [(row["source"], row["listing_id"][-1]) for row in listings(warehouse)] == [
         ("one", "3"),
@@ -373,6 +374,47 @@ def test_the_fingerprint_follows_the_bytes_the_declaration_and_the_format(tmp_pa
     assert source_fingerprint(changed_source(source, currency="EUR")) != before
     format_file.write_text("SELECT 2")
     changed_format = source_fingerprint(source)
+BY_COLUMN = {"observed_at": "column", "observed_at_column": "seen"}
+
+
+def seen_rows(warehouse: Warehouse, *rows: tuple[int, str, float]) -> list[tuple[int, str, float]]:
+    """The listings after a file with these (number, day, price) was written over the last one."""
+    ingest(warehouse, [amazon_row(n, seen=day, price=price) for n, day, price in rows], **BY_COLUMN)
+    found = warehouse.frame(
+        "SELECT listing_id[-1]::INTEGER, strftime(observed_at, '%Y-%m-%d'), price"
+        " FROM raw.listings ORDER BY ALL"
+    )
+    return found.rows()
+
+
+def test_rows_that_say_when_they_were_true_outlive_their_file(warehouse: Warehouse) -> None:
+    first = [(1, "2026-04-01", 5.0), (2, "2026-04-01", 6.0)]
+    assert seen_rows(warehouse, *first) == first
+    second = (1, "2026-04-02", 7.0)
+    assert seen_rows(warehouse, second) == [first[0], second, first[1]]
+    third = [(2, "2026-04-03", 8.0), (1, "2026-04-01", 5.5)]  # the first day's price corrected
+    assert seen_rows(warehouse, *third) == [third[1], second, first[1], third[0]]
+    snapshots = warehouse.frame(
+        "SELECT row_count, file_present, count(*) AS read FROM raw.snapshots"
+        " JOIN raw.listings USING (source, snapshot) GROUP BY snapshot, ALL ORDER BY ALL"
+    )
+    assert snapshots.rows() == [(1, False, 1), (1, False, 1), (2, True, 2)]
+    curate_listings(warehouse, price_minimum=0.5, price_maximum=99, fingerprint="")
+    assert unaccounted_rows(warehouse).is_empty()
+
+
+def test_a_file_to_which_rows_are_added_leaves_no_history(warehouse: Warehouse) -> None:
+    rows = [(1, "2026-04-01", 5.0), (2, "2026-04-01", 6.0), (1, "2026-04-02", 7.0)]
+    seen_rows(warehouse, *rows[:2], (3, "some day", 1.0))
+    seen_rows(warehouse, *rows, (3, "some day", 1.0))
+    assert warehouse.frame("SELECT row_count FROM raw.snapshots").rows() == [(4,)]
+
+
+def test_rows_are_history_when_their_column_is_named_later(warehouse: Warehouse) -> None:
+    ingest(warehouse, [amazon_row(1, seen="2026-04-01"), amazon_row(2, seen="2026-04-01")])
+    assert len(seen_rows(warehouse, (1, "2026-04-02", 7.0))) == 3
+
+
     assert changed_format != before
     write_json_lines(file, [amazon_row(2)])
     assert source_fingerprint(source) != changed_format

@@ -21,7 +21,7 @@ COMMENT ON COLUMN raw.snapshots.path IS 'Where the file was read.';
 COMMENT ON COLUMN raw.snapshots.observed_at IS 'When the source says its rows were true; null where a column says it.';
 COMMENT ON COLUMN raw.snapshots.file_bytes IS 'The file''s size in bytes.';
 COMMENT ON COLUMN raw.snapshots.file_sha256 IS 'sha256 of the file''s bytes.';
-COMMENT ON COLUMN raw.snapshots.row_count IS 'Rows in the file, counted in a pass of its own before it is read.';
+COMMENT ON COLUMN raw.snapshots.row_count IS 'Rows in the file, counted in a pass of its own before it is read; of an overwritten file whose rows say themselves when they were true, those that are history.';
 COMMENT ON COLUMN raw.snapshots.file_present IS 'Whether the file was there when the source was last read; where it is gone or overwritten, its rows stay as history.';
 COMMENT ON COLUMN raw.snapshots.encoding IS 'The encoding of its text, declared or found; null for a file that is no text.';
 COMMENT ON COLUMN raw.snapshots.delimiter IS 'What parts its fields, declared or found; null where it is no CSV file.';
