@@ -1,8 +1,8 @@
 -- The product export of WooCommerce (Products > Export, with English headings).
 --
--- A variation takes from its parent, which `Parent` names by `id:` or by SKU, what it leaves empty:
--- description, categories, brand and attributes. A variable or a grouped product has no price of its
--- own and is no listing. The price is the sale price from the day on which its sale starts to the
+-- A variation takes from its parent, which `Parent` names by its ID after `id:` or else by its SKU,
+-- what it leaves empty: description, categories, brand and attributes. A variable or a grouped
+-- product has no price of its own and is no listing. The price is the sale price from the day on which its sale starts to the
 -- one on which it ends, and else the regular price; neither is an attribute.
 -- How a format works is written in amazon_reviews_2023.sql.
 WITH filled AS (
@@ -28,7 +28,11 @@ WITH filled AS (
     FROM records
 ),
 parents AS (
-    SELECT snapshot, unnest([fields['id'], fields['sku']]) AS name, row_number, fields, given
+    SELECT
+        snapshot,
+        -- One product's SKU may be the ID of another.
+        unnest(['id:' || fields['id'], 'sku:' || fields['sku']]) AS name,
+        row_number, fields, given
     FROM filled
     WHERE fields['type'] IS NULL OR NOT contains(fields['type'], 'variation')
 ),
@@ -66,7 +70,11 @@ joined AS (
     FROM filled
     LEFT JOIN named_parents
         ON named_parents.snapshot = filled.snapshot
-        AND name = regexp_replace(fields['parent'], '^id:', '')
+        AND name = CASE
+            WHEN regexp_matches(fields['parent'], '^id:\s*\d+$')
+                THEN regexp_replace(fields['parent'], '\s', '', 'g')
+            ELSE 'sku:' || fields['parent']
+        END
 )
 SELECT
     snapshot,

@@ -207,6 +207,20 @@ def test_a_sale_of_woocommerce_counts_while_it_lasts(tmp_path: Path) -> None:
     assert "6.1" not in texts(warehouse)
 
 
+@pytest.mark.parametrize(("parent", "described"), [("id:15", "a mug"), ("15", "a hammer")])
+def test_the_sku_of_one_product_may_be_the_id_of_another(
+    tmp_path: Path, parent: str, described: str
+) -> None:
+    export = f"""\
+ID,Type,SKU,Name,Description,Regular price,Categories,Parent
+9,simple,15,Hammer,a hammer,12.00,Tools,
+15,variable,MUG,Mug,a mug,,Mugs,
+16,variation,MUG-B,Mug - Blue,,18.00,,{parent}
+"""
+    warehouse = ingested(tmp_path, "wc-product-export.csv", export, "woocommerce")
+    assert [row["description"] for row in kept(warehouse)] == ["a hammer", described]
+
+
 def test_a_feed_for_google_is_read_with_quotes_sales_and_currencies(tmp_path: Path) -> None:
     warehouse = ingested(tmp_path, "feed.tsv", GOOGLE, "google_merchant", currency="EUR")
     assert prices(warehouse) == {"TV-40": 279.0, "KETTLE": 39.0, "FAN": 60.0}
