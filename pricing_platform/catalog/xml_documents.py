@@ -25,6 +25,8 @@ _ROW_NAMES = ("item", "entry", "product", "offer")
 """What RSS, Atom and most feeds call a row."""
 
 _TEXT = "text"
+_XHTML = "xhtml"
+"""The type of an element of Atom whose elements are those of its text."""
 
 
 def row_element(file: Path, layout: FileLayout) -> str:
@@ -55,8 +57,10 @@ def row_element(file: Path, layout: FileLayout) -> str:
 def element_rows(file: Path, layout: FileLayout) -> Iterator[dict[str, Any]]:
     """Each row: the names of its elements, with their prefix, and what they hold.
 
-    An element of text is that text, one that holds others is an object, several of one name are a
-    list; attributes are fields too.
+    An element of text is that text, with what is marked in it, and one that holds others is an
+    object. The attributes of the row and of an object are fields of it; those of a text stand
+    beside it, as ``price@currency``. Texts of one name are one text, parted by ``; ``, and other
+    values of one name a list.
 
     Raises:
         PlatformError: when the file is damaged or no XML.
@@ -113,16 +117,32 @@ def _forget_fields(element: Element) -> None:
 
 
 def _fields(element: Element) -> dict[str, Any]:
-    fields: dict[str, Any] = dict(element.attrib)
-    repeated: set[str] = set()
+    found: dict[str, list[Any]] = {name: [value] for name, value in element.attrib.items()}
     for child in element:
-        value = _fields(child) if len(child) or child.attrib else (child.text or "").strip()
-        if child.tag in repeated:
-            fields[child.tag].append(value)
-        elif child.tag in fields:
-            repeated.add(child.tag)
-            fields[child.tag] = [fields[child.tag], value]
-        else:
-            fields[child.tag] = value
-    text = (element.text or "").strip()
-    return {**fields, _TEXT: text} if text and not len(element) else fields
+        text = _text(child)
+        if text is None:
+            found.setdefault(child.tag, []).append(_fields(child))
+            continue
+        if text or not child.attrib:
+            found.setdefault(child.tag, []).append(text)
+        for name, value in child.attrib.items():
+            found.setdefault(f"{child.tag}@{name}", []).append(value)
+    text = "" if len(element) else (element.text or "").strip()
+    return {name: _one(values) for name, values in found.items()} | ({_TEXT: text} if text else {})
+
+
+def _text(element: Element) -> str | None:
+    """What an element of text says; None for one that holds others."""
+    if not len(element):
+        return (element.text or "").strip()
+    if element.get("type") == _XHTML:
+        return " ".join(" ".join(element.itertext()).split())
+    beside = [element.text, *(child.tail for child in element)]
+    return "".join(element.itertext()).strip() if any(at and at.strip() for at in beside) else None
+
+
+def _one(values: list[Any]) -> Any:
+    if len(values) == 1:
+        return values[0]
+    texts = [value for value in values if isinstance(value, str)]
+    return "; ".join(filter(None, texts)) if len(texts) == len(values) else values

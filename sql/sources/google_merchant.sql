@@ -55,7 +55,7 @@ SELECT
         )
     ) AS attributes,
     CASE WHEN is_on_sale THEN fields['sale_price'] ELSE fields['price'] END AS price,
-    coalesce(TRY_CAST(fields['link'] AS JSON) ->> '$.href', fields['link']) AS url,
+    coalesce(fields['link'], fields['link@href']) AS url,
     fault AS unreadable,
     CASE WHEN fault IS NOT NULL THEN record END AS raw_row
 FROM timed

@@ -102,6 +102,18 @@ FEED = """\
 </channel>
 </rss>
 """
+ATOM_WITH_ATTRIBUTES = """\
+<feed xmlns="http://www.w3.org/2005/Atom" xmlns:g="http://base.google.com/ns/1.0">
+<entry><g:id>A-1</g:id><title type="text">Pan</title>
+<content type="xhtml"><div xmlns="http://www.w3.org/1999/xhtml"><p>Of iron.</p><p>Heavy.</p></div>
+</content>
+<link rel="alternate" href="https://shop.example.com/a"/>
+<g:price currency="EUR">19.99</g:price>
+<g:product_highlight>No coating</g:product_highlight>
+<g:product_highlight>For induction</g:product_highlight>
+</entry>
+</feed>
+"""
 ATOM = """\
 <feed xmlns="http://www.w3.org/2005/Atom" xmlns:g="http://base.google.com/ns/1.0">
 <title>Shop</title>
@@ -195,18 +207,6 @@ def test_a_variation_of_woocommerce_takes_what_its_parent_says(tmp_path: Path) -
     assert towel["category"] == "Bath, Linen > Towels"
 
 
-def test_a_sale_of_woocommerce_counts_while_it_lasts(tmp_path: Path) -> None:
-    warehouse = ingested(tmp_path, "wc-product-export.csv", WOOCOMMERCE, "woocommerce")
-    # 46 is on sale without an end, 47 in March, 48 from April.
-    assert prices(warehouse) == {"45": 18.0, "46": 15.5, "47": 9.0, "48": 4.5}
-    assert reasons(warehouse) == [
-        "a variable product, which has no price of its own",
-        "a grouped product, which has no price of its own",
-        "the dates of its sale can be read in no or in two ways",
-    ]
-    assert "6.1" not in texts(warehouse)
-
-
 @pytest.mark.parametrize(("parent", "described"), [("id:15", "a mug"), ("15", "a hammer")])
 def test_the_sku_of_one_product_may_be_the_id_of_another(
     tmp_path: Path, parent: str, described: str
@@ -219,6 +219,18 @@ ID,Type,SKU,Name,Description,Regular price,Categories,Parent
 """
     warehouse = ingested(tmp_path, "wc-product-export.csv", export, "woocommerce")
     assert [row["description"] for row in kept(warehouse)] == ["a hammer", described]
+
+
+def test_a_sale_of_woocommerce_counts_while_it_lasts(tmp_path: Path) -> None:
+    warehouse = ingested(tmp_path, "wc-product-export.csv", WOOCOMMERCE, "woocommerce")
+    # 46 is on sale without an end, 47 in March, 48 from April.
+    assert prices(warehouse) == {"45": 18.0, "46": 15.5, "47": 9.0, "48": 4.5}
+    assert reasons(warehouse) == [
+        "a variable product, which has no price of its own",
+        "a grouped product, which has no price of its own",
+        "the dates of its sale can be read in no or in two ways",
+    ]
+    assert "6.1" not in texts(warehouse)
 
 
 def test_a_feed_for_google_is_read_with_quotes_sales_and_currencies(tmp_path: Path) -> None:
@@ -251,6 +263,46 @@ def test_an_atom_feed_is_read_even_with_one_entry(tmp_path: Path) -> None:
     assert prices(warehouse) == {"A-1": 80.0}
     assert kept(warehouse)[0]["url"] == "https://shop.example.com/a"
     assert "Of oak" in kept(warehouse)[0]["text"]
+
+
+def test_attributes_of_elements_stand_beside_their_texts(tmp_path: Path) -> None:
+    warehouse = ingested(
+        tmp_path, "feed.xml", ATOM_WITH_ATTRIBUTES, "google_merchant", currency="EUR"
+    )
+    (pan,) = kept(warehouse)
+    assert (pan["title"], pan["price"]) == ("Pan", 19.99)
+    assert pan["description"] == "Of iron. Heavy. No coating; For induction"
+    assert pan["url"] == "https://shop.example.com/a"
+
+
+def test_what_elements_of_a_row_become(tmp_path: Path) -> None:
+    file = tmp_path / "shop.xml"
+    file.write_text(
+        """<shop>
+        <product sku="7"><name lang="en">Pan</name><price currency="USD">19.99</price>
+        <price currency="EUR">18.99</price><image src="a.jpg"/><tag/><tag>new</tag>
+        <text>Made of <b>cast</b> iron</text>
+        <maker since="1900"><name>Acme</name></maker></product>
+        <product sku="8"><size unit="cm"><w>3</w></size><size unit="in"><w>1</w></size></product>
+        </shop>""",
+        encoding="utf-8",
+    )
+    layout = file_layout(file, DeclaredLayout())
+    read = [row for batch in row_batches(file, layout) for row in batch["line"].to_pylist()]
+    assert [json.loads(line) for line in read] == [
+        {
+            "sku": "7",
+            "name": "Pan",
+            "name@lang": "en",
+            "price": "19.99; 18.99",
+            "price@currency": "USD; EUR",
+            "image@src": "a.jpg",
+            "tag": "new",
+            "text": "Made of cast iron",
+            "maker": {"since": "1900", "name": "Acme"},
+        },
+        {"sku": "8", "size": [{"unit": "cm", "w": "3"}, {"unit": "in", "w": "1"}]},
+    ]
 
 
 @pytest.mark.parametrize(
