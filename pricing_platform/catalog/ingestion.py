@@ -371,7 +371,8 @@ def _observed_at(source: Source, file: Path) -> datetime | None:
     if date is None:
         raise PlatformError(
             f'Source {source.name!r}: observed_at = "file_name", but the name of {file} holds no'
-            " date.",
+            " date that can be told: it needs one day or month, and after a month no digits that"
+            " may be a day.",
             'Name it like 2024-03-27.jsonl.gz, or use "file_time" or "column".',
         )
     return date

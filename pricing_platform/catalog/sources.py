@@ -48,8 +48,10 @@ MAPPED_FIELDS = (
 """What ``columns`` may map to a column of the user's files."""
 
 _DATE = re.compile(
-    r"(?<!\d)((?:19|20)\d\d)[-_]?(0[1-9]|1[0-2])(?:[-_]?(0[1-9]|[12]\d|3[01]))?(?!\d)"
+    r"(?<!\d)((?:19|20)\d\d)[-_]?(0[1-9]|1[0-2])"
+    r"(?:[-_]?(0[1-9]|[12]\d|3[01])(?!\d)|(?!\d)(?=([-_](?!00)\d)?))"
 )
+"""Year, month, day, and what stands after a month as a day may; parts are numbered from 00."""
 
 
 def _as_tuple(value: object) -> object:
@@ -191,14 +193,18 @@ def shard(file: Path) -> str:
 
 
 def date_in_name(file: Path, time_zone: str = "UTC") -> datetime | None:
-    """The start of the day or month that a file's name holds, as ``2024-03-27`` or ``20240327``."""
-    found = _DATE.search(file.name)
-    if found is None:
+    """The start of the day or month that a file's name holds, as ``2024-03-27`` or ``20240327``.
+
+    None where it holds none, several, or one that may be read in two ways.
+    """
+    dates = {found.groups() for found in _DATE.finditer(file.name)}
+    if len(dates) != 1:
+        return None
+    ((year, month, day, odd),) = dates
+    if odd:
         return None
     try:
-        start = datetime(
-            int(found[1]), int(found[2]), int(found[3] or 1), tzinfo=ZoneInfo(time_zone)
-        )
+        start = datetime(int(year), int(month), int(day or 1), tzinfo=ZoneInfo(time_zone))
     except ValueError:
         return None
     return start.astimezone(UTC)

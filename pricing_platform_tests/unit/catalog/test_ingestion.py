@@ -228,9 +228,11 @@ def test_a_wrong_file_leaves_the_earlier_rows(
     assert not list((tmp_path / "cache" / "staging").iterdir())
 
 
-def test_a_file_name_without_a_date_is_refused(warehouse: Warehouse) -> None:
-    with pytest.raises(PlatformError, match="holds no date"):
-        ingest(warehouse, [amazon_row(1)], observed_at="file_name")
+@pytest.mark.parametrize("name", ["shop", "shop-2024-03-7", "2024-12gb-2026-04-01"])
+def test_a_file_name_without_one_date_is_refused(warehouse: Warehouse, name: str) -> None:
+    file = write_json_lines(warehouse.path.parent / f"{name}.jsonl", [amazon_row(1)])
+    with pytest.raises(PlatformError, match="holds no date that can be told"):
+        ingest_source(warehouse, source_of(file, observed_at="file_name"), fingerprint="")
 
 
 PASSED = "snapshot, row_number, observed_at"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pricing_platform.catalog.sources import date_in_name, load_sources, snapshot_names
+from pricing_platform.catalog.sources import date_in_name, load_sources, shard, snapshot_names
 from pricing_platform.errors import PlatformError
 
 MINIMAL = '[[source]]\nname = "shop"\npath = "shop.jsonl"\nformat = "amazon_reviews_2023"\n'
@@ -115,6 +115,15 @@ def test_files_are_found_when_asked_for_and_never_empty(tmp_path: Path) -> None:
         ("2024-02-31.csv", None),
         ("part-00012345.csv", None),
         ("items.csv", None),
+        ("shop-2024-03-7.csv", None),
+        ("2024-03-32.csv", None),
+        ("202403_7.csv", None),
+        ("2024-03-0712.csv", None),
+        ("2024-03-0001.csv", datetime(2024, 3, 1, tzinfo=UTC)),
+        ("2024-03-27_1.csv", datetime(2024, 3, 27, tzinfo=UTC)),
+        ("2024-12gb-2026-04-01.csv", None),
+        ("2024-03-01_2024-03-31.csv", None),
+        ("2024-03-01-until-20240301.csv", datetime(2024, 3, 1, tzinfo=UTC)),
     ],
 )
 def test_dates_in_file_names(name: str, date: datetime | None) -> None:
@@ -133,3 +142,7 @@ def test_every_file_has_a_snapshot_name_of_its_own() -> None:
         "b/t.csv",
         "c/t.csv",
     ]
+
+
+def test_numbered_parts_of_a_month_are_shards_of_their_own() -> None:
+    assert len({shard(Path(f"{part}.csv")) for part in ("2024-03-0712", "2024-03-0713")}) == 2
