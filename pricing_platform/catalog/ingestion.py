@@ -34,6 +34,9 @@ INGESTION_VERSION = "4"
 RAW_ROW_LIMIT = 2_000
 """Characters that are kept of a row that could not be read."""
 
+_BLANKS = " \t\r\n\xa0\u2007\u200b\u202f\u3000\ufeff"
+"""What is no part of an identifier at its ends."""
+
 _PASSED_COLUMNS = ("snapshot", "row_number", "observed_at")
 _REQUIRED_COLUMNS = (*_PASSED_COLUMNS, "title", "price")
 _TYPES = {
@@ -574,13 +577,15 @@ def _listing_query(relation: str, columns: Set[str]) -> str:
     selected = [
         f"CAST({column if column in columns else 'NULL'} AS {kind}) AS {column}"
         for column, kind in _TYPES.items()
-        if column not in ("currency", "raw_row")
+        if column not in ("listing_id", "currency", "raw_row")
     ]
+    listing_id = f"trim(CAST(listing_id AS VARCHAR), '{_BLANKS}')"
     currency = "currency_code(currency, $currency)" if "currency" in columns else "$currency"
     raw_row = "CAST(raw_row AS VARCHAR)" if "raw_row" in columns else "NULL"
     return f"""
         SELECT
             $source AS source, {", ".join(_PASSED_COLUMNS)}, {", ".join(selected)},
+            {listing_id if "listing_id" in columns else "NULL"} AS listing_id,
             CAST(price AS VARCHAR) AS price_text,
             price_number(price_text) AS price,
             {currency} AS currency,

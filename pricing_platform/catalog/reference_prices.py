@@ -41,7 +41,7 @@ def _read(source: Source) -> pl.DataFrame:
         frame = frame.filter(pl.col("source") == source.name) if "source" in frame else frame
         return frame.select(
             pl.lit(source.name).alias("source"),
-            pl.col("listing_id").cast(pl.String),
+            pl.col("listing_id").cast(pl.String).str.strip_chars(),
             pl.col("observed_at").cast(pl.Datetime("us", "UTC")).alias("price_observed_at"),
             pl.col("reference_price").cast(pl.Float64),
         )

@@ -9,8 +9,8 @@ SELECT
     row_number,
     observed_at,
     CASE WHEN getvariable('columns')['listing_id'] IS NOT NULL THEN mapped(record, 'listing_id')
-    ELSE left(sha256(concat_ws(chr(31), mapped(record, 'title'), mapped(record, 'brand'),
-        mapped(record, 'category'))), 16) END AS listing_id,
+    ELSE left(sha256(concat_ws(chr(31), trim(mapped(record, 'title')),
+        trim(mapped(record, 'brand')), trim(mapped(record, 'category')))), 16) END AS listing_id,
     mapped(record, 'title') AS title,
     mapped(record, 'description') AS description,
     mapped(record, 'brand') AS brand,

@@ -199,6 +199,19 @@ def test_a_generic_column_may_be_a_json_path_and_the_identifier_may_be_missing(
     assert chair["listing_id"] != table["listing_id"]
 
 
+@pytest.mark.parametrize("columns", [{"listing_id": "sku"}, {}])
+def test_blanks_around_an_identifier_make_no_other_product(
+    warehouse: Warehouse, columns: dict[str, str]
+) -> None:
+    rows: list[dict[str, Any] | bytes] = [
+        {"sku": sku, "name": name, "cost": 3}
+        for sku, name in (("1", "Chair"), ("1 ", "Chair "), ("\u00a01\t", " Chair"))
+    ]
+    columns |= {"title": "name", "price": "cost"}
+    ingest(warehouse, rows, format="generic", columns=columns)
+    assert len({row["listing_id"] for row in listings(warehouse)}) == 1
+
+
 def test_an_unknown_column_lists_those_that_exist(warehouse: Warehouse) -> None:
     with pytest.raises(PlatformError, match="no row has the column 'nom'") as caught:
         ingest(warehouse, [{"name": "Chair", "cost": 3}], format="generic",
@@ -361,21 +374,6 @@ def test_a_snapshot_whose_file_has_vanished_is_kept(warehouse: Warehouse, tmp_pa
     assert observed(warehouse) == sorted(kept * 2, key=lambda row: row[2])
 
 
-def changed_source(source: Source, **changes: Any) -> Source:
-    return source.model_copy(update=changes)
-
-
-def test_the_fingerprint_follows_the_bytes_the_declaration_and_the_format(tmp_path: Path) -> None:
-    format_file = tmp_path / "mine.sql"
-    format_file.write_text("SELECT 1")
-    file = write_json_lines(tmp_path / "2024-01-01.jsonl", [amazon_row(1)])
-    source = source_of(file, format=str(format_file), observed_at="file_name")
-    before = source_fingerprint(source)
-    file.touch()
-    assert source_fingerprint(source) == before
-    assert source_fingerprint(changed_source(source, currency="EUR")) != before
-    format_file.write_text("SELECT 2")
-    changed_format = source_fingerprint(source)
 BY_COLUMN = {"observed_at": "column", "observed_at_column": "seen"}
 
 
@@ -417,6 +415,21 @@ def test_rows_are_history_when_their_column_is_named_later(warehouse: Warehouse)
     assert len(seen_rows(warehouse, (1, "2026-04-02", 7.0))) == 3
 
 
+def changed_source(source: Source, **changes: Any) -> Source:
+    return source.model_copy(update=changes)
+
+
+def test_the_fingerprint_follows_the_bytes_the_declaration_and_the_format(tmp_path: Path) -> None:
+    format_file = tmp_path / "mine.sql"
+    format_file.write_text("SELECT 1")
+    file = write_json_lines(tmp_path / "2024-01-01.jsonl", [amazon_row(1)])
+    source = source_of(file, format=str(format_file), observed_at="file_name")
+    before = source_fingerprint(source)
+    file.touch()
+    assert source_fingerprint(source) == before
+    assert source_fingerprint(changed_source(source, currency="EUR")) != before
+    format_file.write_text("SELECT 2")
+    changed_format = source_fingerprint(source)
     assert changed_format != before
     write_json_lines(file, [amazon_row(2)])
     assert source_fingerprint(source) != changed_format
