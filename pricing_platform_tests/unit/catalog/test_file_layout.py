@@ -81,6 +81,67 @@ def test_what_is_neither_utf8_nor_western_is_asked_for(
     assert rows_of(file, encoding=encoding)[0] == {"nr": "0", "name": f"{text} 0"}
 
 
+WRITTEN_IN = {
+    "cp1250": ["Żółta filiżanka", "Deska z dębu", "Patelnia z powłoką", "Nóż do chleba"],
+    "iso8859-2": ["Příbor čistý", "Hrnec s poklicí", "Dřevěné prkénko", "Nůž na chléb"],
+    "cp1254": ["Işık geçirmez perde", "Şık bardak", "Ekmek bıçağı", "Ahşap kesme tahtası"],
+    "cp1257": ["Ąžuolinė lentelė", "Žalias puodelis", "Duonos peilis", "Vaikiška lovytė"],
+    "koi8-r": ["Стеклянная кружка", "Нож для хлеба", "Доска разделочная", "Детская кровать"],
+    "gb18030": ["红色玻璃杯", "不锈钢锅", "面包刀", "木制砧板"],
+    "cp932": ["ガラスのコップ", "ステンレス鍋", "パン切り包丁", "木製まな板"],
+    "iso8859-15": ["Œuvre à 5 €", "Cœur en émail 7 €", "Façon crème 9 €", "Théière"],
+}
+
+
+@pytest.mark.parametrize("encoding", WRITTEN_IN)
+def test_an_encoding_that_is_not_western_is_suggested(tmp_path: Path, encoding: str) -> None:
+    lines = ["nr;name", *(f"{n};{name}" for n, name in enumerate(WRITTEN_IN[encoding]))]
+    file = written(tmp_path, "a.csv", "\n".join(lines).encode(encoding))
+    with pytest.raises(PlatformError, match="not clearly Windows-1252 either") as raised:
+        file_layout(file, DeclaredLayout())
+    suggested = re.search(r"encoding = '(.+?)'", raised.value.remedy)
+    assert suggested, raised.value.remedy
+    read = rows_of(file, encoding=suggested[1])
+    assert [row["name"] for row in read if isinstance(row, dict)] == WRITTEN_IN[encoding]
+
+
+WESTERN = {
+    "German": ["Gläser für Größen", "Töpfe – 25 °C", "Käsemesser"],
+    "French": ["Théière en émail", "Crème brûlée à l’ancienne", "Cuillère à café"],
+    "Italian": ["Tazza da caffè", "Coltello più grande", "Qualità", "Perché no"],
+    "Spanish": ["Taza de té pequeña", "Sartén de acero", "Silla para niños"],
+    "Icelandic": ["Bolli úr gleri", "Þykkur pottur", "Brauðhnífur", "Skurðarbretti"],
+    "English": ["Pan 25 °C", "Pan 28 °C", "Men’s shoes", "£9 mug", "½ pint"],
+    "several": ["Gläser", "Théière", "Taza pequeña", "Køkkenstol", "Chávena de chá", "Più caffè"],
+    "brands": ["Citroën C3 mat", "Häagen-Dazs", "Nestlé", "Škoda mat", "Løv organic"],
+}
+
+
+@pytest.mark.parametrize("language", WESTERN)
+def test_western_texts_are_windows_1252(tmp_path: Path, language: str) -> None:
+    lines = ["nr;name", *(f"{n};{name}" for n, name in enumerate(WESTERN[language]))]
+    file = written(tmp_path, "a.csv", "\n".join(lines).encode("cp1252"))
+    assert file_layout(file, DeclaredLayout()).encoding == "cp1252"
+
+
+@pytest.mark.parametrize(
+    ("declared", "content", "told", "suggested"),
+    [
+        ("utf-8", GERMAN.encode("cp1252"), "2 rows are not utf-8, which it is declared", "cp1252"),
+        ("utf-8", GERMAN.encode("utf-16"), "begins with the mark of utf-16", "utf-16"),
+        ("cp1252", GERMAN.encode("utf-8-sig"), "begins with the mark of utf-8-sig", "utf-8-sig"),
+        ("cp1252", GERMAN.encode(), "its text is UTF-8", "utf-8"),
+    ],
+)
+def test_a_declared_encoding_has_to_fit(
+    tmp_path: Path, declared: str, content: bytes, told: str, suggested: str
+) -> None:
+    file = written(tmp_path, "a.csv", content)
+    with pytest.raises(PlatformError, match=told) as raised:
+        file_layout(file, DeclaredLayout(encoding=declared))
+    assert f"encoding = {suggested!r}" in raised.value.remedy
+
+
 def test_a_damaged_line_among_good_ones_is_one_row(tmp_path: Path) -> None:
     lines = [b"nr;name", *(f"{n};Größe".encode() for n in range(5)), b"5;Gr\xf6\xdfe"]
     rows = rows_of(written(tmp_path, "a.csv", b"\n".join(lines)))
