@@ -30,6 +30,7 @@ _ENDINGS: dict[str, FileKind] = {
     ".xlsx": "xlsx",
     ".parquet": "parquet",
 }
+_LINES = (".jsonl", ".ndjson")
 _GZIP, _ZIP = ".gz", ".zip"
 
 
@@ -48,6 +49,11 @@ def file_kind(file: Path) -> FileKind:
         f"Give it a name that ends in one of {', '.join(_ENDINGS)}, or in one of them and"
         f" {_GZIP} or {_ZIP}.",
     )
+
+
+def is_named_as_lines(file: Path) -> bool:
+    """Whether the name says that each line is an object."""
+    return _data_name(file).lower().endswith(_LINES)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -19,7 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pricing_platform.catalog.data_files import file_kind
 from pricing_platform.catalog.file_encoding import encoding_of, known_encoding
 from pricing_platform.catalog.file_text import FileLayout, csv_rows, line_encoding, text_lines
-from pricing_platform.catalog.json_documents import array_of_rows
+from pricing_platform.catalog.json_documents import place_of_rows
 from pricing_platform.catalog.spreadsheets import filled_sheets
 from pricing_platform.catalog.xml_documents import row_element
 from pricing_platform.errors import PlatformError
@@ -47,10 +48,19 @@ class DeclaredLayout(BaseModel):
         None, description="What parts a number's decimals in the file."
     )
     sheet: str | None = Field(None, description="The sheet of an Excel file.")
+    rows_at: str | None = Field(
+        None,
+        description="Where in a document the rows are: `shops[].products[]` or `rss/channel/item`.",
+    )
 
 
-def file_layout(file: Path, declared: DeclaredLayout) -> FileLayout:
+def file_layout(file: Path, declared: DeclaredLayout, columns: Collection[str] = ()) -> FileLayout:
     """What is declared, and of all else what is found in the file.
+
+    Args:
+        file: of any kind.
+        declared: how it is written, as far as that is known.
+        columns: that rows are expected to have, by which the rows of a document are found.
 
     Raises:
         PlatformError: when the file is damaged, or how it is written can't be told.
@@ -65,9 +75,9 @@ def file_layout(file: Path, declared: DeclaredLayout) -> FileLayout:
     if kind == "csv":
         return _csv_layout(file, layout, declared)
     if kind == "json":
-        return replace(layout, array=array_of_rows(file, layout))
+        return replace(layout, rows_at=place_of_rows(file, layout, columns, declared.rows_at))
     if kind == "xml":
-        return replace(layout, array=row_element(file, layout))
+        return replace(layout, rows_at=row_element(file, layout, columns, declared.rows_at))
     return layout
 
 

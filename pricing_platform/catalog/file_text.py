@@ -28,9 +28,9 @@ class FileLayout:
     """How one file is written; None for what its kind does not have.
 
     ``encoding`` as Python names it; ``header_lines``: lines before the header of a CSV file;
-    ``array``: where in a JSON document the array of rows is, as ijson names it, None for one object
-    a line, or in an XML document the path of the element that is a row; ``has_plain_ends``: whether
-    its lines end in a line feed.
+    ``rows_at``: where in a JSON document the rows are, as ``shops[].products[]``, None for one
+    object a line, or in an XML document the path of the element that is a row; ``has_plain_ends``:
+    whether its lines end in a line feed.
     """
 
     kind: FileKind
@@ -39,7 +39,7 @@ class FileLayout:
     quote: str | None = None
     sheet: str | None = None
     header_lines: int = 0
-    array: str | None = None
+    rows_at: str | None = None
     has_plain_ends: bool = True
 
 

@@ -8,7 +8,6 @@ belongs to :mod:`pricing_platform.catalog.curation`.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
@@ -21,7 +20,13 @@ import polars as pl
 from pricing_platform.catalog.file_layout import file_layout
 from pricing_platform.catalog.file_text import FileLayout
 from pricing_platform.catalog.records import STAGED_AS, count_rows, stage_records
-from pricing_platform.catalog.sources import Source, date_in_name, shard, snapshot_names
+from pricing_platform.catalog.sources import (
+    Source,
+    date_in_name,
+    shard,
+    snapshot_names,
+    top_column,
+)
 from pricing_platform.currencies import price_decimals
 from pricing_platform.errors import PlatformError
 from pricing_platform.price_reading import prepare_price_reading, reading_macros
@@ -139,7 +144,6 @@ _SAID_NO_MORE = f"""
 """Leaves out the rows of an overwritten file that the file in its place has too."""
 
 
-_TOP_KEY = re.compile(r"""\$(?:\.|\[['"]?)(?:"([^"]+)"|([^."'\[\]]+))""")
 DEFAULT_TIME_ZONE = "UTC"
 
 _DAY_OR_MONTH_FIRST = r"""
@@ -178,6 +182,7 @@ class Snapshot:
     quote: str | None = None
     sheet: str | None = None
     decimal: str | None = None
+    rows_at: str | None = None
 
     def supersedes(self, earlier: Snapshot) -> bool:
         """Whether this file, read now, is what the earlier one was.
@@ -236,7 +241,7 @@ def ingest_source(warehouse: Warehouse, source: Source, *, fingerprint: str) -> 
             of an earlier ingestion then stand unchanged.
     """
     names = snapshot_names(source.files())
-    layouts = {file: file_layout(file, source) for file in names}
+    layouts = {file: file_layout(file, source, source.columns_read) for file in names}
     snapshots = tuple(_snapshot(source, file, name, layouts[file]) for file, name in names.items())
     with warehouse.staging_folder() as staging:
         with warehouse.scratch() as connection:
@@ -361,6 +366,7 @@ def _snapshot(source: Source, file: Path, name: str, layout: FileLayout) -> Snap
         delimiter=layout.delimiter,
         quote=layout.quote,
         sheet=layout.sheet,
+        rows_at=layout.rows_at,
     )
 
 
@@ -408,7 +414,7 @@ def _stage(
     paths = {field: _json_path(column) for field, column in columns.items()}
     _set_variable(connection, "columns", "MAP(VARCHAR, VARCHAR)", paths)
     _set_variable(
-        connection, "mapped_columns", "VARCHAR[]", sorted(set(map(_top_column, columns.values())))
+        connection, "mapped_columns", "VARCHAR[]", sorted(set(map(top_column, columns.values())))
     )
     _set_variable(connection, "observed_at_column", "VARCHAR", paths.get("observed_at"))
     _set_variable(connection, "staged_files", "VARCHAR[]", list(staged))
@@ -454,12 +460,6 @@ def _json_path(column: str) -> str:
     if column.startswith("$"):
         return column
     return '$."' + column.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _top_column(column: str) -> str:
-    """The column that a column's name or a JSON path is of: what is mapped is no attribute too."""
-    found = _TOP_KEY.match(column)
-    return column if found is None else found[1] or found[2]
 
 
 def _check_readable(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, staged: str) -> None:

@@ -1,49 +1,72 @@
-"""JSON documents that hold their rows in an array, read as streams.
+"""JSON documents that hold their rows in an array, or one after the other, read as streams.
 
-Here belongs where in a document the rows are, and taking them out. One object a line is no
-document: that belongs to ``records``.
+Here belongs where in a document rows may be, and taking them out. One object a line is no document:
+that belongs to ``records``.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from pricing_platform.catalog.data_files import opened
+from pricing_platform.catalog.data_files import is_named_as_lines, opened
 from pricing_platform.catalog.file_text import (
     FileLayout,
     line_encoding,
     text_lines,
     utf8_stream,
 )
+from pricing_platform.catalog.row_places import Place, chosen_place, declared_place, plain
 from pricing_platform.errors import PlatformError
 
-_ITEM = "item"
+_WHOLE = "$"
+"""Where rows are that are the document's outermost objects."""
+
+_ARRAY = "[]"
+_ROWS_LOOKED_AT = 100
 
 
-def array_of_rows(file: Path, layout: FileLayout) -> str | None:
-    """Where the array of rows is, as ijson names its items; None for one object a line.
+def place_of_rows(
+    file: Path, layout: FileLayout, columns: Collection[str], declared: str | None
+) -> str | None:
+    """Where the rows are, as ``shops[].products[]``; None for one object a line.
 
-    In an object that is the longest array of objects in it, at whatever depth.
+    It is the array of objects that has most of the columns, or where none are known the longest.
+
+    Args:
+        file: a JSON file.
+        layout: how its text is written.
+        columns: that rows are expected to have.
+        declared: the place, where it is known.
 
     Raises:
-        PlatformError: when the file is one document without such an array, or no JSON.
+        PlatformError: when the file is one document without such an array, or has several.
     """
-
+    wanted = {plain(column) for column in columns}
+    if declared is not None:
+        path = _as_found(declared)
+        places = _places(file, layout, wanted)
+        return path if places is None else declared_place(file, places, path).path
     filled = (line for line in text_lines(file, layout) if line.strip())
     lines = [line.decode(line_encoding(layout), "replace") for line in islice(filled, 2)]
     if not lines:
         return None
-    if lines[0].lstrip()[:1] == "[":
-        return _ITEM
+    first = lines[0].lstrip()[:1]
+    if first == "[" and not wanted:
+        return _ARRAY
     is_row = _is_object(lines[0])
-    if is_row and len(lines) > 1:
+    if is_row and (len(lines) > 1 or is_named_as_lines(file)):
         return None
-    found = _longest_array(file, layout)
-    if found is None and not is_row and lines[0].lstrip()[:1] == "{" and _is_document(file, layout):
+    places = _places(file, layout, wanted)
+    if places is None:  # damaged, or lines of which some are
+        return _ARRAY if first == "[" else None
+    found = _chosen(file, places, wanted)
+    if found is None and first == "[":
+        return _ARRAY
+    if found is None and not is_row and first == "{":
         raise PlatformError(
             f"{file} is a JSON document without an array of objects.",
             "Give an array of rows, an object that holds one, or one object a line.",
@@ -52,21 +75,31 @@ def array_of_rows(file: Path, layout: FileLayout) -> str | None:
 
 
 def array_rows(file: Path, layout: FileLayout) -> Iterator[object]:
-    """The items of the array, as Python objects.
+    """The rows at ``layout.rows_at``, as Python objects.
 
     Raises:
         PlatformError: when the document is cut off or is no JSON.
     """
     import ijson
 
+    # As ijson names what stands there: shops.item.products.item.
+    prefix = str(layout.rows_at).removeprefix(_WHOLE).replace(_ARRAY, ".item").removeprefix(".")
     with opened(file) as raw:
         try:
-            yield from ijson.items(utf8_stream(raw, layout), layout.array, use_float=True)
+            yield from ijson.items(
+                utf8_stream(raw, layout), prefix, use_float=True, multiple_values=True
+            )
         except ijson.JSONError as error:
             raise PlatformError(
                 f"{file} is cut off or is no JSON: {str(error).splitlines()[0]}.",
                 "Fetch the file again.",
             ) from None
+
+
+def _as_found(declared: str) -> str:
+    """A place as a user may write it (``$.products[*]``, ``products``) as it is found."""
+    path = declared.strip().removeprefix(_WHOLE).removeprefix(".").replace("[*]", _ARRAY)
+    return f"{path.removesuffix(_ARRAY)}{_ARRAY}" if path else _WHOLE
 
 
 def _is_object(line: str) -> bool:
@@ -76,28 +109,79 @@ def _is_object(line: str) -> bool:
         return False
 
 
-def _longest_array(file: Path, layout: FileLayout) -> str | None:
+def _chosen(file: Path, places: list[Place], wanted: Collection[str]) -> str | None:
+    arrays = [place for place in places if place.path != _WHOLE]
+    whole = next((place for place in places if place.path == _WHOLE), None)
+    if whole is not None:
+        most = max((len(place.columns) for place in arrays), default=0)
+        is_row = bool(wanted) and len(whole.columns) == len(wanted) > most
+        if is_row or (whole.rows > 1 and len(whole.columns) >= most):
+            return _WHOLE
+        if not arrays and whole.columns:
+            return _WHOLE
+    if not arrays:
+        return None
+    return chosen_place(file, sorted(arrays, key=lambda place: -place.rows)).path
+
+
+@dataclass
+class _Open:
+    """An object or an array that is being read; ``place`` where it is a row."""
+
+    path: str
+    is_array: bool
+    place: Place | None
+    key: str = ""
+
+    def path_within(self) -> str:
+        if self.is_array:
+            return self.path + _ARRAY
+        return f"{self.path}.{self.key}" if self.path else self.key
+
+
+def _places(file: Path, layout: FileLayout, wanted: Collection[str]) -> list[Place] | None:
+    """Where objects stand one after the other; None where the file is no JSON as a whole.
+
+    An outermost array whose first rows have all that is wanted is not read on.
+    """
     import ijson
 
-    counts: Counter[str] = Counter()
+    places: dict[str, Place] = {}
+    opened_now: list[_Open] = []
     with opened(file) as raw:
         try:
-            for prefix, event, _ in ijson.parse(utf8_stream(raw, layout), use_float=True):
-                if event == "start_map" and prefix.split(".").count(_ITEM) == 1:
-                    counts[prefix] += prefix.endswith(f".{_ITEM}")
+            for event, value in ijson.basic_parse(
+                utf8_stream(raw, layout), use_float=True, multiple_values=True
+            ):
+                if event == "map_key":
+                    opened_now[-1].key = value
+                    if place := opened_now[-1].place:
+                        place.see(value, wanted)
+                elif event in ("start_map", "start_array"):
+                    opened_now.append(_opened(opened_now, places, is_array=event == "start_array"))
+                elif event in ("end_map", "end_array"):
+                    closed = opened_now.pop().place
+                    if closed and _is_clear(closed, wanted):
+                        return [closed]
         except ijson.JSONError:
-            return None  # more than one document: lines, some of which may be damaged
-    found = counts.most_common(1)
-    return found[0][0] if found and found[0][1] else None
+            return None
+    return list(places.values())
 
 
-def _is_document(file: Path, layout: FileLayout) -> bool:
-    import ijson
+def _is_clear(place: Place, wanted: Collection[str]) -> bool:
+    """Whether the first rows of an outermost array have all that is wanted."""
+    is_early = place.path == _ARRAY and place.rows < _ROWS_LOOKED_AT
+    return is_early and bool(wanted) and len(place.columns) == len(wanted)
 
-    with opened(file) as raw:
-        try:
-            for _ in ijson.parse(utf8_stream(raw, layout)):
-                pass
-        except ijson.JSONError:
-            return False
-    return True
+
+def _opened(around: list[_Open], places: dict[str, Place], *, is_array: bool) -> _Open:
+    path = around[-1].path_within() if around else ""
+    place = None
+    if not is_array and (not around or around[-1].is_array):
+        name = path or _WHOLE
+        if name not in places:
+            outer = frozenset(at.place.path for at in around if at.place)
+            places[name] = Place(name, outer)
+        place = places[name]
+        place.rows += 1
+    return _Open(path, is_array, place)

@@ -127,7 +127,7 @@ def row_batches(file: Path, layout: FileLayout) -> Iterator[pa.RecordBatch]:
 
 
 def _is_lines(layout: FileLayout) -> bool:
-    return layout.kind == "json" and layout.array is None
+    return layout.kind == "json" and layout.rows_at is None
 
 
 def _rows(file: Path, layout: FileLayout) -> Iterator[_Line]:

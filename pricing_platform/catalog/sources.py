@@ -54,6 +54,9 @@ _DATE = re.compile(
 """Year, month, day, and what stands after a month as a day may; parts are numbered from 00."""
 
 
+_TOP_KEY = re.compile(r"""\$(?:\.|\[['"]?)(?:"([^"]+)"|([^."'\[\]]+))""")
+
+
 def _as_tuple(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
@@ -113,6 +116,12 @@ class Source(DeclaredLayout):
         """The SQL file that turns the source's records into listings."""
         return Path(self.format) if "/" in self.format else _shipped_formats()[self.format]
 
+    @property
+    def columns_read(self) -> tuple[str, ...]:
+        """The columns that are mapped, and of JSON paths the one that they begin at."""
+        named = [*self.columns.values(), self.observed_at_column]
+        return tuple(dict.fromkeys(top_column(column) for column in named if column))
+
     def files(self) -> tuple[Path, ...]:
         """The files that the source's paths mean now, sorted.
 
@@ -135,6 +144,12 @@ class Source(DeclaredLayout):
                     f"Source {self.name!r}: {file} is empty.", "Fetch the file again or remove it."
                 )
         return tuple(sorted(found))
+
+
+def top_column(column: str) -> str:
+    """The column that a column's name or a JSON path is of: what is mapped is no attribute too."""
+    found = _TOP_KEY.match(column)
+    return column if found is None else found[1] or found[2]
 
 
 def load_sources(

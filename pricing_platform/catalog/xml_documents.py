@@ -6,8 +6,7 @@ belongs to the source's format.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from defusedxml.ElementTree import DefusedXMLParser, ParseError, iterparse
 
 from pricing_platform.catalog.data_files import opened
 from pricing_platform.catalog.file_text import UTF8, FileLayout, utf8_stream
+from pricing_platform.catalog.row_places import Place, chosen_place, declared_place, plain
 from pricing_platform.errors import PlatformError
 
 if TYPE_CHECKING:
@@ -29,29 +29,52 @@ _XHTML = "xhtml"
 """The type of an element of Atom whose elements are those of its text."""
 
 
-def row_element(file: Path, layout: FileLayout) -> str:
+def row_element(
+    file: Path, layout: FileLayout, columns: Collection[str], declared: str | None
+) -> str:
     """The path of the element that is a row, as ``rss/channel/item``.
 
-    It is the one with the usual name, or else the one nearest to the root that holds elements and
-    is repeated.
+    It is one with a usual name, or else one that holds elements and is repeated; of these the one
+    that has most of the columns, and of equals the one nearest to the root.
+
+    Args:
+        file: an XML file.
+        layout: how its text is written.
+        columns: that rows are expected to have.
+        declared: the path, where it is known.
 
     Raises:
-        PlatformError: when there is none, or the file is damaged or no XML.
+        PlatformError: when there is none, or several may be meant, or the file is damaged or no
+            XML.
     """
-    counts: Counter[str] = Counter()
+    wanted = {plain(column) for column in columns}
+    found: dict[str, Place] = {}
     for path, element in _ends(file, layout):
         if path.count("/") and len(element):
-            counts[path] += 1
+            place = found.setdefault(path, Place(path, _around(path)))
+            place.rows += 1
+            for name in (*element.attrib, *(child.tag for child in element)):
+                place.see(name, wanted)
         _forget_fields(element)
-    paths = sorted(counts, key=lambda path: (path.count("/"), -counts[path]))
-    named = [path for path in paths if path.rsplit("/", 1)[1] in _ROW_NAMES]
-    repeated = [path for path in paths if counts[path] > 1]
-    if found := named or repeated:
-        return found[0]
+    places = sorted(found.values(), key=lambda place: (place.path.count("/"), -place.rows))
+    if declared is not None:
+        return declared_place(file, places, declared.strip().strip("/")).path
+    named = [place for place in places if place.path.rsplit("/", 1)[1] in _ROW_NAMES]
+    usual = named or [place for place in places if place.rows > 1]
+    with_columns = [place for place in places if place.columns]
+    if not any(place.columns for place in usual):
+        usual = with_columns or usual
+    if usual:
+        return chosen_place(file, usual).path
     raise PlatformError(
         f"{file} is an XML document without an element that is repeated for every row.",
         "Give a feed whose rows are elements such as <item>, or export it as CSV.",
     )
+
+
+def _around(path: str) -> frozenset[str]:
+    names = path.split("/")
+    return frozenset("/".join(names[:depth]) for depth in range(2, len(names)))
 
 
 def element_rows(file: Path, layout: FileLayout) -> Iterator[dict[str, Any]]:
@@ -66,10 +89,10 @@ def element_rows(file: Path, layout: FileLayout) -> Iterator[dict[str, Any]]:
         PlatformError: when the file is damaged or no XML.
     """
     for path, element in _ends(file, layout):
-        if path == layout.array:
+        if path == layout.rows_at:
             yield _fields(element)
             element.clear()
-        elif not path.startswith(f"{layout.array}/"):
+        elif not path.startswith(f"{layout.rows_at}/"):
             element.clear()
 
 

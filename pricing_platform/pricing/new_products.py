@@ -89,7 +89,8 @@ def read_products(path: Path, source: Source | None = None) -> Products:
     """
     if not path.is_file():
         raise PlatformError(f"{path}: there is no such file.", "Correct the path.")
-    layout = file_layout(path, source or DeclaredLayout())
+    columns = _FIELDS if source is None else source.columns_read
+    layout = file_layout(path, source or DeclaredLayout(), columns)
     count_rows(path, layout)  # which refuses a file without any
     if layout.kind == "parquet":
         with path.open("rb") as file:  # a path would be a pattern to polars

@@ -11,7 +11,8 @@ CREATE OR REPLACE TABLE raw.snapshots (
     delimiter VARCHAR,
     quote VARCHAR,
     sheet VARCHAR,
-    decimal VARCHAR
+    decimal VARCHAR,
+    rows_at VARCHAR
 );
 
 COMMENT ON TABLE raw.snapshots IS 'One row a file of a source, as it was read.';
@@ -28,3 +29,4 @@ COMMENT ON COLUMN raw.snapshots.delimiter IS 'What parts its fields, declared or
 COMMENT ON COLUMN raw.snapshots.quote IS 'What encloses its fields; null where it is no CSV file.';
 COMMENT ON COLUMN raw.snapshots.sheet IS 'The sheet that was read; null where it is no Excel file.';
 COMMENT ON COLUMN raw.snapshots.decimal IS 'What parts the decimals of its prices, declared or found; null where each price was read for itself.';
+COMMENT ON COLUMN raw.snapshots.rows_at IS 'Where in a document the rows were found, as rows_at in sources.toml names it; null for lines and tables.';
