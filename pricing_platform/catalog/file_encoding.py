@@ -64,9 +64,6 @@ _MIXED = re.compile(
 _CONTROLS = re.compile("[\x80-\x9f]")
 
 
-_HIGH_BYTES = bytes(range(0x80, 0x100))
-
-
 class _Reading(NamedTuple):
     """What bytes are in an encoding, and how well that fits, from 0 to 1.
 
@@ -173,7 +170,7 @@ def _eight_bits(file: Path, kind: FileKind) -> str:
 def _require_that_it_fits(file: Path, kind: FileKind, encoding: str, start: bytes) -> None:
     whole_lines = start[: start.rfind(b"\n") + 1] or start
     is_utf8 = _decodes(whole_lines, UTF8) and not whole_lines.isascii()
-    if is_utf8 and len(_HIGH_BYTES.decode(encoding, "replace")) == len(_HIGH_BYTES):
+    if is_utf8 and len("ä".encode().decode(encoding, "replace")) == 2:
         raise PlatformError(
             f"{file} is declared to be in {encoding}, but its text is UTF-8.",
             "Say encoding = 'utf-8' in sources.toml.",

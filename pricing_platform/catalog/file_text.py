@@ -5,7 +5,6 @@ Here belongs decoding by a layout that is known. Finding the layout belongs to `
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 from collections.abc import Iterator
@@ -21,6 +20,8 @@ LONGEST_LINE = 64 * 2**20
 
 UTF8, UTF8_WITH_MARK = "utf-8", "utf-8-sig"
 _BLOCK_BYTES = 2**20  # few enough that the next block takes the memory of the one before
+_BYTE_ORDER_MARK = "\ufeff"
+"""What may stand before a text in any encoding that has it, and is no part of the text."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,10 @@ def line_blocks(file: Path, layout: FileLayout) -> Iterator[list[bytes]]:
     """As :func:`text_lines`, in blocks of as many lines as a read gave."""
     with opened(file) as raw:
         stream = _as_lines(raw, layout)
-        if layout.encoding == UTF8_WITH_MARK and not _is_recoded(layout):
-            stream.read(len(codecs.BOM_UTF8))
+        mark = _BYTE_ORDER_MARK.encode(line_encoding(layout), "ignore")
         begun = b""
         while read := stream.read(_BLOCK_BYTES):
+            read, mark = read.removeprefix(mark), b""
             *ended, last = read.split(b"\n")
             if ended:
                 ended[0] = begun + ended[0]
@@ -129,12 +130,17 @@ class _Recoded:
         self._text = io.TextIOWrapper(
             io.BufferedReader(_Readable(raw)), encoding, "backslashreplace", newline
         )
+        self._is_at_start = True
 
     def readline(self, size: int | None = -1, /) -> bytes:
         return self._text.readline(-1 if size is None else size).encode()
 
     def read(self, size: int = -1, /) -> bytes:
-        return self._text.read(size).encode()
+        text = self._text.read(size)
+        if self._is_at_start and text:
+            self._is_at_start = False
+            text = text.removeprefix(_BYTE_ORDER_MARK) or self._text.read(size)
+        return text.encode()
 
 
 class _Readable(io.RawIOBase):

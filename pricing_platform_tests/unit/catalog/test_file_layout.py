@@ -184,6 +184,19 @@ def test_what_is_declared_decides(tmp_path: Path) -> None:
         DeclaredLayout(encoding="klingon")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "gb18030"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.csv", "a,b\n1,x\n"), ("a.jsonl", '{"a": "1", "b": "x"}\n{"a": "2"}'),
+     ("a.json", '[\n{"a": "1", "b": "x"}]'), ("a.xml", "<r><item><a>1</a><b>x</b></item></r>")],
+)  # fmt: skip
+def test_a_mark_before_a_declared_encoding_is_no_text(
+    tmp_path: Path, encoding: str, name: str, text: str
+) -> None:
+    file = written(tmp_path, name, f"\ufeff{text}".encode(encoding))
+    assert rows_of(file, encoding=encoding)[0] == {"a": "1", "b": "x"}
+
+
 def test_blank_lines_within_quotes_stay(tmp_path: Path) -> None:
     file = written(tmp_path, "a.csv", b'a,b\n\n1,"one\n\n\ntwo"\n\n2,x\n')
     assert rows_of(file) == [{"a": "1", "b": "one\n\n\ntwo"}, {"a": "2", "b": "x"}]
