@@ -25,3 +25,13 @@ def reading_macros() -> str:
     """The statements, which what is read follows from."""
     folder = sql_folder() / "curation"
     return "\n".join((folder / name).read_text(encoding="utf-8") for name in _FILES)
+
+
+@cache
+def known_currencies() -> frozenset[str]:
+    """The ISO 4217 codes of the currencies whose prices can be read."""
+    with duckdb.connect() as connection:
+        prepare_price_reading(connection)
+        return frozenset(
+            code for (code,) in connection.execute("SELECT code FROM currencies").fetchall()
+        )

@@ -13,9 +13,9 @@ from collections.abc import Collection
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from pricing_platform.catalog.data_files import file_kind
 from pricing_platform.catalog.file_encoding import encoding_of, known_encoding
@@ -25,6 +25,7 @@ from pricing_platform.catalog.spreadsheets import filled_sheets
 from pricing_platform.catalog.xml_documents import row_element
 from pricing_platform.errors import PlatformError
 
+DEFAULT_QUOTE = '"'
 _DELIMITERS = ",;\t|#"
 _SAMPLE_ROWS = 200
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
@@ -52,6 +53,15 @@ class DeclaredLayout(BaseModel):
         None,
         description="Where in a document the rows are: `shops[].products[]` or `rss/channel/item`.",
     )
+
+    @model_validator(mode="after")
+    def _delimiter_and_quote_differ(self) -> Self:
+        quote = DEFAULT_QUOTE if self.quote is None else self.quote
+        if self.delimiter == quote:
+            raise ValueError(f"delimiter and quote are both {quote!r}: nothing tells them apart")
+        if {self.delimiter, quote} & {"\n", "\r", "\0"}:
+            raise ValueError("delimiter and quote are characters other than line ends")
+        return self
 
 
 def file_layout(file: Path, declared: DeclaredLayout, columns: Collection[str] = ()) -> FileLayout:
@@ -82,12 +92,14 @@ def file_layout(file: Path, declared: DeclaredLayout, columns: Collection[str] =
 
 
 def _csv_layout(file: Path, layout: FileLayout, declared: DeclaredLayout) -> FileLayout:
-    quote = '"' if declared.quote is None else declared.quote
+    quote = DEFAULT_QUOTE if declared.quote is None else declared.quote
     lines = [
         line.decode(line_encoding(layout), "replace")
         for line in islice((at for at in text_lines(file, layout) if at.strip()), _SAMPLE_ROWS)
     ]
     told = _SEPARATOR_LINE.fullmatch(lines[0].strip(" \r\n")) if lines else None
+    if told and told[1] == quote:
+        told = None
     delimiter = declared.delimiter or (told[1] if told else None)
     return replace(
         layout,
@@ -113,10 +125,11 @@ def _delimiter(lines: list[str], quote: str) -> str:
         after = [field.startswith(" ") for row in rows for field in row[1:]]
         return round(sizes[fields] / len(rows), 2), -sum(after) / max(len(after), 1), fields
 
-    best = max(_DELIMITERS, key=fit)
+    possible = _DELIMITERS.replace(quote, "") if quote else _DELIMITERS
+    best = max(possible, key=fit)
     if fit(best)[0] > 0:
         return best
-    return next((at for at in _DELIMITERS if not any(at in line for line in lines)), best)
+    return next((at for at in possible if not any(at in line for line in lines)), best)
 
 
 def _sheet(file: Path, declared: str | None) -> str:

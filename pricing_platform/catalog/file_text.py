@@ -9,6 +9,7 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -112,8 +113,14 @@ def utf8_stream(raw: BinaryIO, layout: FileLayout) -> BinaryIO:
 
 
 def _is_recoded(layout: FileLayout) -> bool:
-    wide = str(layout.encoding).replace("_", "-").startswith(("utf-16", "utf-32"))
-    return wide or not layout.has_plain_ends
+    return not layout.has_plain_ends or not _has_ascii_bytes(str(layout.encoding))
+
+
+@cache
+def _has_ascii_bytes(encoding: str) -> bool:
+    """Whether line ends and quotes are the bytes of ASCII, and those bytes nothing else."""
+    shifts = encoding.startswith(("iso2022", "hz", "utf-7"))
+    return not shifts and b'\n"'.decode(encoding, "replace") == '\n"'
 
 
 def _as_lines(raw: BinaryIO, layout: FileLayout) -> BinaryIO:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import duckdb
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -33,6 +34,7 @@ from pricing_platform.catalog.declaration import (
 )
 from pricing_platform.catalog.file_layout import DeclaredLayout
 from pricing_platform.errors import PlatformError
+from pricing_platform.price_reading import known_currencies
 from pricing_platform.settings import sql_folder
 
 MAPPED_FIELDS = (
@@ -74,6 +76,24 @@ def _known_time_zone(name: str) -> str:
         raise ValueError(f"{name!r} is no time zone, as Europe/Berlin is one") from None
 
 
+def _known_currency(code: str) -> str:
+    if code not in known_currencies():
+        raise ValueError(f"{code!r} is the ISO 4217 code of no currency, as EUR is one")
+    return code
+
+
+def _readable_format(date_format: str) -> str:
+    """A format that strptime takes and that tells day, month and year."""
+    try:
+        with duckdb.connect() as connection:
+            connection.execute("SELECT try_strptime('', ?)", [date_format]).fetchall()
+    except duckdb.Error:
+        raise ValueError(f"{date_format!r} is no format of dates, as %d/%m/%Y is one") from None
+    if "%" not in date_format.replace("%%", ""):
+        raise ValueError(f"{date_format!r} names no part of a date, as %d/%m/%Y does")
+    return date_format
+
+
 class Source(DeclaredLayout):
     """One ``[[source]]`` of ``sources.toml``, its paths made absolute."""
 
@@ -88,13 +108,15 @@ class Source(DeclaredLayout):
         "file_time", description="What says when the rows were true."
     )
     observed_at_column: str | None = Field(None, description="The column, where a column says it.")
-    date_format: str | None = Field(
+    date_format: Annotated[str, AfterValidator(_readable_format)] | None = Field(
         None, description="How dates in that column are written, as strptime has it."
     )
     time_zone: Annotated[str, AfterValidator(_known_time_zone)] | None = Field(
         None, description="Of times that name none; by default PRICING_TIME_ZONE."
     )
-    currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="ISO 4217 code of the prices.")
+    currency: Annotated[str, AfterValidator(_known_currency)] = Field(
+        "USD", description="ISO 4217 code of the prices."
+    )
     ttl_days: float = Field(30.0, gt=0, description="For how many days an observed price is fresh.")
     columns: Annotated[dict[str, str], AfterValidator(_mapped_fields_only)] = Field(
         default_factory=dict, description="For the format `generic`: field -> the file's column."

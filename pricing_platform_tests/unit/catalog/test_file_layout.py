@@ -184,6 +184,18 @@ def test_what_is_declared_decides(tmp_path: Path) -> None:
         DeclaredLayout(encoding="klingon")
 
 
+@pytest.mark.parametrize("encoding", ["iso2022_jp", "cp037", "utf-7"])
+def test_encodings_whose_bytes_are_not_those_of_ascii(tmp_path: Path, encoding: str) -> None:
+    name = "ガラス" if encoding != "cp037" else "Töpfe"
+    file = written(tmp_path, "a.csv", f'a,b\n1,"{name}, 2"\n'.encode(encoding))
+    assert rows_of(file, encoding=encoding) == [{"a": "1", "b": f"{name}, 2"}]
+
+
+def test_a_quote_is_no_delimiter(tmp_path: Path) -> None:
+    file = written(tmp_path, "a.csv", b"a;|b|\n1;|x;y|\n")
+    assert rows_of(file, quote="|") == [{"a": "1", "b": "x;y"}]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "gb18030"])
 @pytest.mark.parametrize(
     ("name", "text"),

@@ -70,7 +70,16 @@ def test_a_format_may_be_a_file_beside_the_declaration(tmp_path: Path) -> None:
             "'titel' is not one of",
         ),
         (MINIMAL + "ttl_days = 0", "ttl_days"),
-        (MINIMAL + 'currency = "dollar"', "currency"),
+        (MINIMAL + 'currency = "dollar"', "'dollar' is the ISO 4217 code of no currency"),
+        (MINIMAL + 'currency = "XYZ"', "'XYZ' is the ISO 4217 code of no currency"),
+        (MINIMAL + 'date_format = "%Q"', "date_format: '%Q' is no format of dates"),
+        (MINIMAL + 'date_format = "dd/mm/yyyy"', "date_format: 'dd/mm/yyyy' names no part"),
+        (MINIMAL + 'encoding = "rot13"', "encoding: 'rot13' is no encoding that is known"),
+        (MINIMAL + 'encoding = "base64"', "encoding: 'base64' is no encoding that is known"),
+        (MINIMAL + 'encoding = "idna"', "encoding: 'idna' is no encoding that is known"),
+        (MINIMAL + 'delimiter = ","\nquote = ","', "delimiter and quote are both ','"),
+        (MINIMAL + "delimiter = '\"'", "delimiter and quote are both '\"'"),
+        (MINIMAL + 'delimiter = "\\n"', "delimiter and quote are characters other than line ends"),
     ],
 )
 def test_a_wrong_declaration_is_one_clear_error(tmp_path: Path, text: str, told: str) -> None:
