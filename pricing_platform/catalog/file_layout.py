@@ -7,6 +7,7 @@ can't be told is asked for by name: nothing is guessed in silence.
 
 from __future__ import annotations
 
+import csv
 import re
 from collections import Counter
 from collections.abc import Collection
@@ -94,7 +95,7 @@ def file_layout(file: Path, declared: DeclaredLayout, columns: Collection[str] =
 def _csv_layout(file: Path, layout: FileLayout, declared: DeclaredLayout) -> FileLayout:
     quote = DEFAULT_QUOTE if declared.quote is None else declared.quote
     lines = [
-        line.decode(line_encoding(layout), "replace")
+        line.decode(line_encoding(layout), "replace").replace("\r", " ")
         for line in islice((at for at in text_lines(file, layout) if at.strip()), _SAMPLE_ROWS)
     ]
     told = _SEPARATOR_LINE.fullmatch(lines[0].strip(" \r\n")) if lines else None
@@ -117,7 +118,10 @@ def _delimiter(lines: list[str], quote: str) -> str:
     """
 
     def fit(delimiter: str) -> tuple[float, float, int]:
-        rows = list(csv_rows(lines, delimiter, quote))
+        try:
+            rows = list(csv_rows(lines, delimiter, quote))
+        except csv.Error:
+            return 0.0, 0.0, 0
         fields = len(rows[0]) if rows else 0
         if fields < 2:
             return 0.0, 0.0, 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,8 @@ from pricing_platform.errors import PlatformError
 
 LONGEST_LINE = 64 * 2**20
 """Bytes that a line may have; a longer one means that the file is something else."""
+
+csv.field_size_limit(LONGEST_LINE)
 
 UTF8, UTF8_WITH_MARK = "utf-8", "utf-8-sig"
 _BLOCK_BYTES = 2**20  # few enough that the next block takes the memory of the one before
@@ -91,7 +94,12 @@ def _check_lengths(file: Path, lines: list[bytes]) -> None:
 def csv_rows(
     lines: list[str], delimiter: str, quote: str, *, strict: bool = False
 ) -> Iterator[list[str]]:
-    """The rows of lines without ends; unless ``strict``, faults are taken as they stand."""
+    """The rows of lines without ends; unless ``strict``, faults are taken as they stand.
+
+    Raises:
+        csv.Error: when a line end stands in a field without quotes, or, if ``strict``, for any
+            fault.
+    """
     yield from csv.reader(
         (f"{line}\n" for line in lines),
         delimiter=delimiter,
@@ -99,6 +107,11 @@ def csv_rows(
         quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
         strict=strict,
     )
+
+
+def one_line(name: str) -> str:
+    """The name of a column without blanks around it, and without line breaks in it."""
+    return re.sub(r"\s*[\r\n]+\s*", " ", name.strip())
 
 
 def line_encoding(layout: FileLayout) -> str:

@@ -13,6 +13,7 @@ import csv
 import glob
 import json
 import re
+from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -22,12 +23,12 @@ import duckdb
 import pyarrow as pa
 
 from pricing_platform.catalog.file_text import (
-    LONGEST_LINE,
     UTF8,
     FileLayout,
     csv_rows,
     line_blocks,
     line_encoding,
+    one_line,
     text_lines,
 )
 from pricing_platform.catalog.json_documents import array_rows
@@ -45,7 +46,9 @@ _Line = tuple[str, str | None]
 """A row as a JSON object, or as it stands in the file with what is wrong with it."""
 
 _BATCH_BYTES = 16 * 2**20
-_LONGEST_QUOTED_LINES = 500
+_ROWS_WITHIN_A_QUOTE = 5
+"""From so many lines on that are all rows, what spans them is a quote that was never closed."""
+
 _ROWS = pa.schema([("row_number", pa.int64()), ("line", pa.string()), ("fault", pa.string())])
 _STAGE_LINES = f"""
 COPY (
@@ -218,65 +221,99 @@ def _decoded(line: bytes, encoding: str) -> _Line:
 
 def _csv_rows(file: Path, layout: FileLayout) -> Iterator[_Line]:
     """Each row below the header as a JSON object, or as it stands with what is wrong with it."""
-    lines = text_lines(file, layout)
-    filled = (line for line in lines if line.strip())
-    first = next(islice(filled, layout.header_lines, None), b"")
     encoding, delimiter = line_encoding(layout), str(layout.delimiter)
-    header = _csv_header(file, _decoded(first, encoding)[0], layout)
-    csv.field_size_limit(LONGEST_LINE)
-    for group in _quoted_together(lines, str(layout.quote).encode()):
+    put_back: deque[bytes] = deque()
+    groups = _quoted_together(
+        text_lines(file, layout), str(layout.quote).encode(encoding), put_back
+    )
+    first = next(islice(groups, layout.header_lines, None), [b""])
+    header = _csv_header(file, [_decoded(line, encoding)[0] for line in first], layout)
+    if header is None:
+        put_back.extendleft(reversed(first[1:]))
+        header = _only_line_of_names(file, _decoded(first[0], encoding)[0], layout)
+    for group in groups:
         texts = [_decoded(line, encoding) for line in group]
         rows = _fields([text for text, _ in texts], layout, header)
         if rows is not None and not any(fault for _, fault in texts):
             yield from ((json.dumps(dict(zip(header, row, strict=True))), None) for row in rows)
             continue
-        # A quote that is never closed would swallow the rows after it: each line for itself.
-        for text, fault in texts:
-            if not text.strip():
-                continue
-            alone = None if fault else _fields([text], layout, header)
-            if alone:
-                yield json.dumps(dict(zip(header, alone[0], strict=True))), None
-            else:
-                yield text, fault or f"not {len(header)} fields separated by {delimiter!r}"
+        # A quote that is never closed would swallow the rows after it: they are read without it.
+        put_back.extendleft(reversed(group[1:]))
+        text, fault = texts[0]
+        alone = None if fault else _fields([text], layout, header)
+        if alone:
+            yield json.dumps(dict(zip(header, alone[0], strict=True))), None
+        else:
+            yield text, fault or f"not {len(header)} fields separated by {delimiter!r}"
 
 
 def _fields(lines: list[str], layout: FileLayout, header: list[str]) -> list[list[str]] | None:
     """The rows in the lines, or None where one of them has not the header's fields."""
-    try:
-        rows = list(csv_rows(lines, str(layout.delimiter), str(layout.quote), strict=True))
-    except csv.Error:
+    rows = _parsed(lines, layout)
+    if rows is None or not all(len(row) == len(header) for row in rows):
         return None
-    return rows if all(len(row) == len(header) for row in rows) else None
+    within = lines[1:-1]
+    if len(rows) == 1 and len(within) >= _ROWS_WITHIN_A_QUOTE:
+        alone = (_parsed([line], layout) for line in within)
+        if all(found and len(found[0]) == len(header) for found in alone):
+            return None
+    return rows
 
 
-def _quoted_together(lines: Iterator[bytes], quote: bytes) -> Iterator[list[bytes]]:
+def _parsed(lines: list[str], layout: FileLayout) -> list[list[str]] | None:
+    """The rows in the lines, or None where there is a fault; a carriage return is a blank."""
+    for told in (lines, [line.replace("\r", " ") for line in lines]):
+        try:
+            return list(csv_rows(told, str(layout.delimiter), str(layout.quote), strict=True))
+        except csv.Error:
+            continue
+    return None
+
+
+def _quoted_together(
+    lines: Iterator[bytes], quote: bytes, put_back: deque[bytes]
+) -> Iterator[list[bytes]]:
     """Lines that are not blank one by one, or several where a quoted value may span them.
 
-    Within a quoted value a blank line is part of it.
+    Within a quoted value a blank line is part of it. Lines that the caller puts back are read
+    again, before the others.
     """
     group: list[bytes] = []
-    open_quote = False
-    for line in lines:
-        if not group and not line.strip():
+    size, open_quote = 0, False
+    while True:
+        line = put_back.popleft() if put_back else next(lines, None)
+        if line is None:
+            if not group:
+                return
+        elif group or line.strip():
+            group.append(line)
+            size += len(line)
+            open_quote ^= bool(quote and line.count(quote) % 2)
+            if open_quote and size < _BATCH_BYTES:
+                continue
+        else:
             continue
-        group.append(line)
-        open_quote ^= bool(quote and line.count(quote) % 2)
-        if not open_quote or len(group) == _LONGEST_QUOTED_LINES:
-            yield group
-            group, open_quote = [], False
-    if group:
         yield group
+        group, size, open_quote = [], 0, False
 
 
-def _csv_header(file: Path, text: str, layout: FileLayout) -> list[str]:
-    """The names of the columns."""
-    names = next(csv_rows([text], str(layout.delimiter), str(layout.quote)), [])
-    header = [name.strip() or f"column_{place}" for place, name in enumerate(names, 1)]
+def _csv_header(file: Path, lines: list[str], layout: FileLayout) -> list[str] | None:
+    """The names of the columns; None where the lines are not one row of names."""
+    rows = _parsed(lines, layout)
+    return _names(file, rows[0], lines[0]) if rows is not None and len(rows) == 1 else None
+
+
+def _only_line_of_names(file: Path, line: str, layout: FileLayout) -> list[str]:
+    rows = csv_rows([line.replace("\r", " ")], str(layout.delimiter), str(layout.quote))
+    return _names(file, next(rows, []), line)
+
+
+def _names(file: Path, names: list[str], line: str) -> list[str]:
+    header = [one_line(name) or f"column_{place}" for place, name in enumerate(names, 1)]
     is_sentence = len(header) < 2 and not re.fullmatch(r"\w+", header[0] if header else "")
     if is_sentence or len(set(header)) < len(header):
         raise PlatformError(
-            f"{file} is not a CSV file with a header: its first line is {text[:80]!r}.",
+            f"{file} is not a CSV file with a header: its first line is {line[:80]!r}.",
             "Its first line has to name the columns, each of them once, between commas,"
             " semicolons, tabs, | or #; or say what parts them: delimiter = ... in sources.toml.",
         )

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from pricing_platform.catalog.data_files import opened
+from pricing_platform.catalog.file_text import one_line
 from pricing_platform.errors import PlatformError
 
 
@@ -47,4 +48,7 @@ def _workbook(file: Path) -> Any:
 
 def _frame(book: Any, sheet: str) -> pl.DataFrame:
     found: pl.DataFrame = book.load_sheet(sheet, dtypes="string").to_polars()
+    found = (
+        found.rename(one_line) if len(set(map(one_line, found.columns))) == found.width else found
+    )
     return found.filter(~pl.all_horizontal(pl.all().is_null())) if found.width else found

@@ -109,6 +109,53 @@ def test_a_quote_that_is_never_closed_costs_its_own_row_only(tmp_path: Path) -> 
     assert [number for number, record, *_ in rows if record is None] == [1]
 
 
+@pytest.mark.parametrize("lines", [601, 20_000])
+def test_a_quoted_value_may_have_many_lines(tmp_path: Path, lines: int) -> None:
+    text = "\n".join(f"<p>size {n}, colour {n}</p>" for n in range(lines))
+    file = written(tmp_path, "a.csv", f'id,title,price\n1,"{text}",5\n2,Pan,6\n'.encode())
+    rows = staged(file)
+    assert [record["title"] if record else fault for _, record, fault, _ in rows] == [text, "Pan"]
+
+
+def test_rows_after_an_open_quote_keep_their_lines(tmp_path: Path) -> None:
+    rows = [f'{n},"two\nlines {n}"' for n in range(2, 50)]
+    file = written(tmp_path, "a.csv", "\n".join(["id,title", '1,"open', *rows]).encode())
+    found = staged(file)
+    assert [record for _, record, *_ in found[1:]] == [
+        {"id": str(n), "title": f"two\nlines {n}"} for n in range(2, 50)
+    ]
+    assert found[0][2:] == ("not 2 fields separated by ','", '1,"open')
+
+
+def test_two_open_quotes_do_not_swallow_the_rows_between(tmp_path: Path) -> None:
+    good = [f"{n},title {n}" for n in range(2, 300)]
+    lines = ["id,title", '1,"open', *good, '300,screen of 15"', "301,x"]
+    found = staged(written(tmp_path, "a.csv", "\n".join(lines).encode()))
+    assert [number for number, record, *_ in found if record is None] == [1]
+    assert len(found) == 301
+
+
+@pytest.mark.parametrize("heading", ['"Preis\nEUR"', '"Preis\r\n EUR"', '"Preis\rEUR"'])
+def test_a_heading_may_have_a_line_break(tmp_path: Path, heading: str) -> None:
+    file = written(tmp_path, "a.csv", f"sep=,\nid,{heading}\n1,5\n".encode())
+    assert [record for _, record, *_ in staged(file)] == [{"id": "1", "Preis EUR": "5"}]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("field", ['"<p>one\r<p>two"', "<p>one\r<p>two"])
+def test_carriage_returns_in_fields_are_blanks(tmp_path: Path, end: str, field: str) -> None:
+    lines = ["id,title,price", f"1,{field},5", "2,Pan;big,6", ""]
+    rows = staged(written(tmp_path, "a.csv", end.join(lines).encode()))
+    titles = [record["title"].split() for _, record, *_ in rows if record]
+    assert titles == [["<p>one", "<p>two"], ["Pan;big"]]
+
+
+def test_a_field_may_be_long(tmp_path: Path) -> None:
+    text = "x" * 200_000
+    rows = staged(written(tmp_path, "a.csv", f"id,title\n1,{text}\n2,y\n".encode()))
+    assert [len(record["title"]) for _, record, *_ in rows if record] == [200_000, 1]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
