@@ -585,7 +585,7 @@ def _listing_query(relation: str, columns: Set[str]) -> str:
     return f"""
         SELECT
             $source AS source, {", ".join(_PASSED_COLUMNS)}, {", ".join(selected)},
-            {listing_id if "listing_id" in columns else "NULL"} AS listing_id,
+            {listing_id if "listing_id" in columns else "CAST(NULL AS VARCHAR)"} AS listing_id,
             CAST(price AS VARCHAR) AS price_text,
             price_number(price_text) AS price,
             {currency} AS currency,
