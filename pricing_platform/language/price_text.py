@@ -102,6 +102,13 @@ _FILLER = re.compile(
     r"|[\s.,:;!~≈=*\"'’`()\[\]{}<>_+-]",
     re.IGNORECASE,
 )
+_JSON_START = re.compile(r"(?:```\w*\s*)?\{")
+_NOTHING_BEFORE = re.compile(r"[\s*_\"'`#>(]*(?:(?:about|around|approximately|~|≈)\s*)*")
+_SENTENCE_OVER = re.compile(r"[ *_\"'`)]*(?:\n|[.!][*_\"'`)]*\s)")
+_AMOUNT_OVER = re.compile(
+    r"[*_]*,?\s+(?:for|as|based|because|since|given|considering|due|which|this|it|with)\b",
+    re.IGNORECASE,
+)
 _DIGIT = re.compile(r"\d")
 _PLAIN = re.compile(r"\d+(?:\.\d{1,2})?")
 
@@ -141,6 +148,32 @@ def parse_price(text: str, currency: Currency) -> ParsedPrice:
     return stated if stated is not None else _from_words(text, currency)
 
 
+def finished_price(text: str, prefix: str = "") -> str | None:
+    """The price that a text begins with, where the text itself was cut off; no more is to be read.
+
+    It is one where nothing but its label or the prompt's ``prefix`` stands before it, as before no
+    thoughts do, and where what follows says that the amount is over: the end of a sentence or a
+    line, or a word that goes on to something else. Otherwise more of it may have followed, and the
+    result is None.
+    """
+    text = text[:_READ_AT_MOST].lstrip()
+    if (start := _JSON_START.match(text)) is not None:
+        return _whole_json(text[start.end() - 1 :])
+    label = prefix.strip()
+    said = text[len(label) :] if label and text.startswith(label) else text
+    found = _amounts(said)
+    if not found:
+        return None
+    last = _ranges(found, said).get(found[0].start, found[0])
+    before, end = said[: found[0].start], last.start + len(last.written)
+    is_labelled = found[0].labelled or said is not text
+    if not (_NOTHING_BEFORE.fullmatch(before) or (is_labelled and _LABEL.match(before))):
+        return None
+    is_price = is_labelled or found[0].currency is not None
+    over = _SENTENCE_OVER.match(said, end) or (is_price and _AMOUNT_OVER.match(said, end))
+    return (text[: len(text) - len(said)] + said[:end]).strip() if over else None
+
+
 def states_money(text: str) -> bool:
     """Whether a text names an amount with a currency, as ``$49.99`` or ``ab 45 EUR``."""
     return any(at["before"] or at["after"] for at in _AMOUNT.finditer(text[:_READ_AT_MOST]))
@@ -167,6 +200,15 @@ def _from_json(text: str, currency: Currency) -> ParsedPrice | None:
     if isinstance(price, str):
         return _from_words(price.strip(), currency)
     return _usable(price)
+
+
+def _whole_json(text: str) -> str | None:
+    """The JSON object that the text begins with; null where it was cut off."""
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return text[:end]
 
 
 def _from_words(text: str, currency: Currency) -> ParsedPrice:

@@ -24,14 +24,9 @@ from pricing_platform.errors import PlatformError
 from pricing_platform.language.endpoint import failures
 from pricing_platform.language.endpoint.configuration import EndpointConfiguration
 from pricing_platform.language.endpoint.failures import Failure, without_parameters
-from pricing_platform.language.endpoint.replies import (
-    Reply,
-    ReportedUsage,
-    ToldError,
-    UnreadableReplyError,
-    read_reply,
-)
+from pricing_platform.language.endpoint.replies import Reply, UnreadableReplyError, read_reply
 from pricing_platform.language.endpoint.requests import EndpointRequest, Reading
+from pricing_platform.language.endpoint.response_bodies import reported_usage
 from pricing_platform.language.endpoint.sending import (
     Unanswered,
     answer_of,
@@ -39,6 +34,7 @@ from pricing_platform.language.endpoint.sending import (
     usage_of,
     worst_cost,
 )
+from pricing_platform.language.endpoint.told_errors import ToldError
 from pricing_platform.language.model import Usage
 from pricing_platform.language.response_cache import (
     KEPT_OF_BATCHES,
@@ -244,13 +240,12 @@ def _result(line: _Line, reading: Reading, configuration: EndpointConfiguration)
         failure = failures.refused_status(
             response.status_code, {}, body, configuration, any_answered=True
         )
-        return replace(failure, usage=_usage(response.body))
+        usage = response.body.get("usage") if isinstance(response.body, dict) else None
+        return replace(failure, usage=reported_usage(usage))
     try:
         return read_reply(configuration.masked_answer(body), reading)
     except ToldError as error:
-        return failures.refused_status(
-            error.status, {}, error.body, configuration, any_answered=True
-        )
+        return failures.told_in_answer(error, configuration, any_answered=True)
     except UnreadableReplyError as error:
         reason = configuration.masked(error.reason)
         return failures.unreadable(reason, error.usage, again=error.again)
@@ -259,14 +254,6 @@ def _result(line: _Line, reading: Reading, configuration: EndpointConfiguration)
 def _at_most(worst: Cost) -> Usage:
     """How many of the tokens were for the answer is not noted; the sum is what is counted."""
     return Usage(tokens_in=worst.tokens, cost_usd=worst.usd)
-
-
-def _usage(body: JsonValue) -> ReportedUsage | None:
-    """What a line with an error says of its usage all the same."""
-    try:
-        return ReportedUsage.model_validate(body["usage"] if isinstance(body, dict) else None)
-    except (KeyError, ValidationError):
-        return None
 
 
 def _text(body: JsonValue) -> str:

@@ -6,20 +6,18 @@ connection broke. How often and when an attempt is made again belongs to ``sendi
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from email.utils import mktime_tz, parsedate_tz
 from typing import TYPE_CHECKING
 
-from pydantic import JsonValue
-
 from pricing_platform.errors import PlatformError
 from pricing_platform.language.endpoint.configuration import EndpointConfiguration
-from pricing_platform.language.endpoint.replies import ReportedUsage
+from pricing_platform.language.endpoint.response_bodies import ReportedUsage
+from pricing_platform.language.endpoint.told_errors import ErrorWords, ToldError, words_of_body
 from pricing_platform.language.model import Outcome
 
 if TYPE_CHECKING:
@@ -50,6 +48,37 @@ _NO_MONEY = re.compile(
 _OF_THE_MINUTE = re.compile(r"rate.?limit|try again|retry|per (second|minute)", re.IGNORECASE)
 """What a server asks to wait for, though it speaks of a quota or where to pay for a larger one."""
 _NOT_THERE = re.compile(r"model", re.IGNORECASE)
+_NO_PATH = re.compile(
+    r"unexpected endpoint|(?:endpoint|route|path|url|method).{0,40}(?:not found|unknown|allowed)"
+    r"|(?:unknown|invalid|no such) (?:endpoint|route|path|url)|no route|cannot (?:post|get)"
+    r"|^\W*(?:404 )?(?:page )?not found\W*$",
+    re.IGNORECASE,
+)
+_NO_KEY = re.compile(
+    r"api.?key.{0,20}(?:not valid|invalid|expired|missing|required)"
+    r"|(?:invalid|incorrect|expired|missing).{0,8}api.?key",
+    re.IGNORECASE,
+)
+_STATUS_OF_WORDS: tuple[tuple[re.Pattern[str], int], ...] = (
+    (_NO_PATH, 404),
+    (
+        re.compile(
+            r"authenticat|unauthori[sz]ed|\b(?:invalid|incorrect|missing)\b.{0,12}\b(?:api.?)?"
+            r"(?:key|token)\b|api.?key\b.{0,20}(?:invalid|expired|missing|required|not valid)"
+            r"|\btoken (?:is |has )?(?:invalid|expired|missing|required)|\blog ?in\b",
+            re.IGNORECASE,
+        ),
+        401,
+    ),
+    (re.compile(r"permission|forbidden|access denied", re.IGNORECASE), 403),
+    (
+        re.compile(r"rate.?limit|resource.?exhausted|too.?many.?requests|throttl", re.IGNORECASE),
+        429,
+    ),
+    (re.compile(r"model.?not.?found", re.IGNORECASE), 404),
+    (re.compile(r"invalid.?request|bad.?request|invalid.?argument|validation", re.IGNORECASE), 400),
+)
+"""What an error means that comes with a good status and names no other."""
 _NO_SUCH_MODEL = re.compile(
     r"model.{0,100}(not found|not exist|unknown|not available)"
     r"|(unknown|invalid|no such) model|pinned to",
@@ -73,8 +102,22 @@ _FEATURES: tuple[tuple[re.Pattern[str], str, str], ...] = (
         "PRICING_LLM_API=completions",
     ),
 )
-_DROPPABLE = ("parallel_tool_calls", "temperature", "stop", "seed", "top_logprobs", "logprobs")
+_DROPPABLE = (
+    "parallel_tool_calls", "temperature", "stop", "seed", "top_logprobs", "logprobs", "max_tokens",
+)  # fmt: skip
 _NAMED = r"['\"`]{name}['\"`]|\bparam(?:eter)?:? {name}\b"
+_NOT_KNOWN = (
+    r"unsupported|(?:not|n['’]t)\s(?:(?:be|been|currently|yet)\s)*(?:support|permit|recogni[sz])\w*"
+    r"|unrecogni[sz]ed|unknown|unexpected|\bextra(?:neous)?\b|deprecated|cannot\sfind|\binstead\b"
+)
+_NOT_TAKEN = (
+    rf"{_NOT_KNOWN}|(?:not|n['’]t)\s(?:(?:a|be)\s)?(?:allow|accept|implement|valid\b|available)\w*"
+    r"|forbidden|disallowed|invalid\s(?:name|parameter|argument|field|key|property)"
+)
+_BESIDE = (
+    r"(?:{words})(?:(?![.!?;]\s).){{0,80}}?(?<![\w.-]){name}(?![\w-])"
+    r"|(?<![\w.-]){name}(?![\w-])(?:(?![.!?;]\s).){{0,60}}?(?:{words})"
+)
 _MOST_LOGPROBS = re.compile(
     r"logprobs?.{0,80}?(?:max(?:imum)?(?: allowed)?|at most|up to|(?:less than|below) or equal to"
     r"|between 0 and)"
@@ -108,9 +151,15 @@ class Failure:
 
 
 def unreadable(reason: str, usage: ReportedUsage | None, *, again: bool) -> Failure:
-    """A response with status 200 and no answer in it."""
+    """A response with status 200 and no answer in it: of one call, unless all end so."""
     return Failure(
-        "unreadable", reason, again=again, may_be_billed=True, usage=usage, server_lives=True
+        "unreadable",
+        reason,
+        again=again,
+        may_be_billed=True,
+        usage=usage,
+        server_lives=True,
+        unexplained=True,
     )
 
 
@@ -148,26 +197,96 @@ def refused_status(
     configuration: EndpointConfiguration,
     *,
     any_answered: bool,
+    sent: Collection[str] = (),
 ) -> Failure:
-    """A response with a status of 400 or more; one below 500, save 429, is of a living server."""
-    failure = _of_status(status, headers, body, configuration, any_answered=any_answered)
+    """A response with a status of 400 or more; one below 500, save 429, is of a living server.
+
+    ``sent`` are the names of the parameters of the call, where they are known.
+    """
+    words = _masked(words_of_body(body), configuration)
+    reason = f"The server answered {status}" + (f": {words.text}" if words.text else ".")
+    after = retry_after(headers)
+    return _of_words(
+        status, words, reason, configuration, after=after, any_answered=any_answered, sent=sent
+    )
+
+
+def told_in_answer(
+    error: ToldError,
+    configuration: EndpointConfiguration,
+    *,
+    any_answered: bool,
+    sent: Collection[str] = (),
+) -> Failure:
+    """An error, or a page, that came with a good status: as the error it is."""
+    words = _masked(error.words, configuration)
+    if not error.is_json:
+        return _no_json(words, configuration, is_page=error.is_page, any_answered=any_answered)
+    status = words.status or _status_of(words, configuration, sent)
+    named = f" {words.status}" if words.status else ""
+    reason = f"The server answered with an error{named}: {words.text or words.names}"
+    failure = _of_words(
+        status, words, reason, configuration, after=None, any_answered=any_answered, sent=sent
+    )
+    return replace(failure, usage=error.usage)
+
+
+def _no_json(
+    words: ErrorWords, configuration: EndpointConfiguration, *, is_page: bool, any_answered: bool
+) -> Failure:
+    """A page is of another server than a model's; other words may pass."""
+    what = "a page for people" if is_page else "no JSON"
+    reason = f"What the server answered is {what}: {words.text!r}."
+    end = _not_found(reason, "", configuration) if is_page and not any_answered else None
+    return Failure("server_error", reason, again=True, end=end)
+
+
+def _status_of(
+    words: ErrorWords, configuration: EndpointConfiguration, sent: Collection[str]
+) -> int:
+    """The status that an error would have had which names none."""
+    said = f"{words.text} {words.names}"
+    refused = _bad_request("", said, words.param, configuration, sent)
+    if not refused.unexplained:
+        return 400
+    for text in (words.text, words.names):
+        for pattern, status in _STATUS_OF_WORDS:
+            if pattern.search(text):
+                return status
+    return 400 if words.param or _is_about_money(400, said) else 500
+
+
+def _of_words(
+    status: int,
+    words: ErrorWords,
+    reason: str,
+    configuration: EndpointConfiguration,
+    *,
+    after: float | None,
+    any_answered: bool,
+    sent: Collection[str],
+) -> Failure:
+    failure = _of_status(
+        status, words, reason, configuration, after=after, any_answered=any_answered, sent=sent
+    )
     return replace(failure, server_lives=status < 500 and status != 429)
 
 
 def _of_status(
     status: int,
-    headers: Mapping[str, str],
-    body: str,
+    words: ErrorWords,
+    reason: str,
     configuration: EndpointConfiguration,
     *,
+    after: float | None,
     any_answered: bool,
+    sent: Collection[str],
 ) -> Failure:
-    told = told_error(body, configuration)
-    reason = f"The server answered {status}" + (f": {told}" if told else ".")
-    after = retry_after(headers)
-    named = f"{told} {_names(body)}"
+    named = f"{words.text} {words.names}"
     if status == 402 or _is_about_money(status, named):
         return Failure("rate_limited", reason, end=_no_quota(reason))
+    if status == 400 and _NO_KEY.search(named):
+        return Failure("failed", reason, end=_no_access(reason, configuration))
     if status in (401, 403, 404, 405):
         return _not_allowed(status, reason, named, configuration, any_answered=any_answered)
     if status == 429:
@@ -178,7 +297,7 @@ def _of_status(
         return Failure("too_long", reason)
     if status >= 500 or status == 409:
         return Failure("server_error", reason, again=True, after=after)
-    return _bad_request(reason, named, _param(body), configuration)
+    return _bad_request(reason, named, words.param, configuration, sent)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -231,10 +350,20 @@ def _not_allowed(
     return Failure("failed", reason, end=_not_found(reason, told, configuration))
 
 
-def _is_named(name: str, told: str) -> bool:
-    """Whether an error is about the parameter; a name that is no other word need not be quoted."""
-    if "_" in name or name == "temperature":
-        return name in told
+def _is_refused(name: str, told: str, param: str) -> bool:
+    """Whether an error is that the server does not take the parameter.
+
+    A name that is no other word need not be quoted, nor stand beside words that say so; but a room
+    for the answer is also told of where it is only too large.
+    """
+    words = _NOT_KNOWN if name == "max_tokens" else _NOT_TAKEN
+    pattern = _BESIDE.format(words=words, name=re.escape(name))
+    if re.search(pattern, told, re.IGNORECASE):
+        return True
+    if name == "max_tokens":
+        return False
+    if param == name or (("_" in name or name == "temperature") and name in told):
+        return True
     return re.search(_NAMED.format(name=name), told) is not None
 
 
@@ -267,20 +396,21 @@ def cut_prompt(sent: int, usage: ReportedUsage) -> Failure:
 
 
 def _bad_request(
-    reason: str, told: str, param: str, configuration: EndpointConfiguration
+    reason: str,
+    told: str,
+    param: str,
+    configuration: EndpointConfiguration,
+    sent: Collection[str],
 ) -> Failure:
     shown = configuration.shown_url
-    if "max_completion_tokens" in told:
-        return Failure("failed", reason, without="max_tokens")
     if most := _MOST_LOGPROBS.search(told):
         end = PlatformError(
             f"The endpoint {configuration.shown_url} gives fewer log-probabilities. {reason}",
             f"Set PRICING_LLM_TOP_LOGPROBS={most[1]}.",
         )
         return Failure("failed", reason, end=end)
-    for name in _DROPPABLE:
-        if param == name or _is_named(name, told):
-            return Failure("failed", reason, without=name, end=_no_feature(reason, name, shown))
+    if (refused := _refused_parameter(reason, told, param, configuration, sent)) is not None:
+        return refused
     if _TOO_LONG.search(told):
         return Failure("too_long", reason)
     if _NO_SUCH_MODEL.search(told):
@@ -290,6 +420,34 @@ def _bad_request(
     if _FILTERED.search(told):
         return Failure("refused", reason)
     return Failure("failed", reason, unexplained=True)
+
+
+def _refused_parameter(
+    reason: str,
+    told: str,
+    param: str,
+    configuration: EndpointConfiguration,
+    sent: Collection[str],
+) -> Failure | None:
+    """What a server says of a parameter that it does not take; None where it says that of none."""
+    shown = configuration.shown_url
+    for name in _DROPPABLE:
+        if (not sent or name in sent) and _is_refused(name, told, param):
+            return Failure("failed", reason, without=name, end=_no_feature(reason, name, shown))
+    if "max_completion_tokens" in sent and _is_refused("max_completion_tokens", told, ""):
+        end = PlatformError(
+            f"The endpoint {shown} takes no limit on the length of an answer. {reason}",
+            "Name one that does: without it no budget holds.",
+        )
+        return Failure("failed", reason, end=end)
+    for name in configuration.extra_body:
+        if _is_refused(name, told, param):
+            end = PlatformError(
+                f"The endpoint {shown} does not take the parameter {name}. {reason}",
+                f"Take {name} out of PRICING_LLM_EXTRA_BODY, or give it another value.",
+            )
+            return Failure("failed", reason, end=end)
+    return None
 
 
 def _no_feature(reason: str, told: str, shown_url: str) -> PlatformError | None:
@@ -338,34 +496,11 @@ def _no_quota(reason: str) -> PlatformError:
 
 def told_error(body: str, configuration: EndpointConfiguration) -> str:
     """What the server says of an error, in whichever form, without secrets, cut to fit a line."""
-    parsed = _parsed(body)
-    for name in ("error", "detail", "message"):
-        if isinstance(parsed, dict) and parsed.get(name):
-            parsed = parsed[name]
-    text = parsed if isinstance(parsed, str) else json.dumps(parsed, ensure_ascii=False)
-    text = " ".join(configuration.masked(text).split())
-    return text[:_TOLD_CHARACTERS] if parsed else ""
+    return _masked(words_of_body(body), configuration).text
 
 
-def _names(body: str) -> str:
-    """The code and the type that the server files an error under, where it has some."""
-    parsed = _parsed(body)
-    error = parsed.get("error", parsed) if isinstance(parsed, dict) else None
-    named = [error.get("code"), error.get("type")] if isinstance(error, dict) else []
-    return " ".join(name for name in named if isinstance(name, str))
-
-
-def _param(body: str) -> str:
-    """The parameter that the server says an error is about; empty where it names none."""
-    parsed = _parsed(body)
-    error = parsed.get("error") if isinstance(parsed, dict) else None
-    named = error.get("param") if isinstance(error, dict) else None
-    return named if isinstance(named, str) else ""
-
-
-def _parsed(body: str) -> JsonValue:
-    try:
-        parsed: JsonValue = json.loads(body)
-    except (ValueError, RecursionError):
-        return body
-    return parsed
+def _masked(words: ErrorWords, configuration: EndpointConfiguration) -> ErrorWords:
+    """The words without secrets, on one line, cut to fit it."""
+    text = " ".join(configuration.masked(words.text).split())
+    names = configuration.masked(words.names)
+    return replace(words, text=text[:_TOLD_CHARACTERS], names=names[:_TOLD_CHARACTERS])

@@ -16,6 +16,7 @@ from pricing_platform.language.endpoint.batches import write_batch
 from pricing_platform.language.endpoint.configuration import EndpointConfiguration
 from pricing_platform.language.endpoint.costs import CostEstimate
 from pricing_platform.language.endpoint.requests import (
+    REPLY_VERSION,
     EndpointRequest,
     completion_request,
     price_request,
@@ -102,7 +103,8 @@ class EndpointLanguageModel:
         c = self.configuration
         how = [c.known_url, c.model, c.api, c.structured_output, c.calls_tools, c.top_logprobs]
         asked = [c.answer_tokens, dict(c.extra_body)]
-        return json.dumps([READING_VERSION, *how, c.context_window, self._counter.sha256, asked])
+        versions = [READING_VERSION, REPLY_VERSION]
+        return json.dumps([*versions, *how, c.context_window, self._counter.sha256, asked])
 
     @property
     def base_weights(self) -> dict[str, str]:

@@ -1,7 +1,8 @@
-"""Reading what an endpoint sends back: text, calls of tools, probabilities, usage.
+"""Reading what an endpoint sends back: an answer, or why there is none.
 
-Here belongs everything about the two interfaces' response formats, which come from outside and are
-validated. Errors that a server tells with a status belong to ``failures``.
+Here belongs what is made of a response of a good status: text, calls of tools, probabilities. The
+formats that it comes in belong to ``response_bodies``, and errors that a server tells with a status
+to ``failures``.
 """
 
 from __future__ import annotations
@@ -11,133 +12,38 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, Field, JsonValue, ValidationError
+from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from pricing_platform.language.endpoint.requests import Reading
+from pricing_platform.language.endpoint.response_bodies import (
+    Body,
+    CalledTool,
+    Choice,
+    Logprobs,
+    Message,
+    ReportedUsage,
+)
+from pricing_platform.language.endpoint.thoughts import after_thoughts
+from pricing_platform.language.endpoint.told_errors import (
+    ErrorWords,
+    ToldError,
+    error_in,
+    is_blank,
+    page_text,
+    words_of,
+)
 from pricing_platform.language.model import Outcome, ToolCall
 from pricing_platform.language.price_distribution import PriceDistribution
+from pricing_platform.language.price_text import finished_price
 
 _PRICE_NAME = re.compile(r'"price"\s*:\s*$')
 _NUMBER_START = re.compile(r"\d")
 _GOES_ON = re.compile(r"\d|[.,]\d")
-_MAY_GO_ON = re.compile(r"[\d.,]$")
+_MAY_GO_ON = re.compile(r"[\d.,]\s*$")
 _LONGEST_NUMBER = 7
-_THOUGHTS = "think|thinking|thought|thoughts|reasoning|reflection"
-_THOUGHTS_BEGIN = re.compile(rf"\s*(?:<(?:{_THOUGHTS})>|\[THINK\])", re.IGNORECASE)
-_THOUGHTS_END = re.compile(rf"</(?:{_THOUGHTS})>|\[/THINK\]", re.IGNORECASE)
-_NO_PATH = re.compile(
-    r"unexpected endpoint|(?:endpoint|route|path|url|method).{0,40}(?:not found|unknown|allowed)"
-    r"|(?:unknown|invalid|no such) (?:endpoint|route|path|url)",
-    re.IGNORECASE,
-)
-
-
-class _CachedTokens(BaseModel):
-    cached_tokens: int | None = Field(None, ge=0)
-
-
-def _told_tokens(usage: object) -> object:
-    """None for a usage that says nothing of the prompt: missing, empty or null is all the same."""
-    if isinstance(usage, dict) and isinstance(usage.get("prompt_tokens"), int):
-        return {**usage, "completion_tokens": usage.get("completion_tokens") or 0}
-    return None
-
-
-class ReportedUsage(BaseModel):
-    """The tokens that a server says a call took."""
-
-    prompt_tokens: int = Field(ge=0)
-    completion_tokens: int = Field(0, ge=0)
-    prompt_tokens_details: _CachedTokens | None = None
-
-    @property
-    def cached_tokens(self) -> int:
-        """Those of the prompt's that it had in its cache."""
-        details = self.prompt_tokens_details
-        return (details.cached_tokens or 0) if details is not None else 0
-
-
-class _Alternative(BaseModel):
-    token: str
-    logprob: float | None = None
-
-
-class _Token(_Alternative):
-    top_logprobs: Annotated[list[_Alternative], BeforeValidator(lambda told: told or [])] = []
-
-
-class _Logprobs(BaseModel):
-    """``content`` is the chat interface's form; ``tokens`` and ``top_logprobs`` are the older."""
-
-    content: list[_Token] | None = None
-    tokens: list[str] | None = None
-    top_logprobs: list[dict[str, float | None] | None] | None = None
-
-    def in_order(self) -> list[_Token]:
-        if self.content is not None:
-            return self.content
-        alternatives = self.top_logprobs or []
-        return [
-            _Token(token=token, top_logprobs=[_Alternative(token=t, logprob=p) for t, p in at])
-            for token, at in zip(
-                self.tokens or [],
-                ((found or {}).items() for found in alternatives),
-                strict=False,
-            )
-        ]
-
-
-class _Function(BaseModel):
-    name: str
-    arguments: str | dict[str, JsonValue] = ""
-
-
-class _ToolCall(BaseModel):
-    id: str | None = None
-    function: _Function
-
-
-def _text_of_parts(content: object) -> object:
-    """The text of a content that comes in parts; thoughts and other parts are left out."""
-    if not isinstance(content, list):
-        return content
-    texts = [
-        part if isinstance(part, str) else part.get("text")
-        for part in content
-        if isinstance(part, str)
-        or (isinstance(part, dict) and part.get("type") in ("text", "output_text"))
-    ]
-    return "".join(text for text in texts if isinstance(text, str))
-
-
-class _Message(BaseModel):
-    content: Annotated[str | None, BeforeValidator(_text_of_parts)] = None
-    refusal: str | None = None
-    reasoning_content: JsonValue = None
-    reasoning: JsonValue = None
-    tool_calls: list[_ToolCall] | None = None
-
-    @property
-    def has_thoughts(self) -> bool:
-        """Whether the server tells what the model thought, beside its answer."""
-        return bool(self.reasoning_content or self.reasoning)
-
-
-class _Choice(BaseModel):
-    message: _Message | None = None
-    text: str | None = None
-    logprobs: _Logprobs | None = None
-    finish_reason: str | None = None
-    error: JsonValue = None
-
-
-class _Body(BaseModel):
-    choices: list[_Choice] | None = None
-    usage: Annotated[ReportedUsage | None, BeforeValidator(_told_tokens)] = None
-    error: JsonValue = None
+_MORE_ROOM = "PRICING_LLM_ANSWER_TOKENS gives it more"
 
 
 class _Price(BaseModel):
@@ -175,93 +81,133 @@ class ThoughtsOnlyError(UnreadableReplyError):
     """A response whose room the model's thoughts took, so that no answer came."""
 
 
-class ToldError(Exception):
-    """An error that a server tells in the body of a good status; ``status`` is what it means."""
-
-    def __init__(self, status: int, body: str) -> None:
-        super().__init__(body)
-        self.status = status
-        self.body = body
-
-
 def read_reply(body: str, reading: Reading) -> Reply:
     """The answer in a response's body.
 
     Raises:
-        UnreadableReplyError: when it is empty, no JSON, or has no answer in it.
-        ToldError: when it tells of an error in the place of an answer.
+        UnreadableReplyError: when it is empty, half a JSON, or has no answer in it.
+        ToldError: when it tells of an error, beside an answer or in the place of one, or is a page.
     """
-    if not body.strip():
+    parsed = _parsed(body)
+    try:
+        read = Body.model_validate(parsed if isinstance(parsed, dict) else {})
+    except (ValidationError, RecursionError):
+        raise UnreadableReplyError("The answer has another form than expected.") from None
+    choice = read.choice
+    if (told := error_in(parsed, beside_answer=choice is not None)) is not None:
+        raise ToldError(told, usage=read.usage)
+    if choice is None:
+        raise UnreadableReplyError("There was no choice in the answer.", read.usage)
+    if not is_blank(choice.error) or choice.is_broken:
+        raise ToldError(_words_of_choice(choice), usage=read.usage)
+    return _reply(choice, read.usage, reading)
+
+
+def _parsed(body: str) -> JsonValue:
+    text = body.lstrip("\ufeff \t\r\n")
+    if not text:
         raise UnreadableReplyError("The answer was empty.")
     try:
-        parsed = _Body.model_validate(json.loads(body))
-    except (json.JSONDecodeError, RecursionError):
-        raise UnreadableReplyError("The answer was no JSON, or half of one.") from None
-    except ValidationError as error:
-        places = {".".join(str(part) for part in e["loc"]) for e in error.errors()}
-        told = ", ".join(sorted(places)[:3]) or "as a whole"
-        raise UnreadableReplyError(f"The answer has another form than expected: {told}.") from None
-    if parsed.error and not parsed.choices:
-        raise _told_error(parsed.error)
-    if not parsed.choices:
-        raise UnreadableReplyError("There was no choice in the answer.", parsed.usage)
-    choice = parsed.choices[0]
-    if choice.error or choice.finish_reason == "error":
-        raise _told_error(choice.error or "The server ended the answer with an error.")
-    return _reply(choice, parsed.usage, reading)
+        parsed: JsonValue = json.loads(text)
+    except (ValueError, RecursionError):
+        if text[0] in '{["':
+            raise UnreadableReplyError("The answer was no JSON, or half of one.") from None
+        is_page = text.startswith("<")
+        raise ToldError(ErrorWords(page_text(text)), is_page=is_page, is_json=False) from None
+    return parsed
 
 
-def _told_error(error: JsonValue) -> ToldError:
-    """With the status that the error names, else the one that its words mean."""
-    code = error.get("code") if isinstance(error, dict) else None
-    body = json.dumps({"error": error})
-    if isinstance(code, int) and 400 <= code < 600:
-        return ToldError(code, body)
-    return ToldError(404 if _NO_PATH.search(body) else 500, body)
+def _words_of_choice(choice: Choice) -> ErrorWords:
+    words = words_of({"error": choice.error})
+    if words.text or words.names or words.status:
+        return words
+    return ErrorWords(f"The server ended the answer with {choice.finish_reason!r}.")
 
 
-def _without_thoughts(
-    text: str, message: _Message, finish_reason: str | None, usage: ReportedUsage | None
-) -> str:
-    """What stands after a model's thoughts.
-
-    Raises:
-        ThoughtsOnlyError: when there is nothing, because the thoughts took the room.
-    """
-    ends = list(_THOUGHTS_END.finditer(text))
-    answer = text[ends[-1].end() :].lstrip() if ends else text
-    unended = _THOUGHTS_BEGIN.match(answer) is not None
-    silent = not answer.strip() and finish_reason == "length" and not message.tool_calls
-    if unended or (silent and (message.has_thoughts or bool(ends))):
-        raise ThoughtsOnlyError(
-            "The model's thoughts took all the room, and no answer came.", usage, again=False
-        )
-    return answer
-
-
-def _reply(choice: _Choice, usage: ReportedUsage | None, reading: Reading) -> Reply:
-    message = choice.message or _Message()
-    text = (message.content if choice.message is not None else choice.text) or ""
-    if choice.finish_reason == "content_filter":
-        return Reply(text, outcome="refused", reason="A content filter stopped it.", usage=usage)
+def _reply(choice: Choice, usage: ReportedUsage | None, reading: Reading) -> Reply:
+    message = choice.message or Message()
+    if choice.is_filtered:
+        reason = "A content filter stopped it."
+        return Reply(choice.written, outcome="refused", reason=reason, usage=usage)
     if message.refusal:
         return Reply(message.refusal, outcome="refused", reason=message.refusal[:300], usage=usage)
-    text = _without_thoughts(text, message, choice.finish_reason, usage)
+    is_cut = choice.is_cut(usage, reading.room)
+    text = _answer(choice, usage, reading, is_cut=is_cut)
     if reading.kind == "completion":
         text = _until_stop(_without_prefix(text, reading.answer_prefix), reading.stop)
-        return Reply(text, tuple(_calls(message.tool_calls or [])), usage=usage)
-    if choice.finish_reason == "length" and _is_cut_off(text, reading):
-        raise UnreadableReplyError("The answer was cut off at its longest.", usage, again=False)
-    tokens = choice.logprobs.in_order() if choice.logprobs is not None else []
-    distribution = price_distribution(
-        [token.token for token in tokens],
-        [{a.token: a.logprob for a in token.top_logprobs} for token in tokens],
-        reading,
-    )
+        return Reply(text, tuple(_calls(message.tool_calls)), usage=usage)
+    distribution = _distribution(choice.logprobs, reading)
+    if is_cut:
+        text = _finished(text, distribution, usage, reading)
     return Reply(
         _structured_price(text) if reading.structured else text,
         distribution=distribution,
         usage=usage,
+    )
+
+
+def _answer(choice: Choice, usage: ReportedUsage | None, reading: Reading, *, is_cut: bool) -> str:
+    """What a model wrote after its thoughts.
+
+    Raises:
+        ThoughtsOnlyError: when there is nothing, because the room was used up before.
+        UnreadableReplyError: when there is nothing though there was room.
+    """
+    message = choice.message or Message()
+    answer = after_thoughts(choice.written)
+    if message.tool_calls:
+        return answer or ""
+    shown = message.has_thoughts or bool(usage and usage.reasoning_tokens)
+    shown |= answer != choice.written
+    if answer is None or (is_cut and not answer.strip()):
+        told = (
+            "The model's thoughts took all the room, and no answer came"
+            if shown
+            else "The room for the answer was used up, as by thoughts that are not shown, and no"
+            " answer came"
+        )
+        raise ThoughtsOnlyError(f"{told}: {_MORE_ROOM}.", usage, again=False)
+    # A stop string may be the first that a model writes, and is not sent along.
+    may_be_empty = choice.finish_reason == "stop" and (
+        bool(reading.stop) or reading.api == "completions"
+    )
+    if answer.strip() or (may_be_empty and not shown):
+        return answer
+    raise UnreadableReplyError(
+        "The model thought and then wrote no answer." if shown else "The model wrote nothing.",
+        usage,
+    )
+
+
+def _finished(
+    text: str,
+    distribution: PriceDistribution | None,
+    usage: ReportedUsage | None,
+    reading: Reading,
+) -> str:
+    """The price that a text begins with which was cut off: nothing after it counts.
+
+    Raises:
+        UnreadableReplyError: when it begins with none, or more of that may have followed.
+    """
+    if reading.structured:
+        found = text if _priced(text) is not None else None
+    elif distribution is not None and not _MAY_GO_ON.search(text):
+        found = text
+    else:
+        found = finished_price(text, reading.answer_prefix)
+    if found is None:
+        reason = f"The answer was cut off at its longest, before a whole price: {_MORE_ROOM}."
+        raise UnreadableReplyError(reason, usage, again=False)
+    return found
+
+
+def _distribution(logprobs: Logprobs | None, reading: Reading) -> PriceDistribution | None:
+    tokens = logprobs.in_order() if logprobs is not None else []
+    return price_distribution(
+        [token.token for token in tokens],
+        [{a.token: a.logprob for a in token.top_logprobs} for token in tokens],
+        reading,
     )
 
 
@@ -318,13 +264,6 @@ def _whole(token: str) -> int | None:
     return int(digits) if usual and len(digits) <= _LONGEST_NUMBER else None
 
 
-def _is_cut_off(text: str, reading: Reading) -> bool:
-    """Whether more of the price may have followed where an answer reached its longest."""
-    if reading.structured:
-        return _priced(text) is None
-    return bool(_MAY_GO_ON.search(text))
-
-
 def _priced(text: str) -> float | None:
     try:
         return _Price.model_validate_json(text).price
@@ -350,14 +289,8 @@ def _without_prefix(text: str, prefix: str) -> str:
     return said.removeprefix(prefix) if prefix and said.startswith(prefix) else text
 
 
-def _calls(calls: Sequence[_ToolCall]) -> list[ToolCall]:
+def _calls(calls: Sequence[CalledTool]) -> list[ToolCall]:
     return [
-        ToolCall(
-            call.id or f"call_{number}",
-            call.function.name,
-            call.function.arguments
-            if isinstance(call.function.arguments, str)
-            else json.dumps(call.function.arguments),
-        )
+        ToolCall(call.id or f"call_{number}", call.function.name, call.function.arguments)
         for number, call in enumerate(calls, start=1)
     ]

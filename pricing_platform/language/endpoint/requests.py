@@ -15,6 +15,8 @@ from pricing_platform.language.model import CompletionRequest, Message, Prompt
 from pricing_platform.language.response_cache import Kind, request_key
 
 PATHS: dict[Interface, str] = {"chat": "/chat/completions", "completions": "/completions"}
+REPLY_VERSION = 1
+"""To be raised when it changes what a server's reply is read as: kept answers were read already."""
 _PRICE_TOKENS: dict[Interface, int] = {"chat": 32, "completions": 12}
 """How long an answer with a price may be: words around it in a chat, else a number such as
 1,299.00 in single digits."""
@@ -23,7 +25,8 @@ _PRICE_TOKENS: dict[Interface, int] = {"chat": 32, "completions": 12}
 class Reading(BaseModel, frozen=True):
     """How the answer to a request is read; ``structured``: it is JSON with a price in it.
 
-    ``stop`` are strings that end a completion, whether the server heeds them or not.
+    ``stop`` are strings that end a completion, whether the server heeds them or not. ``room`` is
+    how many tokens the answer may take.
     """
 
     kind: Kind
@@ -31,6 +34,7 @@ class Reading(BaseModel, frozen=True):
     answer_prefix: str = ""
     structured: bool = False
     stop: tuple[str, ...] = ()
+    room: int | None = None
 
 
 class EndpointRequest(BaseModel, frozen=True):
@@ -71,7 +75,11 @@ def price_request(prompt: Prompt, configuration: EndpointConfiguration) -> Endpo
     elif configuration.top_logprobs:
         body["logprobs"] = configuration.top_logprobs
     reading = Reading(
-        kind="price", api=api, answer_prefix=prompt.answer_prefix, structured=structured
+        kind="price",
+        api=api,
+        answer_prefix=prompt.answer_prefix,
+        structured=structured,
+        room=cast(int, body["max_tokens"]),
     )
     return _request(body, reading, configuration)
 
@@ -93,6 +101,7 @@ def completion_request(
         api=configuration.api,
         answer_prefix=prompt.answer_prefix,
         stop=request.stop,
+        room=cast(int, body["max_tokens"]),
     )
     return _request(body, reading, configuration)
 
@@ -101,8 +110,8 @@ def _request(
     body: dict[str, JsonValue], reading: Reading, configuration: EndpointConfiguration
 ) -> EndpointRequest:
     identity = f"{configuration.known_url}{PATHS[reading.api]}"
-    how = reading.model_dump(mode="json", exclude={"stop"})  # it stands in the body
-    key = request_key(identity, reading.kind, [body, how])
+    how = reading.model_dump(mode="json", exclude={"stop", "room"})  # they stand in the body
+    key = request_key(identity, reading.kind, [REPLY_VERSION, body, how])
     return EndpointRequest(key=key, body=body, reading=reading)
 
 

@@ -29,13 +29,17 @@ from pricing_platform.language.endpoint.configuration import EndpointConfigurati
 from pricing_platform.language.endpoint.failures import Failure
 from pricing_platform.language.endpoint.replies import (
     Reply,
-    ReportedUsage,
     ThoughtsOnlyError,
-    ToldError,
     UnreadableReplyError,
     read_reply,
 )
 from pricing_platform.language.endpoint.requests import EndpointRequest
+from pricing_platform.language.endpoint.response_bodies import ReportedUsage
+from pricing_platform.language.endpoint.told_errors import (
+    ToldError,
+    error_in,
+    page_text,
+)
 from pricing_platform.language.model import Outcome, Usage
 from pricing_platform.language.response_cache import (
     KEPT_OUTCOMES,
@@ -241,8 +245,8 @@ class Sending:
             reply = read_reply(text, request.reading)
             return self._whole(reply, tokens_in)
         except ToldError as error:
-            return failures.refused_status(
-                error.status, {}, error.body, self._configuration, any_answered=self._any_answered
+            return failures.told_in_answer(
+                error, self._configuration, any_answered=self._any_answered, sent=body.keys()
             )
         except ThoughtsOnlyError as error:
             return failures.thoughts_only(
@@ -260,6 +264,7 @@ class Sending:
                 error.response.text,
                 self._configuration,
                 any_answered=self._any_answered,
+                sent=body.keys(),
             )
         except openai.APIConnectionError as error:
             return failures.not_connected(
@@ -270,7 +275,7 @@ class Sending:
         """The reply, unless the server cut its prompt, which is told of once."""
         has_tokenizer = self._configuration.tokenizer is not None
         least = (_LEAST_READ if has_tokenizer else _LEAST_READ_BY_LENGTH) * tokens_in
-        if reply.usage is None or reply.usage.prompt_tokens >= min(least, tokens_in - _FEW_TOKENS):
+        if reply.usage is None or reply.usage.read_tokens >= min(least, tokens_in - _FEW_TOKENS):
             return reply
         failure = failures.cut_prompt(tokens_in, reply.usage)
         if not self._told_of_cut:
@@ -443,13 +448,16 @@ def listed_models(configuration: EndpointConfiguration) -> list[str] | None:
     async def ask() -> list[str]:
         async with async_client(configuration) as client:
             response = await client.get("/models", cast_to=httpx2.Response)
+            if response.text.lstrip().startswith("<"):
+                raise _told(page_text(response.text))
             found = json.loads(response.text)
-            if isinstance(found, dict) and found.get("error") and not found.get("data"):
-                raise _told(found["error"])
+            listed = isinstance(found, dict) and isinstance(found.get("data"), list)
+            if not listed and (words := error_in(found)) is not None:
+                raise _told(words.text or words.names)
             return [str(model["id"]) for model in found["data"]]
 
-    def _told(error: object) -> PlatformError:
-        told = configuration.masked(json.dumps(error))[:300]
+    def _told(said: str) -> PlatformError:
+        told = configuration.masked(said)[:300]
         return PlatformError(
             f"What {configuration.shown_url} answers is an error: {told}.",
             "Set PRICING_LLM_BASE_URL to the address that /chat/completions follows: most end in"

@@ -37,7 +37,7 @@ def model_at(cache: ResponseCache) -> ModelAt:
         usual: dict[str, Any] = {
             "api_key": SecretStr(KEY),
             "first_delay_seconds": 0.01,
-            "timeout_seconds": 5.0,
+            "timeout_seconds": 60.0,
             "attempts": 3,
             "concurrency": 4,
         }

@@ -222,9 +222,17 @@ def test_unfinished_thoughts_are_no_answer(content: str, reading: Reading) -> No
         read_reply(reply(content), reading)
 
 
-def test_an_empty_answer_that_was_not_thought_about_is_only_cut_off() -> None:
-    body = reply(None, finish_reason="length")
-    assert read_reply(body, WORDS).text == ""
+@pytest.mark.parametrize("reading", [PRICE, WORDS])
+def test_an_answer_that_is_cut_off_before_it_begins_is_none(reading: Reading) -> None:
+    with pytest.raises(ThoughtsOnlyError):
+        read_reply(reply(None, finish_reason="length"), reading)
     thought = {"message": {"content": None, "reasoning": "so"}, "finish_reason": "length"}
-    with pytest.raises(UnreadableReplyError):
-        read_reply(json.dumps({"choices": [thought]}), WORDS)
+    with pytest.raises(ThoughtsOnlyError):
+        read_reply(json.dumps({"choices": [thought]}), reading)
+
+
+def test_a_completion_may_be_empty_where_a_stop_string_came_first() -> None:
+    stopped = WORDS.model_copy(update={"stop": ("\n",)})
+    assert read_reply(reply("", finish_reason="stop"), stopped).text == ""
+    with pytest.raises(UnreadableReplyError, match="wrote nothing"):
+        read_reply(reply("", finish_reason="stop"), WORDS)

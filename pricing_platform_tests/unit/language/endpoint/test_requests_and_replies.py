@@ -27,6 +27,7 @@ from pricing_platform.language.endpoint.requests import (
     price_request,
 )
 from pricing_platform.language.endpoint.tokens import TokenCounter
+from pricing_platform.language.endpoint.told_errors import ToldError
 from pricing_platform.language.model import (
     CompletionRequest,
     LanguageModel,
@@ -135,6 +136,12 @@ STRUCTURED = CHAT.model_copy(update={"structured": True})
         ("Price: $1,", CHAT, True),
         ("Price: $12.", CHAT, True),
         ("Price: $12 for", CHAT, False),
+        ("Price: $12\n", CHAT, False),
+        ("**Price: $12.50**\n\nIt is a pan of", CHAT, False),
+        ("The estimated price is $12. Pans like", CHAT, False),
+        ("12 or", CHAT, True),
+        ("Price: $12 per", CHAT, True),
+        ("Similar pans cost around $30 but", CHAT, True),
         ('{"price": 12', STRUCTURED, True),
         ('{"price": 12}', STRUCTURED, False),
         ("12", Reading(kind="completion", api="chat"), False),
@@ -199,7 +206,9 @@ Jsons = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["choices", "message", "content", "usage", "logprobs", "text", "x"]),
+            st.sampled_from(
+                ["choices", "message", "content", "usage", "logprobs", "text", "error", "code", "x"]
+            ),
             inner,
             max_size=4,
         )
@@ -210,7 +219,7 @@ Jsons = st.recursive(
 
 @given(Jsons | st.dictionaries(st.just("choices"), st.lists(Jsons, max_size=2)))
 def test_any_body_is_read_or_told(body: Any) -> None:
-    with suppress(UnreadableReplyError):
+    with suppress(UnreadableReplyError, ToldError):
         assert isinstance(read_reply(json.dumps(body), CHAT).text, str)
 
 
