@@ -54,13 +54,12 @@ Chosen on product names in 26 languages, where the right one fits at least 1.6 t
 with 0.056, and the second best of Western names at most 1.2 times.
 """
 
-_CJK = "[\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af\uff66-\uff9f]"
-_ALONE = re.compile(rf"(?<!{_CJK}){_CJK}(?!{_CJK})")
-_CJK_LETTER = re.compile(_CJK)
-_OTHER_SCRIPT = re.compile("[\u0370-\u06ff\u0e00-\u0e7f]")
-_MIXED = re.compile(
-    "(?<=[A-Za-z])[\u0370-\u06ff\u0e00-\u0e7f]|[\u0370-\u06ff\u0e00-\u0e7f](?=[A-Za-z])"
-)
+_OTHER_LETTERS = "\u0370-\u06ff\u0e00-\u0e7f"
+_IDEOGRAPHS = "\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af\uff66-\uff9f"
+_FOREIGN = re.compile(f"[{_OTHER_LETTERS}{_IDEOGRAPHS}]")
+_ALONE = re.compile(f"(?<!{_FOREIGN.pattern}){_FOREIGN.pattern}(?!{_FOREIGN.pattern})")
+_OTHER_SCRIPT = re.compile(f"[{_OTHER_LETTERS}]")
+_MIXED = re.compile(f"(?<=[A-Za-z])[{_OTHER_LETTERS}]|[{_OTHER_LETTERS}](?=[A-Za-z])")
 _CONTROLS = re.compile("[\x80-\x9f]")
 
 
@@ -258,12 +257,14 @@ def _readings(sample: bytes) -> list[_Reading]:
 
 
 def _is_text(text: str) -> bool:
-    """Whether no word mixes scripts, no ideograph stands alone, and nothing is a control."""
-    others, ideographs = len(_OTHER_SCRIPT.findall(text)), len(_CJK_LETTER.findall(text))
+    """Whether words don't mix scripts, other scripts have words, and nothing is a control.
+
+    A sign such as Ø or × alone is a letter of Cyrillic or an ideograph in other encodings.
+    """
     return (
         not _CONTROLS.search(text)
-        and len(_MIXED.findall(text)) <= 0.1 * others
-        and len(_ALONE.findall(text)) <= 0.5 * ideographs
+        and len(_MIXED.findall(text)) <= 0.1 * len(_OTHER_SCRIPT.findall(text))
+        and len(_ALONE.findall(text)) <= 0.5 * len(_FOREIGN.findall(text))
     )
 
 

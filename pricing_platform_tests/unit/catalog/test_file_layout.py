@@ -112,6 +112,8 @@ WESTERN = {
     "Spanish": ["Taza de té pequeña", "Sartén de acero", "Silla para niños"],
     "Icelandic": ["Bolli úr gleri", "Þykkur pottur", "Brauðhnífur", "Skurðarbretti"],
     "English": ["Pan 25 °C", "Pan 28 °C", "Men’s shoes", "£9 mug", "½ pint"],
+    "diameters": ["Tube Ø 12 mm", "Tube Ø 15 mm", "Pan ø 28 cm"],
+    "sizes": ["Mat 3 × 4 cm", "Mat 5 × 9 cm", "Mat 7 × 9 cm"],
     "several": ["Gläser", "Théière", "Taza pequeña", "Køkkenstol", "Chávena de chá", "Più caffè"],
     "brands": ["Citroën C3 mat", "Häagen-Dazs", "Nestlé", "Škoda mat", "Løv organic"],
 }
