@@ -396,7 +396,8 @@ def test_rows_that_say_when_they_were_true_outlive_their_file(warehouse: Warehou
     assert seen_rows(warehouse, *third) == [third[1], second, first[1], third[0]]
     snapshots = warehouse.frame(
         "SELECT row_count, file_present, count(*) AS read FROM raw.snapshots"
-        " JOIN raw.listings USING (source, snapshot) GROUP BY snapshot, row_count, file_present ORDER BY ALL"
+        " JOIN raw.listings USING (source, snapshot)"
+        " GROUP BY snapshot, row_count, file_present ORDER BY ALL"
     )
     assert snapshots.rows() == [(1, False, 1), (1, False, 1), (2, True, 2)]
     curate_listings(warehouse, price_minimum=0.5, price_maximum=99, fingerprint="")
