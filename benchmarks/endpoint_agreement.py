@@ -31,13 +31,13 @@ from pricing_platform.language.pretrained import language_model_folder, language
 from pricing_platform.language.price_text import parse_price
 from pricing_platform.language.prompts import Currency
 from pricing_platform.language.response_cache import ResponseCache
-from pricing_platform.pricing.asked_model import (
+from pricing_platform.pricing.prompting.asked_model import (
     current_asked_model,
     current_brand_facts,
     language_context,
 )
-from pricing_platform.pricing.prompt_zero_shot import PromptZeroShot
-from pricing_platform.pricing.rag import Rag
+from pricing_platform.pricing.prompting.prompt_zero_shot import PromptZeroShot
+from pricing_platform.pricing.prompting.rag import Rag
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.retrieval.item_embeddings import load_item_set
 from pricing_platform.settings import Settings

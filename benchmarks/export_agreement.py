@@ -40,7 +40,7 @@ from pricing_platform.language.local.number_tokens import NumberTokens, NumberTr
 from pricing_platform.language.local.prompt_tokens import PromptTokenizer
 from pricing_platform.language.model import Prompt
 from pricing_platform.language.price_distribution import PriceDistribution
-from pricing_platform.pricing.finetuned.exporting import (
+from pricing_platform.pricing.finetuned.export.exporting import (
     export_technique,
     exported_checkpoint,
     first_test_items,

@@ -19,7 +19,7 @@ from pricing_platform.catalog.items import (
 )
 from pricing_platform.catalog.price_leaks import remaining_price_leaks
 from pricing_platform.catalog.splits import split_shares, two_sided
-from pricing_platform.facts.reading import facts_past_time_to_live, oldest_observation
+from pricing_platform.facts.fact_queries import facts_past_time_to_live, oldest_observation
 from pricing_platform.facts.refresh import failed_checks
 from pricing_platform.finetuning.forgetting.configuration import configured_forgetting
 from pricing_platform.finetuning.forgetting.contamination import texts_with_prices
@@ -31,7 +31,7 @@ from pricing_platform.retrieval.chunk_embeddings import (
     chunks_without_embedding,
     orphaned_embeddings,
 )
-from pricing_platform.retrieval.comparables import measure_recall
+from pricing_platform.retrieval.comparable_search import measure_recall
 from pricing_platform.retrieval.item_embeddings import items_without_embedding
 from pricing_platform.stores.warehouse import Warehouse
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pricing_platform.facts.answers import FoundAnswer
     from pricing_platform.facts.upkeep import UpkeepSummary
     from pricing_platform.facts.written_answers import WrittenAnswer
-    from pricing_platform.pricing.service import PricedFile
+    from pricing_platform.pricing.serving.price_service import PricedFile
     from pricing_platform.retrieval.embedding_cache import CachedEncoder
     from pricing_platform.stores.postgres import Postgres
 
@@ -128,7 +128,7 @@ def price(
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
     """Estimate the price of a text, or of every row of a file."""
-    from pricing_platform.pricing.service import PricingService
+    from pricing_platform.pricing.serving.price_service import PricingService
 
     if (text is None) == (file is None):
         raise PlatformError(
@@ -175,7 +175,7 @@ def export(
 ) -> None:
     """Give away a fine-tuned language model, with a card that says what it is."""
     from pricing_platform.console import TerminalProgress
-    from pricing_platform.pricing.finetuned.exporting import export_technique
+    from pricing_platform.pricing.finetuned.export.exporting import export_technique
 
     if gguf_type is not None and form != "gguf":
         raise PlatformError("--gguf-type is for --as gguf.", "Leave it out, or add --as gguf.")
@@ -341,7 +341,7 @@ def refresh(
     """Ask the sources again for the facts that are due, or for those named."""
     from pricing_platform.console import TerminalProgress
     from pricing_platform.facts.configuration import configured_knowledge
-    from pricing_platform.facts.reading import facts_of
+    from pricing_platform.facts.fact_queries import facts_of
     from pricing_platform.facts.refresh import failed_checks
     from pricing_platform.facts.upkeep import refresh_what_is_due
     from pricing_platform.stores.warehouse import Warehouse
@@ -389,7 +389,7 @@ def facts(
     layout: Annotated[Format, typer.Option("--format", help="table, csv or json")] = "table",
 ) -> None:
     """Show what is known of a subject, from where, since when, and how fresh."""
-    from pricing_platform.facts.reading import facts_of
+    from pricing_platform.facts.fact_queries import facts_of
 
     with _knowledge_stores() as (_settings, server, _encoder):
         print_frame(facts_of(server, _readable(subject), history=history), layout)
@@ -484,7 +484,7 @@ def _written(settings: Settings, server: Postgres, found: FoundAnswer) -> Writte
         return None
     from pricing_platform.facts.written_answers import WrittenAnswer, write_answer
     from pricing_platform.language.prompts import Currency
-    from pricing_platform.pricing.asked_model import open_language_model
+    from pricing_platform.pricing.prompting.asked_model import open_language_model
 
     if settings.llm_mode == "batch":
         return WrittenAnswer(None, "PRICING_LLM_MODE is batch, which answers no question at once")

@@ -178,7 +178,7 @@ def _postgres(settings: Settings) -> Iterator[Finding]:
 
 def _knowledge(settings: Settings) -> Iterator[Finding]:
     from pricing_platform.facts.configuration import configured_knowledge
-    from pricing_platform.facts.reading import facts_past_time_to_live
+    from pricing_platform.facts.fact_queries import facts_past_time_to_live
     from pricing_platform.facts.refresh import failed_checks
 
     folders = configured_knowledge(settings).documents

@@ -13,7 +13,7 @@ from pricing_platform.assets.reporting import (
 )
 from pricing_platform.facts.configuration import configured_knowledge
 from pricing_platform.facts.extraction import EXTRACTION_VERSION
-from pricing_platform.facts.reading import facts_past_time_to_live
+from pricing_platform.facts.fact_queries import facts_past_time_to_live
 from pricing_platform.facts.sentences import SENTENCES_VERSION, reconcile_fact_sentences
 from pricing_platform.facts.upkeep import observe_everything, refresh_what_is_due
 from pricing_platform.resources import (

@@ -41,13 +41,13 @@ from pricing_platform.evaluation.queries import run_query
 from pricing_platform.finetuning.checkpoints import checkpoint_label
 from pricing_platform.finetuning.forgetting.curve import FORGETTING_TABLES
 from pricing_platform.pricing.finetuned.fine_tuned_technique import FineTunedTechnique
-from pricing_platform.pricing.finetuned.forgetting_curve import (
+from pricing_platform.pricing.finetuned.forgetting.forgetting_curve import (
     FORGETTING_VERSION,
     measure_forgetting,
 )
 from pricing_platform.pricing.fitting import load
-from pricing_platform.pricing.prompt_multi_shot import PromptMultiShot
-from pricing_platform.pricing.rag import Rag
+from pricing_platform.pricing.prompting.prompt_multi_shot import PromptMultiShot
+from pricing_platform.pricing.prompting.rag import Rag
 from pricing_platform.pricing.registry import FINE_TUNED_LANGUAGE, LANGUAGE_TECHNIQUES
 from pricing_platform.progress import Progress
 from pricing_platform.resources import (

@@ -10,7 +10,6 @@ from pricing_platform.assets.technique_inputs import TechniqueInputs
 from pricing_platform.catalog.configured_sources import configured_sources
 from pricing_platform.catalog.reference_prices import read_reference_prices
 from pricing_platform.errors import ModelNotAskedError
-from pricing_platform.evaluation.reference import NOISE_FLOOR
 from pricing_platform.partitions import partitions_of
 from pricing_platform.pricing.fitting import EvaluationSample
 from pricing_platform.pricing.predictions import (
@@ -19,6 +18,7 @@ from pricing_platform.pricing.predictions import (
     PREDICTIONS_VERSION,
     PredictionMaker,
 )
+from pricing_platform.pricing.reference_rows import NOISE_FLOOR
 from pricing_platform.resources import (
     LoggedProgress,
     ModelsResource,

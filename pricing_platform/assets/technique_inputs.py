@@ -15,21 +15,21 @@ import polars as pl
 
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import PlatformError
-from pricing_platform.pricing.asked_model import (
-    AskedModel,
-    current_asked_model,
-    current_brand_facts,
-    language_context,
-    told_version,
-)
 from pricing_platform.pricing.finetuned.context import (
     FineTuningContext,
     fine_tuning_context,
     fine_tuning_identity,
 )
 from pricing_platform.pricing.fitting import Fitting
-from pricing_platform.pricing.language_technique import LanguageContext
 from pricing_platform.pricing.predictions import record_calls, taken_by_purpose
+from pricing_platform.pricing.prompting.asked_model import (
+    AskedModel,
+    current_asked_model,
+    current_brand_facts,
+    language_context,
+    told_version,
+)
+from pricing_platform.pricing.prompting.language_technique import LanguageContext
 from pricing_platform.resources import ModelsResource, PostgresResource, WarehouseResource
 from pricing_platform.retrieval.item_embeddings import load_item_set
 from pricing_platform.settings import Settings

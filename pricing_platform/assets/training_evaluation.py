@@ -14,6 +14,7 @@ from pricing_platform.assets.reporting import (
     table_result,
 )
 from pricing_platform.assets.technique_inputs import TechniqueInputs
+from pricing_platform.evaluation.costed_techniques import COSTED_TECHNIQUES, CostedInputs
 from pricing_platform.evaluation.inference_cost import (
     BREAK_EVEN,
     INFERENCE_COST,
@@ -30,6 +31,11 @@ from pricing_platform.evaluation.learning_curve.curve import (
     LEARNING_CURVE_VERSION,
     learning_curve_rows,
 )
+from pricing_platform.evaluation.learning_curve.curve_techniques import (
+    CURVE_TECHNIQUES,
+    CurveInputs,
+    import_libraries,
+)
 from pricing_platform.evaluation.learning_curve.plan import plan_points
 from pricing_platform.evaluation.learning_curve.points import measured_points
 from pricing_platform.evaluation.learning_curve.subsets import sizes_below
@@ -42,12 +48,6 @@ from pricing_platform.evaluation.training_pictures import (
 from pricing_platform.language.endpoint.costs import TokenPrices
 from pricing_platform.language.pretrained import language_model_folder
 from pricing_platform.model_files import machine
-from pricing_platform.pricing.costed_techniques import COSTED_TECHNIQUES, CostedInputs
-from pricing_platform.pricing.curve_techniques import (
-    CURVE_TECHNIQUES,
-    CurveInputs,
-    import_libraries,
-)
 from pricing_platform.pricing.fitting import EvaluationSample, evaluated_items
 from pricing_platform.progress import Progress
 from pricing_platform.resources import (

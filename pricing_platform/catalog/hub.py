@@ -75,7 +75,7 @@ def fetch_amazon_reviews_2023(
     from huggingface_hub import constants
 
     hub = (endpoint or constants.ENDPOINT).rstrip("/")
-    with FileLock(folder / f".{target.name}.lock"), _told_for_people(category, revision, hub):
+    with FileLock(folder / f".{target.name}.lock"), _translate_errors(category, revision, hub):
         published = _published(category, revision, hub)
         if not _is_complete(target, published.commit):
             _download(target, published, hub, progress)
@@ -186,7 +186,7 @@ def _sha256(path: Path) -> str:
 
 
 @contextmanager
-def _told_for_people(category: str, revision: str, hub: str) -> Iterator[None]:
+def _translate_errors(category: str, revision: str, hub: str) -> Iterator[None]:
     """Turns what the hub's client raises into what the user can do about it."""
     import httpx2
     from huggingface_hub import errors

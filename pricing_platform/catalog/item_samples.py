@@ -36,6 +36,14 @@ def stratified_sample(items: ItemSet, most: int | Literal["all"], *, seed: int) 
     return items.where(pl.Series(chosen))
 
 
+def chosen_items(items: ItemSet, most: int, *, seed: int) -> ItemSet:
+    """At most ``most`` of the items, chosen by a hash of seed and item id; in their own order.
+
+    The choice does not depend on the items' order, and an item more or less changes it by one.
+    """
+    return items.where(pl.Series(_hashes(items, seed)).rank("ordinal") <= most)
+
+
 def _strata(items: ItemSet) -> npt.NDArray[np.int64]:
     """The number of each item's stratum, by category and band of prices."""
     prices = items.prices()

@@ -44,3 +44,8 @@ class ItemSet:
     def prices(self) -> npt.NDArray[np.float64]:
         """The items' prices, in the catalogue's currency."""
         return self.frame["price"].to_numpy().astype(np.float64)
+
+
+def family_names(items: ItemSet) -> list[str]:
+    """Each item's family; an item without one is a family of its own."""
+    return items.frame.select(pl.coalesce("family_id", "item_id")).to_series().to_list()

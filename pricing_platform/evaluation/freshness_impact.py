@@ -21,7 +21,7 @@ import polars as pl
 
 from pricing_platform.evaluation.mutations import Mutation, StatedFact, mutated
 from pricing_platform.facts.configuration import Knowledge
-from pricing_platform.facts.reading import facts_of
+from pricing_platform.facts.fact_queries import facts_of
 from pricing_platform.facts.upkeep import DocumentsUpkeep, follow_documents
 from pricing_platform.retrieval.documents import DocumentFolder, reconcile_documents
 from pricing_platform.retrieval.embedding_cache import CachedEncoder

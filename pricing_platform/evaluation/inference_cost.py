@@ -16,9 +16,10 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from pricing_platform.catalog.item_samples import chosen_items
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import ModelNotAskedError
-from pricing_platform.evaluation.pricer import PartOf, Pricer, chosen_items
+from pricing_platform.evaluation.pricer import PartOf, Pricer
 from pricing_platform.language.endpoint.costs import TokenPrices
 from pricing_platform.progress import Progress, silent
 from pricing_platform.resource_use import (

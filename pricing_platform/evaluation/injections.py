@@ -23,8 +23,9 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from pricing_platform.catalog.item_set import ItemSet
-from pricing_platform.evaluation.pricer import PartOf, Pricer, chosen_items, family_names
+from pricing_platform.catalog.item_samples import chosen_items
+from pricing_platform.catalog.item_set import ItemSet, family_names
+from pricing_platform.evaluation.pricer import PartOf, Pricer
 from pricing_platform.progress import Progress, silent
 from pricing_platform.resampling import FamilyResampling
 

@@ -1,12 +1,7 @@
-"""What measurements with techniques share: that these price items, and which items they price.
-
-Whoever measures is given techniques and makes none, since
-``pricing`` builds on ``evaluation`` and not the other way round.
-"""
+"""What measurements with techniques share: that these price items, and whose progress is told."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,23 +29,3 @@ class PartOf:
     def __call__(self, description: str, done: int, total: int) -> None:
         """Tells it with the part before the description."""
         self.progress(f"{self.part}: {description}", done, total)
-
-
-def chosen_items(items: ItemSet, most: int, *, seed: int) -> ItemSet:
-    """At most ``most`` of the items, chosen by a hash of seed and item id; in their own order.
-
-    The choice does not depend on the items' order, and an item more or less changes it by one.
-    """
-    order = items.frame.select(
-        pl.concat_str(pl.lit(f"{seed}:"), "item_id").map_elements(_digest, return_dtype=pl.String)
-    ).to_series()
-    return items.where(order.rank("ordinal") <= most)
-
-
-def family_names(items: ItemSet) -> list[str]:
-    """Each item's family; an item without one is a family of its own."""
-    return items.frame.select(pl.coalesce("family_id", "item_id")).to_series().to_list()
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

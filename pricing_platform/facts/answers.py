@@ -1,7 +1,7 @@
 """An answer to a question that is found, not written: a fact's value, or the best sentence.
 
 Here belongs choosing it. Finding passages belongs to ``retrieval.search``; what was true at another
-time belongs to ``reading``.
+time belongs to ``fact_queries``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Here belongs what of all that is found is stated, where it is found more than once. Reading is the
 same every time and executes nothing: text is data. Which source said what at which time belongs to
-:mod:`pricing_platform.facts.documents`, what kind of fact an attribute is to
+:mod:`pricing_platform.facts.document_statements`, what kind of fact an attribute is to
 :mod:`pricing_platform.facts.kinds`.
 """
 
@@ -15,8 +15,8 @@ from dataclasses import replace
 
 from pricing_platform.facts.keyed_facts import VALUE_LIMIT, keyed_facts
 from pricing_platform.facts.kinds import FactRules
+from pricing_platform.facts.sentence_facts import sentence_facts
 from pricing_platform.facts.text_structure import ABBREVIATIONS, LINE_LIMIT, Found, Statement, Text
-from pricing_platform.facts.told_facts import told_facts
 from pricing_platform.retrieval.documents import NAME_LIMIT, Document
 
 EXTRACTION_VERSION = "3"
@@ -55,7 +55,7 @@ def extract(document: Document, rules: FactRules | None = None) -> list[Statemen
         return rules is not None and rules.cardinality_of(attribute) == "multi"
 
     text = Text(document.content)
-    found = list(told_facts(text))
+    found = list(sentence_facts(text))
     if document.subject:
         found += keyed_facts(text, document.subject, has_several)
     decided = [

@@ -3,7 +3,7 @@
 Here belongs the one way by which observations come into ``knowledge.observations``. The fold itself
 is SQL (``knowledge.folded`` in ``sql/migrations``), for a version is a function of the observations
 alone: of any order, repetition and number of writers. Where observations come from belongs to
-:mod:`pricing_platform.facts.documents`, :mod:`pricing_platform.facts.prices` and
+:mod:`pricing_platform.facts.document_statements`, :mod:`pricing_platform.facts.prices` and
 :mod:`pricing_platform.facts.refresh`.
 """
 

@@ -1,7 +1,7 @@
 """The structure of a document's text: its paragraphs and the rows of its tables, below headings.
 
 Here belongs what is known of a text before anything in it is taken for a fact, and the record of
-what is. What counts as a fact belongs to ``keyed_facts`` and ``told_facts``.
+what is. What counts as a fact belongs to ``keyed_facts`` and ``sentence_facts``.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from pricing_platform.facts.configuration import Knowledge
 from pricing_platform.facts.connectors.document_folder import DocumentFolderConnector
 from pricing_platform.facts.connectors.http_facts import HttpFacts, ensure_series
 from pricing_platform.facts.connectors.snapshot_folder import SnapshotFolderConnector
-from pricing_platform.facts.documents import observe_documents
+from pricing_platform.facts.document_statements import observe_documents
 from pricing_platform.facts.observations import RecordSummary
 from pricing_platform.facts.prices import record_listing_prices
 from pricing_platform.facts.refresh import Connector, RefreshSummary, refresh

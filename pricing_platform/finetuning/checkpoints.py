@@ -130,7 +130,7 @@ def write_checkpoint(
     """
     final = _place(folder, name, manifest.fingerprint)
     make_folder(final.parent)
-    with _told_for_people(final), _only_writer(final.parent):
+    with _translate_errors(final), _only_writer(final.parent):
         partial = final.with_name(f"{_PARTIAL_PREFIX}{final.name}")
         partial.mkdir()
         try:
@@ -293,7 +293,7 @@ def _only_writer(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _told_for_people(path: Path) -> Iterator[None]:
+def _translate_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:

@@ -398,7 +398,7 @@ class ResponseCache:
 
     @contextmanager
     def _transaction(self, *, write: bool = True) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._told_for_people():
+        with self._lock, self._translate_errors():
             connection = self._open()
             connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             try:
@@ -433,7 +433,7 @@ class ResponseCache:
         return self._connection
 
     @contextmanager
-    def _told_for_people(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.DatabaseError as error:

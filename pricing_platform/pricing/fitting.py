@@ -34,8 +34,7 @@ from pricing_platform.finetuning.checkpoints import (
 from pricing_platform.finetuning.hosted.configuration import HostedTraining
 from pricing_platform.finetuning.training_loop import TrainingConfiguration
 from pricing_platform.language.prompts import templates_version
-from pricing_platform.pricing.ensemble import Ensemble
-from pricing_platform.pricing.reference_data import price_history_version
+from pricing_platform.pricing.prompting.prompt_knowledge import price_history_version
 from pricing_platform.pricing.registry import (
     ASKING_TECHNIQUES,
     ENDPOINT_FINETUNED,
@@ -47,6 +46,7 @@ from pricing_platform.pricing.registry import (
     TECHNIQUES,
     technique_class,
 )
+from pricing_platform.pricing.tabular.ensemble import Ensemble
 from pricing_platform.pricing.technique import ESTIMATE_SCHEMA, Technique
 from pricing_platform.progress import Progress, silent
 from pricing_platform.resource_use import KeptMeter
@@ -55,7 +55,7 @@ from pricing_platform.stores.warehouse import Warehouse, fingerprint, make_folde
 
 if TYPE_CHECKING:
     from pricing_platform.pricing.finetuned.context import FineTuningContext
-    from pricing_platform.pricing.language_technique import LanguageContext
+    from pricing_platform.pricing.prompting.language_technique import LanguageContext
 
 FITTING_VERSION = "2"
 FINE_TUNED = ("encoder_finetuned",)

@@ -15,7 +15,6 @@ import polars as pl
 
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import ModelNotAskedError, PlatformError
-from pricing_platform.evaluation.reference import NOISE_FLOOR, reference_predictions
 from pricing_platform.language.calls import CALL_SCHEMA, PASSING_OUTCOMES, CallLedger
 from pricing_platform.pricing.fitting import (
     EvaluationSample,
@@ -25,6 +24,7 @@ from pricing_platform.pricing.fitting import (
     fit_ensemble,
     predict,
 )
+from pricing_platform.pricing.reference_rows import NOISE_FLOOR, reference_predictions
 from pricing_platform.pricing.registry import (
     ASKING_TECHNIQUES,
     ENSEMBLE,
@@ -40,7 +40,7 @@ from pricing_platform.stores.warehouse import Warehouse
 if TYPE_CHECKING:
     from pricing_platform.finetuning.checkpoints import Checkpoint
     from pricing_platform.pricing.finetuned.context import FineTuningContext
-    from pricing_platform.pricing.language_technique import LanguageContext
+    from pricing_platform.pricing.prompting.language_technique import LanguageContext
 
 PREDICTIONS = "evaluation.predictions"
 CALLS = "evaluation.llm_calls"

@@ -13,17 +13,20 @@ from pricing_platform.pricing.technique import Technique
 from pricing_platform.settings import Settings
 
 TECHNIQUES: dict[str, str] = {
-    "category_median": "pricing_platform.pricing.category_median:CategoryMedian",
-    "tfidf_ridge": "pricing_platform.pricing.tfidf_ridge:TfidfRidge",
-    "comparables": "pricing_platform.pricing.comparables:Comparables",
-    "stack": "pricing_platform.pricing.stack:Stack",
-    "learned_comparables": "pricing_platform.pricing.learned_comparables:LearnedComparables",
-    "encoder_finetuned": "pricing_platform.pricing.encoder_finetuned:EncoderFinetuned",
-    "prompt_zero_shot": "pricing_platform.pricing.prompt_zero_shot:PromptZeroShot",
-    "prompt_multi_shot": "pricing_platform.pricing.prompt_multi_shot:PromptMultiShot",
-    "prompt_chain": "pricing_platform.pricing.prompt_chain:PromptChain",
-    "prompt_tools": "pricing_platform.pricing.prompt_tools:PromptTools",
-    "rag": "pricing_platform.pricing.rag:Rag",
+    "category_median": "pricing_platform.pricing.tabular.category_median:CategoryMedian",
+    "tfidf_ridge": "pricing_platform.pricing.tabular.tfidf_ridge:TfidfRidge",
+    "comparables": "pricing_platform.pricing.tabular.nearest_comparables:Comparables",
+    "stack": "pricing_platform.pricing.tabular.stack:Stack",
+    "learned_comparables": (
+        "pricing_platform.pricing.tabular.learned_comparables.learned_comparables"
+        ":LearnedComparables"
+    ),
+    "encoder_finetuned": "pricing_platform.pricing.finetuned.encoder_finetuned:EncoderFinetuned",
+    "prompt_zero_shot": "pricing_platform.pricing.prompting.prompt_zero_shot:PromptZeroShot",
+    "prompt_multi_shot": "pricing_platform.pricing.prompting.prompt_multi_shot:PromptMultiShot",
+    "prompt_chain": "pricing_platform.pricing.prompting.prompt_chain:PromptChain",
+    "prompt_tools": "pricing_platform.pricing.prompting.tool_use.prompt_tools:PromptTools",
+    "rag": "pricing_platform.pricing.prompting.rag:Rag",
     "language_finetuned": (
         "pricing_platform.pricing.finetuned.language_finetuned:LanguageFinetuned"
     ),
@@ -31,7 +34,7 @@ TECHNIQUES: dict[str, str] = {
     "endpoint_finetuned": (
         "pricing_platform.pricing.finetuned.endpoint_finetuned:EndpointFinetuned"
     ),
-    "ensemble": "pricing_platform.pricing.ensemble:Ensemble",
+    "ensemble": "pricing_platform.pricing.tabular.ensemble:Ensemble",
 }
 """Name -> ``module:Class``, in the order in which they are fitted: the ensemble last."""
 

@@ -2,7 +2,7 @@
 
 A date is written as ISO 8601 has it and as exactly as it is known: ``2026``, ``2026-02`` or
 ``2026-02-01``. What may mean two days is none. Which documents are compared by their dates is the
-business of ``facts.dated_copies``; dates in sentences about events belong to ``facts.told_facts``.
+business of ``facts.dated_copies``; dates in sentences about events, of ``facts.sentence_facts``.
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ class Postgres:
         """Brings the schema up to date and returns the revisions that were applied."""
         if self._is_scratch:
             return []
-        with self._told_for_people():
+        with self._translate_errors():
             with self._connect(read_only=False) as connection:
                 current = is_current(connection)
                 missing = self._ensure_extension(connection)
@@ -192,7 +192,7 @@ class Postgres:
         ordinary ones; see :mod:`pricing_platform.stores.scratch_schemas`. A second one waits.
         """
         with (
-            self._told_for_people(),
+            self._translate_errors(),
             closing(self._connect(read_only=False)) as connection,
             scratch_schemas(connection),
             closing(Postgres(self._conninfo(read_only=False))) as scratch,
@@ -331,7 +331,7 @@ class Postgres:
         return []
 
     @contextmanager
-    def _told_for_people(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except psycopg.OperationalError as error:

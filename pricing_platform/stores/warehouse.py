@@ -149,7 +149,7 @@ class Warehouse:
     def scratch(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """An in-memory database under the same memory limit, to read files with."""
         make_folder(Path(self._configuration["temp_directory"]))
-        with _told_for_people(self.path):
+        with _translate_errors(self.path):
             connection = duckdb.connect(":memory:", config=self._configuration)
             try:
                 connection.execute("SET TimeZone = 'UTC'")
@@ -322,7 +322,7 @@ class Warehouse:
 
     @contextmanager
     def _open(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-        with _told_for_people(self.path):
+        with _translate_errors(self.path):
             connection = self._connect(read_only=read_only)
             try:
                 yield connection
@@ -505,7 +505,7 @@ def _holder(message: str) -> str:
 
 
 @contextmanager
-def _told_for_people(path: Path) -> Iterator[None]:
+def _translate_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except duckdb.OutOfMemoryException as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pricing_platform.language.prompts import Currency, zero_shot
-from pricing_platform.pricing.asked_model import AskedModel
+from pricing_platform.pricing.prompting.asked_model import AskedModel
 from pricing_platform.settings import Settings
 from pricing_platform_tests.integration.built_home import BuiltHome
 

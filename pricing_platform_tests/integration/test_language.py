@@ -11,7 +11,7 @@ import pytest
 
 from pricing_platform.language.prompts import templates_version
 from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES, technique_names
-from pricing_platform.pricing.service import PricingService
+from pricing_platform.pricing.serving.price_service import PricingService
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform_tests.integration.built_home import BuiltHome
 

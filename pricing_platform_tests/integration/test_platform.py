@@ -16,9 +16,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pricing_platform.evaluation.reference import NOISE_FLOOR
+from pricing_platform.pricing.reference_rows import NOISE_FLOOR
 from pricing_platform.pricing.registry import technique_names
-from pricing_platform.pricing.service import PricingService
+from pricing_platform.pricing.serving.price_service import PricingService
 from pricing_platform.settings import sql_folder
 from pricing_platform.stores.queries import query_postgres, query_warehouse
 from pricing_platform.stores.warehouse import Warehouse

@@ -2,8 +2,8 @@
 
 What a product costs follows from a documented formula (``hedonics``), with noise of a known size,
 so that the best error any model can reach is known. Two shops list the products (``shops``) in
-words of their own (``wording``, ``vocabulary``), with the dirt of real data planted and counted
-(``dirt``); ``catalogue`` writes it all to disk.
+words of their own (``wording``, ``vocabulary``), with the noise of real data planted and counted
+(``noise``); ``catalogue`` writes it all to disk.
 
 Only the writing is public. The platform reads the files as it reads anybody's.
 """

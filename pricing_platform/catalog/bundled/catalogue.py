@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 from filelock import FileLock
 
-from pricing_platform.catalog.bundled import dirt
+from pricing_platform.catalog.bundled import noise
 from pricing_platform.catalog.bundled.hedonics import LISTING_SIGMA, SNAPSHOT_SIGMA, seeded_random
 from pricing_platform.catalog.bundled.house_style import STYLE_FILE, write_house_style
 from pricing_platform.catalog.bundled.knowledge import write_bundled_knowledge
@@ -69,7 +69,7 @@ class _Snapshot:
 
     path: str
     rows: int
-    dirt: dict[str, int]
+    noise: dict[str, int]
 
 
 def write_bundled_catalogue(folder: Path, *, seed: int = 42, products: int = 4000) -> Path:
@@ -165,7 +165,7 @@ def _build(folder: Path, asked: dict[str, int]) -> None:
             }
             for shop in SHOPS
         ],
-        "files": {at.path: {"rows": at.rows, "dirt": at.dirt} for at in snapshots},
+        "files": {at.path: {"rows": at.rows, "noise": at.noise} for at in snapshots},
         "sha256": {str(path.relative_to(folder)): _sha256(path) for path in written},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -176,7 +176,7 @@ def _write_snapshot(folder: Path, shop: Shop, month: int, offered: list[Listing]
     seed = present[0].seed
     last = month == len(SNAPSHOTS) - 1
     rng = seeded_random(seed, "dirt", shop.name, month)
-    planted = dirt.plan(len(present), rng, huge=last and shop is SHOPS[0])
+    planted = noise.plan(len(present), rng, huge=last and shop is SHOPS[0])
     path = folder / shop.name / f"{SNAPSHOTS[month]}.jsonl.gz"
     path.parent.mkdir(exist_ok=True)
     rows = 0
@@ -184,10 +184,10 @@ def _write_snapshot(folder: Path, shop: Shop, month: int, offered: list[Listing]
     with path.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
         for number, listing in enumerate(present):
             kind = planted.kind(number)
-            row = listing.row(month, spare_title=kind in dirt.HIDES_TITLE)
+            row = listing.row(month, spare_title=kind in noise.HIDES_TITLE)
             if shop.style.details_as_json:
                 row["details"] = json.dumps(row["details"], ensure_ascii=False)
-            lines = dirt.soil(row, kind, listing.price(month), rng)
+            lines = noise.soil(row, kind, listing.price(month), rng)
             rows += lines.count(b"\n")
             file.write(lines)
     return _Snapshot(str(path.relative_to(folder)), rows, planted.counts())

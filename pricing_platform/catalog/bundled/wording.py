@@ -7,7 +7,7 @@ material or a feature which the product does not have.
 
 Here belongs the row as a tidy shop would publish it, in the format of the Amazon Reviews 2023 item
 metadata (Hou et al., "Bridging Language and Items for Retrieval and Recommendation", 2024). What is
-broken on purpose belongs to ``dirt``.
+broken on purpose belongs to ``noise``.
 """
 
 from __future__ import annotations

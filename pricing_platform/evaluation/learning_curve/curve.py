@@ -14,7 +14,7 @@ from itertools import permutations
 import numpy as np
 import polars as pl
 
-from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.catalog.item_set import ItemSet, family_names
 from pricing_platform.evaluation.learning_curve.plan import CurveTechnique, PlannedPoint
 from pricing_platform.evaluation.learning_curve.points import Point
 from pricing_platform.evaluation.learning_curve.power_law import (
@@ -23,7 +23,6 @@ from pricing_platform.evaluation.learning_curve.power_law import (
     fit_power_law,
     form_of,
 )
-from pricing_platform.evaluation.pricer import family_names
 from pricing_platform.resampling import (
     FamilyResampling,
     Floats,

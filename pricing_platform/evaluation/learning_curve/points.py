@@ -17,10 +17,10 @@ import polars as pl
 from pydantic import BaseModel, ValidationError
 
 from pricing_platform.bounded_cache import MEBIBYTE, mark_used, prune_cache
-from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.catalog.item_set import ItemSet, family_names
 from pricing_platform.evaluation.learning_curve.plan import CurveTechnique, PlannedPoint
 from pricing_platform.evaluation.learning_curve.subsets import nested_subset
-from pricing_platform.evaluation.pricer import PartOf, family_names
+from pricing_platform.evaluation.pricer import PartOf
 from pricing_platform.progress import Progress, silent
 from pricing_platform.resampling import Floats
 from pricing_platform.resource_use import KeptMeter

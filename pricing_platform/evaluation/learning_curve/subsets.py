@@ -11,8 +11,7 @@ from collections import Counter
 import numpy as np
 import polars as pl
 
-from pricing_platform.catalog.item_set import ItemSet
-from pricing_platform.evaluation.pricer import family_names
+from pricing_platform.catalog.item_set import ItemSet, family_names
 
 SIZES = (250, 500, 1_000, 2_000)
 

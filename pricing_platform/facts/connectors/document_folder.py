@@ -2,7 +2,7 @@
 
 All folders are read together, once: only of a whole folder can it be said that too much of it is
 gone. Reading and extracting belong to :mod:`pricing_platform.retrieval.documents` and
-:mod:`pricing_platform.facts.documents`.
+:mod:`pricing_platform.facts.document_statements`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from pricing_platform.errors import PlatformError
 from pricing_platform.facts.connectors.recording import Held, held_values, recorded_answer
-from pricing_platform.facts.documents import CONNECTOR, observe_documents
+from pricing_platform.facts.document_statements import CONNECTOR, observe_documents
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.facts.refresh import Answer, DueSeries
 from pricing_platform.retrieval.documents import DocumentFolder, reconcile_documents

@@ -55,17 +55,17 @@ def new_folder(folder: Path) -> Iterator[Path]:
     folder = folder.expanduser().absolute()
     require_new(folder)
     partial = folder.with_name(f".{folder.name}.partial")
-    with _told_for_people(folder):
+    with _translate_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial.mkdir(exist_ok=True)
     with _only_writer(partial, folder):
         try:
-            with _told_for_people(folder):
+            with _translate_errors(folder):
                 _empty(partial)
             with _told_while_written(partial, folder):
                 yield partial
             require_new(folder)
-            with _told_for_people(folder):
+            with _translate_errors(folder):
                 partial.rename(folder)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
@@ -74,7 +74,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _only_writer(partial: Path, folder: Path) -> Iterator[None]:
-    with _told_for_people(folder):
+    with _translate_errors(folder):
         descriptor = os.open(partial, os.O_RDONLY)
     try:
         try:
@@ -97,7 +97,7 @@ def _empty(folder: Path) -> None:
 
 
 @contextmanager
-def _told_for_people(folder: Path) -> Iterator[None]:
+def _translate_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

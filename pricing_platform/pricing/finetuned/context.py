@@ -23,7 +23,7 @@ from pricing_platform.language.local.quantization import Quantization
 from pricing_platform.language.pretrained import language_model_folder, language_model_name
 from pricing_platform.language.prompts import Currency
 from pricing_platform.model_files import file_sha256
-from pricing_platform.pricing.reference_data import price_history
+from pricing_platform.pricing.prompting.prompt_knowledge import price_history
 from pricing_platform.settings import Settings
 from pricing_platform.stores.warehouse import Warehouse, fingerprint
 

@@ -17,7 +17,7 @@ from pricing_platform.finetuning.language.price_model import FittedPriceModel
 from pricing_platform.finetuning.language.token_examples import TokenExample
 from pricing_platform.language.local.local_model import LocalLanguageModel
 from pricing_platform.pricing.finetuned.context import FineTuningContext
-from pricing_platform.pricing.finetuned.forgetting_gate import network_of
+from pricing_platform.pricing.finetuned.forgetting.forgetting_gate import network_of
 from pricing_platform.pricing.finetuned.item_examples import ItemTokens
 
 Floats = npt.NDArray[np.float64]

@@ -20,11 +20,11 @@ from pricing_platform.finetuning.hosted.configuration import HostedTraining
 from pricing_platform.finetuning.hosted.training import HostedModel, fine_tune_at_endpoint
 from pricing_platform.finetuning.hosted.training_file import price_chats
 from pricing_platform.language import prompts
-from pricing_platform.language.context_fit import FittedPrompt
+from pricing_platform.language.context_packing import FittedPrompt
 from pricing_platform.language.endpoint import EndpointLanguageModel
 from pricing_platform.language.model import Completion, Prompt
-from pricing_platform.pricing.language_technique import LanguageContext, LanguageTechnique
-from pricing_platform.pricing.references import texts_of
+from pricing_platform.pricing.prompting.language_technique import LanguageContext, LanguageTechnique
+from pricing_platform.pricing.prompting.reference_items import texts_of
 from pricing_platform.progress import Progress, silent
 
 _MOST_VALIDATION_ITEMS = 200

@@ -49,18 +49,18 @@ from pricing_platform.pricing.finetuned.digits import (
     adapted_language_model,
     written_prices,
 )
-from pricing_platform.pricing.finetuned.forgetting_gate import (
+from pricing_platform.pricing.finetuned.forgetting.forgetting_gate import (
     GeneralAbility,
     largest_scale,
     require_measurable,
 )
 from pricing_platform.pricing.finetuned.item_examples import ItemTokens
 from pricing_platform.pricing.intervals import LEVEL, ConformalInterval
-from pricing_platform.pricing.log_price_technique import Measured
-from pricing_platform.pricing.references import texts_of
-from pricing_platform.pricing.stored import read_json, write_json
+from pricing_platform.pricing.prompting.reference_items import texts_of
+from pricing_platform.pricing.serialization import read_json, write_json
+from pricing_platform.pricing.tabular.log_price_technique import Measured
+from pricing_platform.pricing.tabular.text_model import families_of
 from pricing_platform.pricing.technique import ESTIMATE_SCHEMA
-from pricing_platform.pricing.text_model import families_of
 from pricing_platform.progress import Progress, silent
 
 Singles = npt.NDArray[np.float32]

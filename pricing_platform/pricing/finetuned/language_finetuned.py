@@ -37,7 +37,7 @@ from pricing_platform.pricing.finetuned.fine_tuned_technique import (
     require_trainable,
 )
 from pricing_platform.pricing.finetuned.item_examples import ItemTokens
-from pricing_platform.pricing.references import texts_of
+from pricing_platform.pricing.prompting.reference_items import texts_of
 from pricing_platform.progress import Progress, silent
 
 

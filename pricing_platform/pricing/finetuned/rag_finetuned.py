@@ -35,7 +35,6 @@ from pricing_platform.finetuning.language.price_model import (
 )
 from pricing_platform.finetuning.language.token_examples import TokenExample
 from pricing_platform.language.prompts import SIMILAR_LABEL, plain_data, whole_price
-from pricing_platform.pricing.features import rounded
 from pricing_platform.pricing.finetuned.context import FineTuningContext
 from pricing_platform.pricing.finetuned.fine_tuned_technique import (
     PLAN_FILE,
@@ -50,20 +49,21 @@ from pricing_platform.pricing.finetuned.fine_tuned_technique import (
     require_trainable,
 )
 from pricing_platform.pricing.finetuned.item_examples import ItemTokens
-from pricing_platform.pricing.neighbours import (
-    Neighbours,
-    dense_neighbours,
-    price_statistics,
-)
-from pricing_platform.pricing.references import (
+from pricing_platform.pricing.prompting.reference_items import (
     PriceHistory,
     References,
     observed_at,
     priced_at,
     texts_of,
 )
-from pricing_platform.pricing.stored import Arrays, read_arrays, write_arrays
-from pricing_platform.pricing.text_model import families_of
+from pricing_platform.pricing.serialization import Arrays, read_arrays, write_arrays
+from pricing_platform.pricing.tabular.features import rounded
+from pricing_platform.pricing.tabular.neighbours import (
+    Neighbours,
+    dense_neighbours,
+    price_statistics,
+)
+from pricing_platform.pricing.tabular.text_model import families_of
 from pricing_platform.progress import Progress, silent
 
 SHOWN = 4

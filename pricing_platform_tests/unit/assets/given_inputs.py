@@ -10,9 +10,9 @@ from pricing_platform.assets.technique_inputs import TechniqueInputs
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.language.model import LanguageModel
 from pricing_platform.language.prompts import Currency
-from pricing_platform.pricing.asked_model import AskedModel
 from pricing_platform.pricing.fitting import Fitting
-from pricing_platform.pricing.language_technique import LanguageContext
+from pricing_platform.pricing.prompting.asked_model import AskedModel
+from pricing_platform.pricing.prompting.language_technique import LanguageContext
 from pricing_platform.settings import Settings
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform_tests.unit.language.scripted_model import ScriptedModel

@@ -15,10 +15,10 @@ from pricing_platform.assets.training_evaluation import (
     _measured_curve,
     _rates,
 )
+from pricing_platform.evaluation.costed_techniques import CostedInputs
 from pricing_platform.evaluation.inference_cost import BREAK_EVEN, INFERENCE_COST
 from pricing_platform.evaluation.learning_curve.curve import CURVE, FITS
-from pricing_platform.pricing.costed_techniques import CostedInputs
-from pricing_platform.pricing.curve_techniques import CurveInputs
+from pricing_platform.evaluation.learning_curve.curve_techniques import CurveInputs
 from pricing_platform.pricing.fitting import EvaluationSample, fit, predict
 from pricing_platform.progress import silent
 from pricing_platform_tests.unit.assets.given_inputs import GivenInputs, given_inputs
@@ -73,7 +73,8 @@ def test_a_second_measurement_fits_nothing(
     first = _measured_curve(inputs, curve_of(inputs), silent)
     monkeypatch.setattr(training_evaluation, "import_libraries", lambda: None)
     monkeypatch.setattr(
-        "pricing_platform.pricing.tfidf_ridge.TfidfRidge.fit", lambda *_, **__: pytest.fail("fits")
+        "pricing_platform.pricing.tabular.tfidf_ridge.TfidfRidge.fit",
+        lambda *_, **__: pytest.fail("fits"),
     )
     assert _measured_curve(inputs, curve_of(inputs), silent)[CURVE].equals(first[CURVE])
 

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pricing_platform.catalog.bundled import VERSION, catalogue, dirt, write_bundled_catalogue
+from pricing_platform.catalog.bundled import VERSION, catalogue, noise, write_bundled_catalogue
 from pricing_platform.catalog.bundled.hedonics import LISTING_SIGMA, SNAPSHOT_SIGMA
 from pricing_platform.catalog.bundled.shops import SHOPS, SNAPSHOTS
 from pricing_platform.errors import PlatformError
@@ -180,16 +180,16 @@ def test_every_kind_of_dirt_is_there_as_often_as_the_manifest_says(
 ) -> None:
     total: Counter[str] = Counter()
     for name, found in lines.items():
-        seen = dict.fromkeys(dirt.SHARES, 0) | _dirt_of(found)
-        planted = dict.fromkeys(seen, 0) | manifest["files"][name]["dirt"]
+        seen = dict.fromkeys(noise.SHARES, 0) | _noise_of(found)
+        planted = dict.fromkeys(seen, 0) | manifest["files"][name]["noise"]
         assert seen == planted, name
         total.update(planted)
-    assert total[dirt.HUGE_DESCRIPTION] == 1
-    assert all(total[kind] >= len(lines) for kind in dirt.SHARES)
+    assert total[noise.HUGE_DESCRIPTION] == 1
+    assert all(total[kind] >= len(lines) for kind in noise.SHARES)
 
 
-def _dirt_of(found: list[bytes]) -> dict[str, int]:
-    """Counts each kind of dirt from what the lines look like, not from how it was planted."""
+def _noise_of(found: list[bytes]) -> dict[str, int]:
+    """Counts each kind of noise from what the lines look like, not from how it was planted."""
     rows = [parsed(line) for line in found]
     seen: Counter[str] = Counter()
     seen["exact_duplicate"] = len(found) - len(set(found))
@@ -225,7 +225,7 @@ def _kinds_of(row: dict[str, Any]) -> list[str]:
         "features_string": isinstance(row["features"], str),
         "html_description": "<p>" in description and html.unescape(description) != description,
         "mojibake": "â€™" in description,
-        dirt.HUGE_DESCRIPTION: len(description) >= dirt.HUGE_CHARACTERS,
+        noise.HUGE_DESCRIPTION: len(description) >= noise.HUGE_CHARACTERS,
     }
     return [kind for kind, found in kinds.items() if found]
 

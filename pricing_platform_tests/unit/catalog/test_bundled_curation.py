@@ -1,4 +1,4 @@
-"""The dirt that the bundled catalogue plants is found: the same rows, by the rule that is meant."""
+"""The noise that the bundled catalogue plants is found: the same rows, by the rule meant."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ def warehouse(folder: Path) -> Warehouse:
 
 def test_every_planted_row_is_refused_by_its_rule(folder: Path, warehouse: Warehouse) -> None:
     files = json.loads((folder / "manifest.json").read_text())["files"].values()
-    dirt = sum((Counter(file["dirt"]) for file in files), Counter())
+    noise = sum((Counter(file["noise"]) for file in files), Counter())
     found = dict(
         warehouse.frame(
             "SELECT rule, count(*) FROM curated.rejected_listings GROUP BY 1"
         ).iter_rows()
     )
     unreadable = ("malformed_json", "invalid_utf8", "price_object", "title_number")
-    assert found["unreadable"] == sum(dirt[kind] for kind in unreadable)
-    assert found["title_missing"] == dirt["empty_title"]
-    assert found["price_missing"] == dirt["price_null"] + dirt["price_missing"]
-    assert found["price_not_positive"] == dirt["price_zero"] + dirt["price_negative"]
-    assert found["price_out_of_range"] >= dirt["price_absurd"]
+    assert found["unreadable"] == sum(noise[kind] for kind in unreadable)
+    assert found["title_missing"] == noise["empty_title"]
+    assert found["price_missing"] == noise["price_null"] + noise["price_missing"]
+    assert found["price_not_positive"] == noise["price_zero"] + noise["price_negative"]
+    assert found["price_out_of_range"] >= noise["price_absurd"]
     assert "price_not_a_number" not in found
     assert unaccounted_rows(warehouse).is_empty()
     again = "SELECT count(*) FROM raw.listings WHERE unreadable IS NULL AND price = 999999.99"
-    assert warehouse.frame(again).item() == dirt["price_absurd"]
+    assert warehouse.frame(again).item() == noise["price_absurd"]
 
 
 def test_the_planted_leaks_are_found_and_withheld(folder: Path, warehouse: Warehouse) -> None:

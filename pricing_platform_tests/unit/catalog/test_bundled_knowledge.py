@@ -14,7 +14,7 @@ import pytest
 from pricing_platform.catalog.bundled.knowledge import QUESTIONS, write_bundled_knowledge
 from pricing_platform.catalog.bundled.vocabulary import categories
 from pricing_platform.errors import PlatformError
-from pricing_platform.facts.documents import observe_documents
+from pricing_platform.facts.document_statements import observe_documents
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.retrieval.documents import DocumentFolder, reconcile_documents
 from pricing_platform.stores.postgres import Postgres

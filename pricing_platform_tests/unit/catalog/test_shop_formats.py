@@ -21,7 +21,7 @@ from pricing_platform.catalog.file_layout import DeclaredLayout, file_layout
 from pricing_platform.catalog.ingestion import ingest_source
 from pricing_platform.catalog.records import count_rows, row_batches
 from pricing_platform.errors import PlatformError
-from pricing_platform.pricing.new_products import items_of, read_products
+from pricing_platform.pricing.serving.new_products import items_of, read_products
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform_tests.unit.catalog.published_rows import kept, refused, source_of
 

@@ -20,7 +20,7 @@ from pricing_platform.evaluation.inference_cost import (
 )
 from pricing_platform.evaluation.pricer import Pricer
 from pricing_platform.language.endpoint.costs import TokenPrices
-from pricing_platform.pricing.tfidf_ridge import TfidfRidge
+from pricing_platform.pricing.tabular.tfidf_ridge import TfidfRidge
 from pricing_platform.progress import Progress, silent
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform_tests.unit.evaluation.evaluated_catalogue import ContextPricer

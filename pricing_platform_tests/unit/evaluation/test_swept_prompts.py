@@ -16,10 +16,10 @@ from pricing_platform.evaluation.injections import (
     measure_injections,
 )
 from pricing_platform.language.model import PriceAnswer, Prompt, Usage
-from pricing_platform.pricing.language_technique import LanguageTechnique
-from pricing_platform.pricing.prompt_multi_shot import PromptMultiShot
-from pricing_platform.pricing.prompt_zero_shot import PromptZeroShot
-from pricing_platform.pricing.rag import Rag
+from pricing_platform.pricing.prompting.language_technique import LanguageTechnique
+from pricing_platform.pricing.prompting.prompt_multi_shot import PromptMultiShot
+from pricing_platform.pricing.prompting.prompt_zero_shot import PromptZeroShot
+from pricing_platform.pricing.prompting.rag import Rag
 from pricing_platform_tests.unit.language.scripted_model import ScriptedModel
 from pricing_platform_tests.unit.pricing.generated_items import generated_items
 from pricing_platform_tests.unit.pricing.language_parts import bound_to, observed

@@ -11,10 +11,10 @@ import pytest
 
 from pricing_platform.cli import _print_answer
 from pricing_platform.facts.answers import FoundAnswer, answer, answer_as_of
-from pricing_platform.facts.documents import observe_documents
+from pricing_platform.facts.document_statements import observe_documents
+from pricing_platform.facts.fact_queries import facts_of
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.facts.observations import Observation, record
-from pricing_platform.facts.reading import facts_of
 from pricing_platform.facts.sentences import reconcile_fact_sentences
 from pricing_platform.facts.written_answers import AnswerGuard, write_answer
 from pricing_platform.retrieval.chunk_embeddings import reconcile_chunk_embeddings

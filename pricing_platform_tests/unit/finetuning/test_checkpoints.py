@@ -27,7 +27,7 @@ from pricing_platform.finetuning.checkpoints import (
     unfinished_folder,
     write_checkpoint,
 )
-from pricing_platform.pricing.stored import write_arrays
+from pricing_platform.pricing.serialization import write_arrays
 from pricing_platform.retrieval.encoder import EMBEDDED_MODEL
 from pricing_platform.stores.warehouse import fingerprint
 

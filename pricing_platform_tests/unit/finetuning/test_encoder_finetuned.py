@@ -14,7 +14,7 @@ from pricing_platform.errors import PlatformError
 from pricing_platform.finetuning.base_models import base_model_folder
 from pricing_platform.finetuning.price_network import NetworkConfiguration
 from pricing_platform.finetuning.training_loop import TrainingConfiguration
-from pricing_platform.pricing.encoder_finetuned import EncoderFinetuned
+from pricing_platform.pricing.finetuned.encoder_finetuned import EncoderFinetuned
 from pricing_platform.pricing.technique import ESTIMATE_SCHEMA, Technique
 from pricing_platform.retrieval.encoder import EMBEDDED_MODEL
 from pricing_platform_tests.unit.finetuning.conftest import make_items

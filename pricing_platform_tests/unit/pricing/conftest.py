@@ -5,14 +5,16 @@ from pathlib import Path
 import pytest
 
 from pricing_platform.catalog.item_set import ItemSet
-from pricing_platform.pricing.category_median import CategoryMedian
-from pricing_platform.pricing.comparables import Comparables
-from pricing_platform.pricing.learned_comparables import LearnedComparables
-from pricing_platform.pricing.log_price_technique import LogPriceTechnique
-from pricing_platform.pricing.retrieval_network import NetworkSizes
-from pricing_platform.pricing.retrieval_training import Schedule
-from pricing_platform.pricing.stack import Stack
-from pricing_platform.pricing.tfidf_ridge import TfidfRidge
+from pricing_platform.pricing.tabular.category_median import CategoryMedian
+from pricing_platform.pricing.tabular.learned_comparables.learned_comparables import (
+    LearnedComparables,
+)
+from pricing_platform.pricing.tabular.learned_comparables.retrieval_network import NetworkSizes
+from pricing_platform.pricing.tabular.learned_comparables.retrieval_training import Schedule
+from pricing_platform.pricing.tabular.log_price_technique import LogPriceTechnique
+from pricing_platform.pricing.tabular.nearest_comparables import Comparables
+from pricing_platform.pricing.tabular.stack import Stack
+from pricing_platform.pricing.tabular.tfidf_ridge import TfidfRidge
 from pricing_platform_tests.unit.pricing.generated_items import generated_items
 
 SMALL = NetworkSizes(width=32, key_width=16, neighbours=8)

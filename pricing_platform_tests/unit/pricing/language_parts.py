@@ -11,7 +11,7 @@ from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.language.calls import CallLedger
 from pricing_platform.language.model import LanguageModel
 from pricing_platform.language.prompts import Currency
-from pricing_platform.pricing.language_technique import LanguageContext
+from pricing_platform.pricing.prompting.language_technique import LanguageContext
 
 NOON = datetime(2025, 3, 31, 12, tzinfo=UTC)
 _TIME = pl.Datetime("us", "UTC")

@@ -12,8 +12,8 @@ import pytest
 
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.errors import PlatformError
-from pricing_platform.pricing.log_price_technique import LogPriceTechnique
 from pricing_platform.pricing.registry import TECHNIQUES, technique_class, technique_names
+from pricing_platform.pricing.tabular.log_price_technique import LogPriceTechnique
 from pricing_platform.pricing.technique import ESTIMATE_SCHEMA, Technique
 from pricing_platform_tests.unit.pricing.generated_items import plain_texts
 

@@ -17,7 +17,7 @@ from psycopg.conninfo import make_conninfo
 from pricing_platform.errors import PlatformError
 from pricing_platform.progress import Progress, silent
 from pricing_platform.retrieval import item_embeddings, reconciliation
-from pricing_platform.retrieval.comparables import find_comparables, measure_recall
+from pricing_platform.retrieval.comparable_search import find_comparables, measure_recall
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.retrieval.encoder import Encoder, Vectors
 from pricing_platform.retrieval.item_embeddings import (

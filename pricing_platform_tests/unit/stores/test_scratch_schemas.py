@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 from pricing_platform.facts.configuration import Knowledge
-from pricing_platform.facts.documents import observe_documents
+from pricing_platform.facts.document_statements import observe_documents
 from pricing_platform.facts.sentences import reconcile_fact_sentences
 from pricing_platform.retrieval.chunk_embeddings import reconcile_chunk_embeddings
 from pricing_platform.retrieval.documents import reconcile_documents

@@ -15,8 +15,8 @@ from pricing_platform.evaluation.learning_curve.plan import (
     PointCost,
 )
 from pricing_platform.evaluation.pricer import Pricer
-from pricing_platform.pricing.category_median import CategoryMedian
-from pricing_platform.pricing.tfidf_ridge import TfidfRidge
+from pricing_platform.pricing.tabular.category_median import CategoryMedian
+from pricing_platform.pricing.tabular.tfidf_ridge import TfidfRidge
 from pricing_platform.progress import Progress, silent
 
 SIZES = (40, 80, 160)

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from pricing_platform.catalog.item_samples import chosen_items
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.evaluation.learning_curve.curve import (
     CROSSINGS,
@@ -18,9 +19,8 @@ from pricing_platform.evaluation.learning_curve.curve import (
 from pricing_platform.evaluation.learning_curve.plan import CurveTechnique, plan_points
 from pricing_platform.evaluation.learning_curve.points import Point, measured_points
 from pricing_platform.evaluation.learning_curve.power_law import PowerLaw
-from pricing_platform.evaluation.pricer import chosen_items
-from pricing_platform.pricing.category_median import CategoryMedian
-from pricing_platform.pricing.tfidf_ridge import TfidfRidge
+from pricing_platform.pricing.tabular.category_median import CategoryMedian
+from pricing_platform.pricing.tabular.tfidf_ridge import TfidfRidge
 from pricing_platform.stores.warehouse import Warehouse
 from pricing_platform_tests.unit.evaluation.learning_curve.curve_parts import (
     SIZES,

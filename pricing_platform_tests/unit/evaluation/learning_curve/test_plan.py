@@ -9,8 +9,8 @@ from pricing_platform.evaluation.learning_curve.plan import (
     PointCost,
     plan_points,
 )
-from pricing_platform.pricing.category_median import CategoryMedian
-from pricing_platform.pricing.tfidf_ridge import TfidfRidge
+from pricing_platform.pricing.tabular.category_median import CategoryMedian
+from pricing_platform.pricing.tabular.tfidf_ridge import TfidfRidge
 from pricing_platform_tests.unit.evaluation.learning_curve.curve_parts import technique_of
 
 SIZES = (40, 80)

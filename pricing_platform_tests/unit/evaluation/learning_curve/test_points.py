@@ -10,7 +10,7 @@ from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.evaluation.learning_curve import points as points_module
 from pricing_platform.evaluation.learning_curve.plan import CurveTechnique, plan_points
 from pricing_platform.evaluation.learning_curve.points import Point, measured_points
-from pricing_platform.pricing.tfidf_ridge import TfidfRidge
+from pricing_platform.pricing.tabular.tfidf_ridge import TfidfRidge
 from pricing_platform_tests.unit.evaluation.learning_curve.curve_parts import (
     SIZES,
     fit_of,

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pricing_platform.catalog.item_set import ItemSet
+from pricing_platform.catalog.item_set import ItemSet, family_names
 from pricing_platform.evaluation.learning_curve.subsets import nested_subset, sizes_below
-from pricing_platform.evaluation.pricer import family_names
 from pricing_platform_tests.unit.evaluation.evaluated_catalogue import item_set
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from pricing_platform.facts.connectors import document_folder
 from pricing_platform.facts.connectors.document_folder import DocumentFolderConnector
-from pricing_platform.facts.documents import observe_documents
+from pricing_platform.facts.document_statements import observe_documents
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.facts.refresh import RefreshSummary, refresh
 from pricing_platform.retrieval.documents import DocumentFolder, reconcile_documents

@@ -24,8 +24,8 @@ from pricing_platform.language.prompts import Currency
 from pricing_platform.language.response_cache import ResponseCache
 from pricing_platform.pricing.finetuned.endpoint_finetuned import EndpointFinetuned
 from pricing_platform.pricing.fitting import EvaluationSample, Fitting, fit, load, predict
-from pricing_platform.pricing.language_technique import LanguageContext
 from pricing_platform.pricing.predictions import CALLS, PREDICTIONS, PredictionMaker, not_asked
+from pricing_platform.pricing.prompting.language_technique import LanguageContext
 from pricing_platform.pricing.registry import technique_names
 from pricing_platform.settings import Settings
 from pricing_platform.stores.warehouse import Warehouse

@@ -20,8 +20,11 @@ from pricing_platform.finetuning.language.configuration import (
 from pricing_platform.language.local.folder import content_sha256
 from pricing_platform.language.prompts import Currency
 from pricing_platform.pricing.finetuned.context import FineTuningContext, LanguageBase
-from pricing_platform.pricing.finetuned.forgetting_curve import SHORT, measure_forgetting
-from pricing_platform.pricing.finetuned.forgetting_gate import GeneralAbility, largest_scale
+from pricing_platform.pricing.finetuned.forgetting.forgetting_curve import SHORT, measure_forgetting
+from pricing_platform.pricing.finetuned.forgetting.forgetting_gate import (
+    GeneralAbility,
+    largest_scale,
+)
 from pricing_platform.pricing.finetuned.language_finetuned import LanguageFinetuned
 from pricing_platform_tests.unit.finetuning.language.tiny_base import write_tiny_base
 from pricing_platform_tests.unit.pricing.generated_items import generated_items

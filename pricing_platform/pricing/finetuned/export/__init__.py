@@ -1,0 +1,1 @@
+"""A fine-tuned technique as a folder to give away."""

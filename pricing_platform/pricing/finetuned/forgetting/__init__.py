@@ -1,0 +1,1 @@
+"""What fine-tuned techniques forget: curve, gate and mitigations."""

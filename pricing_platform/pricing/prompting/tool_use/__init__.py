@@ -1,0 +1,1 @@
+"""Prompting with tools: the loop of calls, and the tools themselves."""

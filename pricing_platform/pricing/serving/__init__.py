@@ -1,0 +1,1 @@
+"""Pricing what stands in no catalogue yet: what the command ``price`` does."""

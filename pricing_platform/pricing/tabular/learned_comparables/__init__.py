@@ -1,0 +1,1 @@
+"""The technique that learns which items are comparable: its inputs, network and training."""
