@@ -128,7 +128,9 @@ def price(
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
     """Estimate the price of a text, or of every row of a file."""
+    from pricing_platform.evaluation.leaderboard import best_technique
     from pricing_platform.pricing.serving.price_service import PricingService
+    from pricing_platform.stores.warehouse import Warehouse
 
     if (text is None) == (file is None):
         raise PlatformError(
@@ -146,7 +148,8 @@ def price(
         raise PlatformError("--source is for --file, not for a text.", "Leave it out.")
     settings = load_settings()
     written_like = None if source is None else _source_named(settings, source)
-    with PricingService.open(settings, technique) as service:
+    chosen = technique or best_technique(Warehouse.from_settings(settings))
+    with PricingService.open(settings, chosen) as service:
         if text is not None:
             priced = service.price_text(_readable(text), explained=explain or as_json)
             _print_priced_text(priced, as_json=as_json, explain=explain)

@@ -11,10 +11,22 @@ import pricing_platform
 
 ROOT = Path(pricing_platform.__file__).parent
 _IMPORTED = re.compile(r"^\s*(?:from|import) pricing_platform\.(\w+)", re.M)
+_ORDER = (
+    ("stores",),
+    ("catalog",),
+    ("retrieval", "language"),
+    ("facts",),
+    ("finetuning",),
+    ("pricing",),
+    ("evaluation",),
+    ("assets", "resources"),
+)
+"""The packages, lowest first; those that stand together do not import each other."""
+
 _ABOVE = {
-    "stores": {"catalog", "retrieval", "facts", "language", "finetuning", "pricing", "evaluation"},
-    "language": {"finetuning", "pricing", "evaluation"},
-    "finetuning": {"pricing", "evaluation"},
+    package: {other for rank in _ORDER[place:] for other in rank} - {package}
+    for place, rank in enumerate(_ORDER[:-1])
+    for package in rank
 }
 
 

@@ -19,7 +19,6 @@ from pricing_platform.catalog.items import catalogue_currency
 from pricing_platform.catalog.sources import Source
 from pricing_platform.currencies import price_decimals
 from pricing_platform.errors import PlatformError
-from pricing_platform.evaluation.leaderboard import best_technique
 from pricing_platform.pricing.finetuned.context import (
     fine_tuning_context,
     fine_tuning_identity,
@@ -108,15 +107,14 @@ class PricingService:
 
     @classmethod
     @contextmanager
-    def open(cls, settings: Settings, technique: str | None = None) -> Iterator[PricingService]:
-        """The service for a technique, by default the best one on validation.
+    def open(cls, settings: Settings, technique: str) -> Iterator[PricingService]:
+        """The service for a technique.
 
         Raises:
             PlatformError: when nothing has been built, or the technique's checkpoint is not there
                 or was changed since it was written.
         """
         warehouse = Warehouse.from_settings(settings)
-        name = technique or best_technique(warehouse)
         encoder = CachedEncoder.from_settings(settings)
         with closing(Postgres.from_settings(settings)) as postgres:
             asked = current_asked_model(warehouse, settings)
@@ -127,15 +125,15 @@ class PricingService:
                 lambda: fine_tuning_identity(settings, asked.currency),
                 settings,
             )
-            checkpoint = fitting.require(name)
+            checkpoint = fitting.require(technique)
             language = fine_tuning = None
-            if name in FINE_TUNED_LANGUAGE:
+            if technique in FINE_TUNED_LANGUAGE:
                 fine_tuning = fine_tuning_context(settings, asked.currency, warehouse)
-            if name in ASKING_TECHNIQUES:
+            if technique in ASKING_TECHNIQUES:
                 facts = current_brand_facts(warehouse, postgres)
-                language = language_context(asked, warehouse, facts).of(name)
-            fitted = load(name, checkpoint, language, fine_tuning)
-            yield cls(name, catalogue_currency(warehouse), fitted, encoder, postgres)
+                language = language_context(asked, warehouse, facts).of(technique)
+            fitted = load(technique, checkpoint, language, fine_tuning)
+            yield cls(technique, catalogue_currency(warehouse), fitted, encoder, postgres)
 
     def price_text(self, text: str, *, explained: bool = False) -> PricedText:
         """The estimate for a text, with comparables, their prices and the prices' ages in days.

@@ -27,8 +27,8 @@ from pricing_platform.errors import ModelNotAskedError, PlatformError
 from pricing_platform.evaluation.context_sweep import KINDS
 from pricing_platform.evaluation.injections import KINDS_PER_ITEM
 from pricing_platform.language.model import Completion, CompletionRequest, PriceAnswer, Prompt
-from pricing_platform.pricing import rag
 from pricing_platform.pricing.fitting import fit, load
+from pricing_platform.pricing.prompting import rag
 from pricing_platform.pricing.prompting.rag import Rag, RagOptions
 from pricing_platform.pricing.registry import LANGUAGE_TECHNIQUES
 from pricing_platform.progress import silent

@@ -306,7 +306,7 @@ def test_a_name_of_any_length_keeps_no_facts_away(documents: Documents) -> None:
 def test_a_document_that_is_read_while_another_observes_is_not_gone(
     documents: Documents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pricing_platform.facts import documents as module
+    from pricing_platform.facts import document_statements as module
 
     documents.follow(b="# Other\n\n**CEO:** Cleo Das\n")
     other = threading.Thread(target=documents.follow, kwargs={"a": IRONVALE})

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from pricing_platform.catalog.item_set import ItemSet
-from pricing_platform.retrieval import comparables
+from pricing_platform.retrieval import comparable_search
 from pricing_platform.retrieval.comparable_search import find_comparables, measure_recall
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.retrieval.item_embeddings import load_item_set, reconcile_item_embeddings
@@ -133,11 +133,11 @@ def test_recall_falls_where_the_search_finds_the_wrong_items(
     catalogue: tuple[Postgres, ItemSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     postgres, _ = catalogue
-    farthest = comparables._BY_INDEX.replace(
+    farthest = comparable_search._BY_INDEX.replace(
         "<=> %(vector)s\n    LIMIT", "<=> %(vector)s DESC\n    LIMIT"
     )
-    assert farthest != comparables._BY_INDEX
-    monkeypatch.setattr(comparables, "_BY_INDEX", farthest)
+    assert farthest != comparable_search._BY_INDEX
+    monkeypatch.setattr(comparable_search, "_BY_INDEX", farthest)
     recall = measure_recall(postgres, sample=20, exact_rows=BY_INDEX)
     assert recall.overall < 0.5
     assert recall.filtered < 0.95
@@ -150,10 +150,10 @@ def test_recall_counts_an_equal_item_and_misses_a_worse_one() -> None:
         ).cast({"query_index": pl.Int64})
 
     truth = found(0.9, 0.8, 0.8, 0.7)
-    assert comparables._shared(found(0.9, 0.8, 0.7), truth) == 0.75
-    assert comparables._shared(found(0.9, 0.8, 0.8, 0.6), truth) == 0.75
-    assert comparables._shared(found(0.9, 0.8, 0.8, 0.7), truth) == 1.0
-    assert comparables._shared(truth.clear(), truth) == 0.0
+    assert comparable_search._shared(found(0.9, 0.8, 0.7), truth) == 0.75
+    assert comparable_search._shared(found(0.9, 0.8, 0.8, 0.6), truth) == 0.75
+    assert comparable_search._shared(found(0.9, 0.8, 0.8, 0.7), truth) == 1.0
+    assert comparable_search._shared(truth.clear(), truth) == 0.0
 
 
 def test_a_catalogue_without_items_has_no_misses(postgres: Postgres) -> None:

@@ -19,7 +19,6 @@ import polars as pl
 from pricing_platform.catalog.item_set import ItemSet
 from pricing_platform.currencies import price_decimals, written_price
 from pricing_platform.errors import PlatformError
-from pricing_platform.evaluation.leaderboard import leaderboard
 from pricing_platform.finetuning.checkpoints import (
     Checkpoint,
     checkpoint_label,
@@ -78,6 +77,12 @@ SELECT source, split, count(*) AS items, count(DISTINCT family_id) AS families
 FROM curated.items
 GROUP BY source, split
 ORDER BY source, split
+"""
+_METRICS = """
+SELECT *
+FROM evaluation.leaderboard
+WHERE list_contains(?, technique)
+ORDER BY rank, technique
 """
 _FORGOTTEN = """
 SELECT *
@@ -347,8 +352,7 @@ class _Source:
         return found["checkpoint"].to_list() == [self._checkpoint_name]
 
     def _metrics(self) -> pl.DataFrame | None:
-        found = leaderboard(self.warehouse)
-        shown = found.filter(pl.col("technique").is_in(BASELINES))
+        shown = self.warehouse.frame(_METRICS, [list(BASELINES)])
         return shown if self.fitted.name in shown["technique"].to_list() else None
 
     def _forgotten(self) -> Forgotten | None:

@@ -12,7 +12,7 @@ import pytest
 from pricing_platform.errors import ModelNotAskedError
 from pricing_platform.language.local import LocalLanguageModel, local_model
 from pricing_platform.language.prompts import Currency
-from pricing_platform.pricing import asked_model
+from pricing_platform.pricing.prompting import asked_model
 from pricing_platform.pricing.prompting.asked_model import AskedModel
 from pricing_platform.settings import Settings
 from pricing_platform_tests.unit.language.local.model_folders import build

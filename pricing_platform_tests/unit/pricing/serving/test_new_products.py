@@ -68,7 +68,7 @@ def test_a_files_name_is_no_pattern_and_its_columns_have_any_case(
     assert items["attributes"].to_list() == [{"colour": "brown"}]
 
 
-CASES = Path(__file__).parents[3] / "../shared/cases/13-price-file"
+CASES = Path(__file__).parents[4] / "../shared/cases/13-price-file"
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="../shared/cases is not there")
