@@ -5,6 +5,8 @@ Here belong values and the folders derived from them. Opening what they point at
 
 from __future__ import annotations
 
+import os
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Self
@@ -17,6 +19,8 @@ from pricing_platform.errors import PlatformError
 
 SampleSize = int | Literal["all"]
 _PACKAGE = Path(__file__).resolve().parent
+_NEARLY = 0.7  # from here on a name that is no setting is taken for a misspelled one
+_OF_TESTS = "TEST_"
 
 
 def sql_folder() -> Path:
@@ -320,7 +324,10 @@ def load_settings() -> Settings:
         PlatformError: with what is wrong with each; never with a value that may be secret.
     """
     try:
-        return Settings()
+        settings = Settings()
+        lines = _misspelled()
+        if not lines:
+            return settings
     except ValidationError as error:
         lines = [_told(e["loc"], e["msg"]) for e in error.errors(include_input=False)]
     except UnicodeDecodeError:
@@ -331,6 +338,23 @@ def load_settings() -> Settings:
         "The configuration cannot be read.\n" + "\n".join(lines),
         "Correct the environment variable or the .env file.",
     )
+
+
+def _misspelled() -> list[str]:
+    """A line for each name in the environment or ``.env`` that is nearly that of a setting."""
+    from dotenv import dotenv_values
+
+    prefix = Settings.model_config["env_prefix"].upper()
+    known = {name.upper() for name in Settings.model_fields}
+    file = Settings.model_config["env_file"]
+    told = {**os.environ, **(dotenv_values(str(file)) if file else {})}
+    names = sorted(name for name in map(str.upper, told) if name.startswith(prefix))
+    lines = []
+    for name in (name.removeprefix(prefix) for name in names):
+        is_one = name in known or name.startswith(_OF_TESTS)
+        near = [] if is_one else get_close_matches(name, known, n=1, cutoff=_NEARLY)
+        lines += [f"{prefix}{name} is no setting; {prefix}{meant} is." for meant in near]
+    return lines
 
 
 @lru_cache

@@ -110,9 +110,10 @@ def _ends(file: Path, layout: FileLayout) -> Iterator[tuple[str, Element]]:
                     prefix, uri = told
                     prefixes[uri] = prefix
                 elif event == "start":
-                    told.tag = _as_written(told.tag, prefixes)
-                    names.append(told.tag)
+                    names.append(_as_written(told.tag, prefixes))
                 else:
+                    # Not at its start: the parser still compares the names of the two.
+                    told.tag = names[-1]
                     yield "/".join(names), told
                     names.pop()
         except EntitiesForbidden as error:

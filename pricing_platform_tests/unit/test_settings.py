@@ -75,3 +75,31 @@ def test_no_value_is_told_since_it_may_be_secret(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ValidationError) as raised:
         Settings()
     assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("PRICING_SEEED", "PRICING_SEED"), ("pricing_hoem", "PRICING_HOME"),
+     ("PRICING_LLM_BUDGET_UDS", "PRICING_LLM_BUDGET_USD")],
+)  # fmt: skip
+def test_a_misspelled_name_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    monkeypatch.setenv(name, "3")
+    with pytest.raises(PlatformError, match=f"{name.upper()} is no setting; {meant} is"):
+        load_settings()
+
+
+def test_a_misspelled_name_in_the_file_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("PRICING_SEEED=3\n")
+    monkeypatch.setitem(Settings.model_config, "env_file", str(tmp_path / ".env"))
+    with pytest.raises(PlatformError, match="PRICING_SEEED is no setting"):
+        load_settings()
+
+
+def test_names_that_are_like_none_belong_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRICING_WAREHOUSE_OWNER", "us")
+    monkeypatch.setenv("PRICING_TEST_PICTURES", "1")
+    load_settings()

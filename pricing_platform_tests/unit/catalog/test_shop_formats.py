@@ -258,6 +258,27 @@ def test_an_xml_feed_is_read_in_its_encoding(tmp_path: Path, written_in: str) ->
     assert "9.90" not in texts(warehouse)
 
 
+def rows_of(file: Path) -> list[dict[str, Any]]:
+    layout = file_layout(file, DeclaredLayout())
+    read = [row for batch in row_batches(file, layout) for row in batch["line"].to_pylist()]
+    return [json.loads(line) for line in read]
+
+
+def test_a_feed_is_read_whose_elements_end_in_another_block_than_they_began(tmp_path: Path) -> None:
+    text = "An iron pan. " * 40
+    items = "".join(
+        f"<item><g:id>{at}</g:id><g:title>Pan {at}</g:title><g:description>{text}</g:description>"
+        f"<g:price>{at + 1}.50 EUR</g:price></item>"
+        for at in range(300)
+    )
+    file = tmp_path / "feed.xml"
+    google = "http://base.google.com/ns/1.0"
+    file.write_text(f'<rss xmlns:g="{google}"><channel>{items}</channel></rss>', encoding="utf-8")
+    rows = rows_of(file)
+    assert [row["g:title"] for row in rows] == [f"Pan {at}" for at in range(300)]
+    assert all(row["g:description"] == text.strip() for row in rows)
+
+
 def test_an_atom_feed_is_read_even_with_one_entry(tmp_path: Path) -> None:
     warehouse = ingested(tmp_path, "feed.xml", ATOM, "google_merchant", currency="EUR")
     assert prices(warehouse) == {"A-1": 80.0}
@@ -287,9 +308,7 @@ def test_what_elements_of_a_row_become(tmp_path: Path) -> None:
         </shop>""",
         encoding="utf-8",
     )
-    layout = file_layout(file, DeclaredLayout())
-    read = [row for batch in row_batches(file, layout) for row in batch["line"].to_pylist()]
-    assert [json.loads(line) for line in read] == [
+    assert rows_of(file) == [
         {
             "sku": "7",
             "name": "Pan",
@@ -368,9 +387,7 @@ def test_every_row_of_a_feed_comes_back_as_it_was_written(
     )
     file = tmp_path_factory.mktemp("feed") / "feed.xml"
     file.write_text(f'<rss xmlns:g="urn:g"><channel>{items}</channel></rss>', encoding="utf-8")
-    layout = file_layout(file, DeclaredLayout())
-    read = [row for batch in row_batches(file, layout) for row in batch["line"].to_pylist()]
-    assert [json.loads(line) for line in read] == rows
+    assert rows_of(file) == rows
 
 
 def test_the_samples_have_a_field_for_each_heading() -> None:
