@@ -29,6 +29,8 @@ _MARKS = {
 _SAMPLE_BYTES = 2**16
 _FEWEST_BAD_JSON = 10
 _BAD_SAMPLE_BYTES = 200_000
+_NO_TEXT = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
+_MOST_CONTROLS = 0.01
 _XML_DECLARATION = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([^"']+)["']""")
 _WESTERN = "äöüßÄÖÜàâáãåæçèéêëìíîïñòóôõøœùúûÿÀÁÂÃÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕØŒÙÚÛÝýŠšŽž"
 _ICELANDIC = "ðþÐÞ"
@@ -108,7 +110,7 @@ def encoding_of(file: Path, declared: str | None) -> tuple[str, bool]:
     found = declared or marked or _without_mark(start)
     in_xml = _in_xml_declaration(file, start) if kind == "xml" else None
     found = found or in_xml
-    if found is None and b"\0" in start:
+    if found is None and _is_binary(start):
         raise PlatformError(f"{file} is not text but binary.", "Name the file after what it is.")
     text = start.decode(found or "latin-1", "replace")
     has_plain_ends = "\n" in text or "\r" not in text
@@ -117,6 +119,12 @@ def encoding_of(file: Path, declared: str | None) -> tuple[str, bool]:
     if found in (declared, in_xml) and not found.startswith(("utf-16", "utf-32")):
         _require_that_it_fits(file, kind, found, start)
     return found, has_plain_ends
+
+
+def _is_binary(start: bytes) -> bool:
+    """Whether bytes that no text has are many; one zero byte is damage to a row."""
+    controls = len(_NO_TEXT.findall(start))
+    return b"\0" in start and controls > max(1, _MOST_CONTROLS * len(start))
 
 
 def _family(encoding: str) -> str:

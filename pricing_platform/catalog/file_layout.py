@@ -101,12 +101,13 @@ def _csv_layout(file: Path, layout: FileLayout, declared: DeclaredLayout) -> Fil
     told = _SEPARATOR_LINE.fullmatch(lines[0].strip(" \r\n")) if lines else None
     if told and told[1] == quote:
         told = None
-    delimiter = declared.delimiter or (told[1] if told else None)
+    delimiter = declared.delimiter or (told[1] if told else None) or _delimiter(lines, quote)
     return replace(
         layout,
-        delimiter=delimiter or _delimiter(lines, quote),
+        delimiter=delimiter,
         quote=quote,
         header_lines=1 if told else 0,
+        skips_blanks=_has_blanks_before_quotes(lines, delimiter, quote),
     )
 
 
@@ -118,8 +119,9 @@ def _delimiter(lines: list[str], quote: str) -> str:
     """
 
     def fit(delimiter: str) -> tuple[float, float, int]:
+        skips_blanks = _has_blanks_before_quotes(lines, delimiter, quote)
         try:
-            rows = list(csv_rows(lines, delimiter, quote))
+            rows = list(csv_rows(lines, delimiter, quote, skips_blanks=skips_blanks))
         except csv.Error:
             return 0.0, 0.0, 0
         fields = len(rows[0]) if rows else 0
@@ -134,6 +136,15 @@ def _delimiter(lines: list[str], quote: str) -> str:
     if fit(best)[0] > 0:
         return best
     return next((at for at in possible if not any(at in line for line in lines)), best)
+
+
+def _has_blanks_before_quotes(lines: list[str], delimiter: str, quote: str) -> bool:
+    """Whether a line has a whole quoted field after a delimiter and blanks."""
+    if not quote:
+        return False
+    q, d = re.escape(quote), re.escape(delimiter)
+    field = re.compile(f"{d} +{q}(?:[^{q}]|{q}{q})*+{q}(?:{d}|$)")
+    return any(field.search(line) for line in lines)
 
 
 def _sheet(file: Path, declared: str | None) -> str:

@@ -33,6 +33,7 @@ class FileLayout:
     """How one file is written; None for what its kind does not have.
 
     ``encoding`` as Python names it; ``header_lines``: lines before the header of a CSV file;
+    ``skips_blanks``: whether blanks between a delimiter and a quote belong to neither;
     ``rows_at``: where in a JSON document the rows are, as ``shops[].products[]``, None for one
     object a line, or in an XML document the path of the element that is a row; ``has_plain_ends``:
     whether its lines end in a line feed.
@@ -46,6 +47,7 @@ class FileLayout:
     header_lines: int = 0
     rows_at: str | None = None
     has_plain_ends: bool = True
+    skips_blanks: bool = False
 
 
 def text_lines(file: Path, layout: FileLayout) -> Iterator[bytes]:
@@ -92,7 +94,12 @@ def _check_lengths(file: Path, lines: list[bytes]) -> None:
 
 
 def csv_rows(
-    lines: list[str], delimiter: str, quote: str, *, strict: bool = False
+    lines: list[str],
+    delimiter: str,
+    quote: str,
+    *,
+    strict: bool = False,
+    skips_blanks: bool = False,
 ) -> Iterator[list[str]]:
     """The rows of lines without ends; unless ``strict``, faults are taken as they stand.
 
@@ -106,6 +113,7 @@ def csv_rows(
         quotechar=quote or None,
         quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
         strict=strict,
+        skipinitialspace=skips_blanks,
     )
 
 

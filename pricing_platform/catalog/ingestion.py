@@ -470,7 +470,8 @@ def _check_readable(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, s
     raise PlatformError(
         f"Source {snapshot.source!r}: no row of {snapshot.path} can be read. The first is {fault}:"
         f" {line!r}.",
-        "Check that the file is what its name says.",
+        "Check that the file is what its name says, and say in sources.toml how it is written where"
+        " that is not found: `encoding`, `delimiter`, `quote`, `rows_at`.",
     )
 
 

@@ -7,10 +7,12 @@ that belongs to ``records``.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from pricing_platform.catalog.data_files import is_named_as_lines, opened
 from pricing_platform.catalog.file_text import (
@@ -22,11 +24,15 @@ from pricing_platform.catalog.file_text import (
 from pricing_platform.catalog.row_places import Place, chosen_place, declared_place, plain
 from pricing_platform.errors import PlatformError
 
+_NO_NUMBER = "\ufdd0"
+"""Begins the texts that stand for NaN and Infinity, which JSON has not; no text has it."""
+
 _WHOLE = "$"
 """Where rows are that are the document's outermost objects."""
 
 _ARRAY = "[]"
 _ROWS_LOOKED_AT = 100
+_LINES_LOOKED_AT = 100
 
 
 def place_of_rows(
@@ -51,7 +57,9 @@ def place_of_rows(
         places = _places(file, layout, wanted)
         return path if places is None else declared_place(file, places, path).path
     filled = (line for line in text_lines(file, layout) if line.strip())
-    lines = [line.decode(line_encoding(layout), "replace") for line in islice(filled, 2)]
+    lines = [
+        line.decode(line_encoding(layout), "replace") for line in islice(filled, _LINES_LOOKED_AT)
+    ]
     if not lines:
         return None
     first = lines[0].lstrip()[:1]
@@ -62,6 +70,8 @@ def place_of_rows(
         return None
     places = _places(file, layout, wanted)
     if places is None:  # damaged, or lines of which some are
+        if first == "{" and not any(map(_is_object, lines)):
+            return _WHOLE
         return _ARRAY if first == "[" else None
     found = _chosen(file, places, wanted)
     if found is None and first == "[":
@@ -75,7 +85,7 @@ def place_of_rows(
 
 
 def array_rows(file: Path, layout: FileLayout) -> Iterator[object]:
-    """The rows at ``layout.rows_at``, as Python objects.
+    """The rows at ``layout.rows_at``, as Python objects, to be written by :func:`row_text`.
 
     Raises:
         PlatformError: when the document is cut off or is no JSON.
@@ -84,16 +94,69 @@ def array_rows(file: Path, layout: FileLayout) -> Iterator[object]:
 
     # As ijson names what stands there: shops.item.products.item.
     prefix = str(layout.rows_at).removeprefix(_WHOLE).replace(_ARRAY, ".item").removeprefix(".")
-    with opened(file) as raw:
-        try:
-            yield from ijson.items(
-                utf8_stream(raw, layout), prefix, use_float=True, multiple_values=True
-            )
-        except ijson.JSONError as error:
-            raise PlatformError(
-                f"{file} is cut off or is no JSON: {str(error).splitlines()[0]}.",
-                "Fetch the file again.",
-            ) from None
+    read = 0
+    for reader in _READERS:
+        with opened(file) as raw:
+            found = ijson.items(reader(raw, layout), prefix, multiple_values=True)
+            try:
+                for row in islice(found, read, None):
+                    read += 1
+                    yield row
+            except ijson.JSONError as error:
+                what = str(error).splitlines()[0]
+            else:
+                return
+    raise PlatformError(f"{file} is cut off or is no JSON: {what}.", "Fetch the file again.")
+
+
+def row_text(row: object) -> tuple[str, str | None]:
+    """A row as JSON, and what is wrong with it."""
+    text = json.dumps(row, ensure_ascii=False, default=float)
+    if _NO_NUMBER in text:
+        text = re.sub(f'"{_NO_NUMBER}(-?[A-Za-z]+)"', r"\1", text)
+        return text, "NaN or Infinity, which are no JSON: write null"
+    return text, None if isinstance(row, dict) else "not a JSON object"
+
+
+class _NumbersOnly:
+    """A JSON document in UTF-8 in which NaN and Infinity are texts that say so."""
+
+    _TOKEN = re.compile(
+        rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|(?P<open>")|(?P<odd>-?(?:NaN|Infinity))|(?P<cut>[-A-Za-z]+\Z)',
+        re.DOTALL,
+    )
+
+    def __init__(self, raw: BinaryIO, layout: FileLayout) -> None:
+        self._stream = utf8_stream(raw, layout)
+        self._rest = b""
+
+    def read(self, size: int = -1, /) -> bytes:
+        while size:
+            block = self._stream.read(size)
+            text = self._rest + block
+            parts, start, end = [], 0, len(text)
+            for token in self._TOKEN.finditer(text):
+                if token["odd"]:
+                    parts += [
+                        text[start : token.start()],
+                        f'"{_NO_NUMBER}'.encode(),
+                        token[0],
+                        b'"',
+                    ]
+                    start = token.end()
+                elif block and (token["open"] or token["cut"]):  # it goes on in the next block
+                    end = token.start()
+                    break
+            self._rest = text[end:]
+            if told := b"".join([*parts, text[start:end]]):
+                return told
+            if not block:
+                break
+        return b""
+
+
+_READERS: tuple[Callable[[BinaryIO, FileLayout], Any], ...] = (utf8_stream, _NumbersOnly)
+"""The second is for documents in which the first finds a fault."""
 
 
 def _as_found(declared: str) -> str:
@@ -146,26 +209,27 @@ def _places(file: Path, layout: FileLayout, wanted: Collection[str]) -> list[Pla
     """
     import ijson
 
-    places: dict[str, Place] = {}
-    opened_now: list[_Open] = []
-    with opened(file) as raw:
-        try:
-            for event, value in ijson.basic_parse(
-                utf8_stream(raw, layout), use_float=True, multiple_values=True
-            ):
-                if event == "map_key":
-                    opened_now[-1].key = value
-                    if place := opened_now[-1].place:
-                        place.see(value, wanted)
-                elif event in ("start_map", "start_array"):
-                    opened_now.append(_opened(opened_now, places, is_array=event == "start_array"))
-                elif event in ("end_map", "end_array"):
-                    closed = opened_now.pop().place
-                    if closed and _is_clear(closed, wanted):
-                        return [closed]
-        except ijson.JSONError:
-            return None
-    return list(places.values())
+    for reader in _READERS:
+        places: dict[str, Place] = {}
+        opened_now: list[_Open] = []
+        with opened(file) as raw:
+            try:
+                for event, value in ijson.basic_parse(reader(raw, layout), multiple_values=True):
+                    if event == "map_key":
+                        opened_now[-1].key = value
+                        if place := opened_now[-1].place:
+                            place.see(value, wanted)
+                    elif event in ("start_map", "start_array"):
+                        is_array = event == "start_array"
+                        opened_now.append(_opened(opened_now, places, is_array=is_array))
+                    elif event in ("end_map", "end_array"):
+                        closed = opened_now.pop().place
+                        if closed and _is_clear(closed, wanted):
+                            return [closed]
+            except ijson.JSONError:
+                continue
+        return list(places.values())
+    return None
 
 
 def _is_clear(place: Place, wanted: Collection[str]) -> bool:

@@ -31,7 +31,7 @@ from pricing_platform.catalog.file_text import (
     one_line,
     text_lines,
 )
-from pricing_platform.catalog.json_documents import array_rows
+from pricing_platform.catalog.json_documents import array_rows, row_text
 from pricing_platform.catalog.spreadsheets import sheet_rows
 from pricing_platform.catalog.xml_documents import element_rows
 from pricing_platform.errors import PlatformError
@@ -138,14 +138,8 @@ def _rows(file: Path, layout: FileLayout) -> Iterator[_Line]:
         return _csv_rows(file, layout)
     if layout.kind == "xlsx":
         return ((row, None) for row in sheet_rows(file, str(layout.sheet)))
-    if layout.kind == "xml":
-        return map(_object, element_rows(file, layout))
-    return map(_object, array_rows(file, layout))
-
-
-def _object(item: object) -> _Line:
-    text = json.dumps(item, ensure_ascii=False)
-    return (text, None) if isinstance(item, dict) else (text, "not a JSON object")
+    rows = element_rows(file, layout) if layout.kind == "xml" else array_rows(file, layout)
+    return map(row_text, rows)
 
 
 def literal(file: Path) -> str:
@@ -210,7 +204,10 @@ def _batched(rows: Iterator[Row], length: Callable[[Row], int]) -> Iterator[list
 
 def _decoded(line: bytes, encoding: str) -> _Line:
     try:
-        return line.decode(encoding), None
+        text = line.decode(encoding)
+        if "\0" in text:
+            return text.replace("\0", "\\0"), f"a zero byte at byte {line.find(0) + 1}"
+        return text, None
     except UnicodeDecodeError as error:
         name = "UTF-8" if encoding == UTF8 else encoding
         return (
@@ -252,9 +249,8 @@ def _fields(lines: list[str], layout: FileLayout, header: list[str]) -> list[lis
     rows = _parsed(lines, layout)
     if rows is None or not all(len(row) == len(header) for row in rows):
         return None
-    within = lines[1:-1]
-    if len(rows) == 1 and len(within) >= _ROWS_WITHIN_A_QUOTE:
-        alone = (_parsed([line], layout) for line in within)
+    if len(rows) == 1 and len(lines) >= _ROWS_WITHIN_A_QUOTE + 2:
+        alone = (_parsed([line], layout) for line in lines[1:-1])
         if all(found and len(found[0]) == len(header) for found in alone):
             return None
     return rows
@@ -262,12 +258,26 @@ def _fields(lines: list[str], layout: FileLayout, header: list[str]) -> list[lis
 
 def _parsed(lines: list[str], layout: FileLayout) -> list[list[str]] | None:
     """The rows in the lines, or None where there is a fault; a carriage return is a blank."""
-    for told in (lines, [line.replace("\r", " ") for line in lines]):
-        try:
-            return list(csv_rows(told, str(layout.delimiter), str(layout.quote), strict=True))
-        except csv.Error:
-            continue
-    return None
+    try:
+        return _strictly_parsed(lines, layout)
+    except csv.Error:
+        pass
+    try:
+        without = [line.replace("\r", " ") for line in lines]
+        return _strictly_parsed(without, layout) if without != lines else None
+    except csv.Error:
+        return None
+
+
+def _strictly_parsed(lines: list[str], layout: FileLayout) -> list[list[str]]:
+    rows = csv_rows(
+        lines,
+        str(layout.delimiter),
+        str(layout.quote),
+        strict=True,
+        skips_blanks=layout.skips_blanks,
+    )
+    return list(rows)
 
 
 def _quoted_together(

@@ -211,6 +211,51 @@ def test_a_mark_before_a_declared_encoding_is_no_text(
     assert rows_of(file, encoding=encoding)[0] == {"a": "1", "b": "x"}
 
 
+def test_blanks_before_quotes_are_skipped(tmp_path: Path) -> None:
+    text = 'id, name, price\n1, "Pan, big", 5\n2, Pot, 6\n3, "15"" screen", 7\n'
+    file = written(tmp_path, "a.csv", text.encode())
+    assert rows_of(file) == [
+        {"id": "1", "name": "Pan, big", "price": "5"},
+        {"id": "2", "name": "Pot", "price": "6"},
+        {"id": "3", "name": '15" screen', "price": "7"},
+    ]
+    file = written(tmp_path, "b.csv", b'id;name\n1; 15" screen\n2;so "called"\n')
+    assert rows_of(file) == [{"id": "1", "name": ' 15" screen'}, {"id": "2", "name": 'so "called"'}]
+
+
+@pytest.mark.parametrize("wrap", ["[{}]", '{{"products": [{}]}}'])
+def test_what_json_has_no_number_for_costs_its_row(tmp_path: Path, wrap: str) -> None:
+    big = 2**80
+    rows = [f'{{"a": {big}, "b": 19.99}}', '{"a": NaN}', '{"a": [-Infinity]}', '{"a": "NaN \\" x"}']
+    file = written(tmp_path, "a.json", wrap.format(",\n".join(rows * 3000)).encode())
+    odd = "NaN or Infinity, which are no JSON: write null"
+    assert rows_of(file) == [{"a": big, "b": 19.99}, odd, odd, {"a": 'NaN " x'}] * 3000
+    layout = file_layout(file, DeclaredLayout())
+    lines = [line for batch in row_batches(file, layout) for line in batch["line"].to_pylist()]
+    assert lines[1:3] == ['{"a": NaN}', '{"a": [-Infinity]}']
+
+
+def test_a_document_that_is_cut_off_says_so(tmp_path: Path) -> None:
+    text = json.dumps([{"name": "a", "price": 5}] * 3, indent=2)[2:-1].replace("},", "}")
+    whole = written(tmp_path, "a.json", text.encode())
+    assert rows_of(whole) == [{"name": "a", "price": 5}] * 3
+    with pytest.raises(PlatformError, match="is cut off or is no JSON"):
+        rows_of(written(tmp_path, "b.json", text[:-10].encode()))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_a_zero_byte_costs_its_row(tmp_path: Path, name: str) -> None:
+    lines = ["a,b", "1,x", "2,y\0", "3,z"]
+    if name == "a.jsonl":
+        lines = ['{"a": "1"}', '{"a": "2"}', '{"a": "3\0"}', '{"a": "4"}']
+    file = written(tmp_path, name, "\n".join(lines).encode())
+    layout = file_layout(file, DeclaredLayout())
+    assert layout.encoding == "utf-8"
+    if name == "a.csv":
+        found = rows_of(file)
+        assert found == [{"a": "1", "b": "x"}, "a zero byte at byte 4", {"a": "3", "b": "z"}]
+
+
 def test_blank_lines_within_quotes_stay(tmp_path: Path) -> None:
     file = written(tmp_path, "a.csv", b'a,b\n\n1,"one\n\n\ntwo"\n\n2,x\n')
     assert rows_of(file) == [{"a": "1", "b": "one\n\n\ntwo"}, {"a": "2", "b": "x"}]
