@@ -184,7 +184,7 @@ def _chosen(file: Path, places: list[Place], wanted: Collection[str]) -> str | N
             return _WHOLE
     if not arrays:
         return None
-    return chosen_place(file, sorted(arrays, key=lambda place: -place.rows)).path
+    return chosen_place(file, sorted(arrays, key=lambda place: -place.rows), wanted).path
 
 
 @dataclass

@@ -13,6 +13,7 @@ from pathlib import Path
 from pricing_platform.errors import PlatformError
 
 _MOST_KEYS = 200
+_ENOUGH_COLUMNS = 2
 _ALIKE = 0.5
 """The share of their keys that two kinds of rows share where they may be taken for one another."""
 
@@ -44,24 +45,30 @@ def plain(column: str) -> str:
     return re.sub(r"^\w+:(?=\w)", "", column.strip().casefold()).replace(" ", "_")
 
 
-def chosen_place(file: Path, places: Sequence[Place]) -> Place:
+def chosen_place(file: Path, places: Sequence[Place], wanted: Collection[str]) -> Place:
     """The place with most of the wanted columns, and of equals the one that comes first.
 
-    Objects that are part of a row are none themselves.
+    Objects that are part of a row are none themselves, unless they have what is wanted and the row
+    has not.
 
     Args:
         file: what is told of.
         places: one or more, in the order in which they are preferred.
+        wanted: the columns.
 
     Raises:
         PlatformError: when another place may be meant as well.
     """
-    most = max(len(place.columns) for place in places)
-    best = [place for place in places if len(place.columns) == most]
-    paths = {place.path for place in best}
-    outer = [place for place in best if not place.around & paths]
-    first = outer[0]
-    others = [place for place in outer[1:] if most or _are_alike(first, place)]
+    rows = [
+        place
+        for place in places
+        if all(
+            _are_rather_rows(place, outer, wanted) for outer in places if outer.path in place.around
+        )
+    ]
+    most = max(len(place.columns) for place in rows)
+    first, *others = (place for place in rows if len(place.columns) == most)
+    others = [place for place in others if most or _are_alike(first, place)]
     if not others:
         return first
     told = ", ".join(f"{place.path} ({place.rows:,})" for place in [first, *others])
@@ -85,6 +92,11 @@ def declared_place(file: Path, places: Sequence[Place], declared: str) -> Place:
         f'{file} has no rows at rows_at = "{declared}".',
         f"There are rows at: {told}." if told else "There are none anywhere in the file.",
     )
+
+
+def _are_rather_rows(inner: Place, outer: Place, wanted: Collection[str]) -> bool:
+    has_enough = len(inner.columns) >= min(_ENOUGH_COLUMNS, len(wanted))
+    return has_enough and inner.columns > outer.columns
 
 
 def _are_alike(one: Place, other: Place) -> bool:

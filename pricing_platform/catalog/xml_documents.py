@@ -65,7 +65,7 @@ def row_element(
     if not any(place.columns for place in usual):
         usual = with_columns or usual
     if usual:
-        return chosen_place(file, usual).path
+        return chosen_place(file, usual, wanted).path
     raise PlatformError(
         f"{file} is an XML document without an element that is repeated for every row.",
         "Give a feed whose rows are elements such as <item>, or export it as CSV.",

@@ -104,6 +104,14 @@ def test_of_two_arrays_with_the_same_keys_one_is_asked_for(
     assert "products[] (4)" in raised.value.remedy
 
 
+def test_parts_of_rows_are_no_rows_for_one_column_of_several(tmp_path: Path) -> None:
+    rows = [{"label": n, "sizes": [{"name": "S"}, {"name": "M"}]} for n in "ab"]
+    for content in (rows, {"products": rows}):
+        file = document(tmp_path, content)
+        assert names_in(file) == [None, None]
+        assert names_in(file, columns=("name",)) == ["S", "M"] * 2
+
+
 def test_lines_may_each_hold_an_array(tmp_path: Path) -> None:
     text = "\n".join(json.dumps({"shop": n, "products": goods(n)}) for n in "ab")
     assert names_in(document(tmp_path, text, "a.jsonl"), rows_at="products[]") == ["a", "b"]
