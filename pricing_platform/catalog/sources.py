@@ -117,7 +117,9 @@ class Source(DeclaredLayout):
     currency: Annotated[str, AfterValidator(_known_currency)] = Field(
         "USD", description="ISO 4217 code of the prices."
     )
-    ttl_days: float = Field(30.0, gt=0, description="For how many days an observed price is fresh.")
+    ttl_days: float = Field(
+        30.0, gt=0, allow_inf_nan=False, description="For how many days an observed price is fresh."
+    )
     columns: Annotated[dict[str, str], AfterValidator(_mapped_fields_only)] = Field(
         default_factory=dict, description="For the format `generic`: field -> the file's column."
     )

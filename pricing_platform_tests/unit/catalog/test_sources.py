@@ -70,6 +70,7 @@ def test_a_format_may_be_a_file_beside_the_declaration(tmp_path: Path) -> None:
             "'titel' is not one of",
         ),
         (MINIMAL + "ttl_days = 0", "ttl_days"),
+        (MINIMAL + "ttl_days = inf", "ttl_days"),
         (MINIMAL + 'currency = "dollar"', "'dollar' is the ISO 4217 code of no currency"),
         (MINIMAL + 'currency = "XYZ"', "'XYZ' is the ISO 4217 code of no currency"),
         (MINIMAL + 'date_format = "%Q"', "date_format: '%Q' is no format of dates"),
