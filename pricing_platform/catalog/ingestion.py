@@ -221,7 +221,13 @@ def source_fingerprint(source: Source) -> str:
     return fingerprint_of(*parts)
 
 
-def ingest_source(warehouse: Warehouse, source: Source, *, fingerprint: str) -> None:
+def ingest_source(
+    warehouse: Warehouse,
+    source: Source,
+    *,
+    fingerprint: str,
+    required: Set[str] | None = None,
+) -> None:
     """Brings the source's rows in ``raw.snapshots`` and ``raw.listings`` up to its files.
 
     Every row of the files comes out; one that could not be read has ``unreadable`` (why) and
@@ -235,6 +241,7 @@ def ingest_source(warehouse: Warehouse, source: Source, *, fingerprint: str) -> 
         warehouse: where the rows go, in one transaction.
         source: what is read.
         fingerprint: of the inputs, from :func:`source_fingerprint`.
+        required: the fields whose column some row has to have; where None, all that are mapped.
 
     Raises:
         PlatformError: when a file is not what its name says, or the format's SQL fails. The rows
@@ -247,6 +254,7 @@ def ingest_source(warehouse: Warehouse, source: Source, *, fingerprint: str) -> 
         with warehouse.scratch() as connection:
             prepare_price_reading(connection)
             _stage(connection, source, list(zip(snapshots, layouts.values(), strict=True)), staging)
+            _check_columns(connection, source, required)
             readable = staging / "listings-readable.parquet"
             decimal = _apply_format(connection, source, readable)
             snapshots = tuple(replace(at, decimal=decimal) for at in snapshots)
@@ -408,9 +416,7 @@ def _stage(
         "INSERT INTO staged_snapshots VALUES (?, ?, ?)",
         [[path, s.snapshot, s.observed_at] for path, s in staged.items()],
     )
-    columns = dict(source.columns)
-    if source.observed_at_column is not None:
-        columns["observed_at"] = source.observed_at_column
+    columns = _mapped_columns(source)
     paths = {field: _json_path(column) for field, column in columns.items()}
     _set_variable(connection, "columns", "MAP(VARCHAR, VARCHAR)", paths)
     _set_variable(
@@ -421,10 +427,11 @@ def _stage(
     connection.execute("SET TimeZone = ?", [source.time_zone or DEFAULT_TIME_ZONE])
     _set_variable(connection, "date_format", "VARCHAR", source.date_format)
     connection.execute(_RECORDS)
-    for column, path in zip(columns.values(), paths.values(), strict=True):
-        _check_column(connection, source, column, path)
-    if source.observed_at_column is not None:
-        _require_one_way_to_read_times(connection, source)
+
+
+def _mapped_columns(source: Source) -> dict[str, str]:
+    of_time = source.observed_at_column
+    return source.columns | ({} if of_time is None else {"observed_at": of_time})
 
 
 def _require_one_way_to_read_times(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
@@ -475,26 +482,46 @@ def _check_readable(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, s
     )
 
 
-def _check_column(
-    connection: duckdb.DuckDBPyConnection, source: Source, column: str, path: str
+def _check_columns(
+    connection: duckdb.DuckDBPyConnection, source: Source, required: Set[str] | None
 ) -> None:
+    """Whether some row has each column that is mapped.
+
+    Raises:
+        PlatformError: when none has one that is required, or it can't be read.
+    """
+    for field, column in _mapped_columns(source).items():
+        is_there = _is_in_a_row(connection, source, column)
+        if not is_there and (required is None or field in required):
+            raise PlatformError(
+                f"Source {source.name!r}: no row has the column {column!r} that sources.toml"
+                " names.",
+                _columns_told(_column_names(connection)),
+            )
+    if source.observed_at_column is not None:
+        _require_one_way_to_read_times(connection, source)
+
+
+def _is_in_a_row(connection: duckdb.DuckDBPyConnection, source: Source, column: str) -> bool:
     found = "SELECT 1 FROM records WHERE json_exists(record, ?) LIMIT 1"
     try:
-        if connection.execute(found, [path]).fetchall():
-            return
+        return bool(connection.execute(found, [_json_path(column)]).fetchall())
     except duckdb.Error as error:
         raise PlatformError(
             f"Source {source.name!r}: {column!r} is not a JSON path: {_first_line(error)}",
             "Write it as $.key or $.outer.inner.",
         ) from None
-    keys = connection.execute(
-        "SELECT DISTINCT unnest(json_keys(record)) AS key"
-        " FROM (FROM records LIMIT 1000) ORDER BY key"
-    ).fetchall()
-    raise PlatformError(
-        f"Source {source.name!r}: no row has the column {column!r} that sources.toml names.",
-        f"The columns are: {', '.join(key for (key,) in keys[:40])}.",
+
+
+def _column_names(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    found = connection.execute(
+        "SELECT DISTINCT unnest(json_keys(record)) AS key FROM (FROM records LIMIT 1000) ORDER BY key"
     )
+    return [name for (name,) in found.fetchall()]
+
+
+def _columns_told(names: Sequence[str]) -> str:
+    return f"The columns are: {', '.join(names[:40])}."
 
 
 def _apply_format(

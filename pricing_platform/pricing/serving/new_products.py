@@ -10,7 +10,7 @@ import glob
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +21,27 @@ from pricing_platform.catalog.file_layout import DeclaredLayout, file_layout
 from pricing_platform.catalog.file_text import FileLayout
 from pricing_platform.catalog.ingestion import ingest_source
 from pricing_platform.catalog.records import count_rows, row_batches
-from pricing_platform.catalog.sources import Source
+from pricing_platform.catalog.sources import Source, top_column
 from pricing_platform.errors import PlatformError
 from pricing_platform.stores.warehouse import Warehouse
 
 _FIELDS = ("title", "description", "brand", "category")
 _PLACEHOLDER = 1.0
+_NEW = "new"
+"""The source of new products."""
+
 UNKNOWN_CATEGORY = "unknown"
 """What curation writes where a listing names no category."""
 
 _WITH_A_PRICE = f"""
 SELECT * REPLACE (
     row_number::VARCHAR AS listing_id, coalesce(observed_at, now()) AS observed_at,
-    $currency AS currency, {_PLACEHOLDER}::DOUBLE AS price, '{_PLACEHOLDER}' AS price_text
+    '{_NEW}' AS source, $currency AS currency, {_PLACEHOLDER}::DOUBLE AS price,
+    '{_PLACEHOLDER}' AS price_text
 )
 FROM raw.listings
 """
-_REFUSED = "SELECT row_number - 1, unreadable FROM raw.listings WHERE unreadable IS NOT NULL"
+_READ = "SELECT unreadable, coalesce(title, '') FROM raw.listings ORDER BY row_number"
 _NEW_ITEMS = """
 SELECT (row_number - 1)::INTEGER AS row, item_id, source, listing_id, title, text,
     brand, category, model_number, NULL::DOUBLE AS price, currency,
@@ -59,21 +63,15 @@ _WRITERS: dict[str, Callable[[pl.DataFrame, Path], None]] = {
 class Products:
     """The rows of a user's file: all columns kept, and why a row can't be read, null where it can.
 
-    ``source`` says how the file is written and which of its columns are which.
+    ``source`` says how the file is written and which of its columns are which; ``titles`` are what
+    it says of each row, once :func:`items_of` has read them.
     """
 
     path: Path
     frame: pl.DataFrame
     faults: list[str | None]
     source: Source
-
-    @property
-    def titles(self) -> pl.Series:
-        """What stands as title in each row; an empty text where there is none."""
-        column = self.source.columns.get("title", "title")
-        if column not in self.frame.columns:
-            return pl.Series([""] * self.frame.height, dtype=pl.String)
-        return self.frame[column].cast(pl.String, strict=False).fill_null("")
+    titles: list[str] = field(default_factory=list)
 
 
 def read_products(path: Path, source: Source | None = None) -> Products:
@@ -140,25 +138,20 @@ def _as_source(path: Path, frame: pl.DataFrame, source: Source | None) -> Source
     Raises:
         PlatformError: when none of them is the title.
     """
-    known = _known_fields(frame) if source is None else dict(source.columns)
-    there = {
-        field: column
-        for field, column in known.items()
-        if column in frame.columns or column.startswith("$")
-    }
-    if (source is None or source.format == "generic") and "title" not in there:
-        named = known.get("title", "title")
+    if source is None:
+        columns = _known_fields(frame)
+        source = Source(name=_NEW, path=(_NEW,), format="generic", columns=columns or {"title": ""})
+        source = source.model_copy(update={"name": path.name, "columns": columns})
+    title = top_column(source.columns.get("title", "title"))
+    if source.format == "generic" and title not in frame.columns:
         raise PlatformError(
-            f"{path} has no column `{named}`; it has {', '.join(frame.columns)}.",
+            f"{path} has no column `{title}`; it has {', '.join(frame.columns)}.",
             "Name the product's text `title`; `description`, `brand` and `category` are read too,"
             " and every other column as an attribute. Or say with --source whose columns it has.",
         )
-    told = source or Source(name="new", path=("new",), format="generic", columns=there)
-    return told.model_copy(
+    return source.model_copy(
         update={
-            "name": "new",
             "path": (glob.escape(str(path)),),
-            "columns": there,
             "observed_at": "file_time",
             "observed_at_column": None,
         }
@@ -243,9 +236,11 @@ def items_of(products: Products, currency: str) -> pl.DataFrame:
     """
     with tempfile.TemporaryDirectory() as folder:
         warehouse = Warehouse(Path(folder) / "warehouse.duckdb")
-        ingest_source(warehouse, products.source, fingerprint="")
-        for row, reason in warehouse.frame(_REFUSED).iter_rows():
+        ingest_source(warehouse, products.source, fingerprint="", required={"title"})
+        products.titles.clear()
+        for row, (reason, title) in enumerate(warehouse.frame(_READ).iter_rows()):
             products.faults[row] = products.faults[row] or reason
+            products.titles.append(title)
         with warehouse.staging_folder() as staging:
             priced = staging / "listings.parquet"
             with warehouse.read() as connection:

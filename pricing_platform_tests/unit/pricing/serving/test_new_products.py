@@ -109,6 +109,42 @@ def test_a_file_is_read_as_the_files_of_a_source(tmp_path: Path) -> None:
         read_products(path)
 
 
+OF_SHOP = Source(
+    name="shop",
+    path=("x.json",),
+    format="generic",
+    columns={"listing_id": "sku", "title": "$.p.name", "price": "$.offer.amount"},
+)
+
+
+def test_what_has_no_price_yet_is_read_as_its_source_says(tmp_path: Path) -> None:
+    path = tmp_path / "new.jsonl"
+    path.write_text('{"sku": "1", "p": {"name": "Pan"}}\n{"sku": "2", "p": {"name": "!"}}\n')
+    products = read_products(path, OF_SHOP)
+    items = items_of(products, "USD")
+    assert items.select("source", "title").rows() == [("new", "Pan")]
+    assert products.titles == ["Pan", "!"]
+
+
+@pytest.mark.parametrize(
+    ("source", "row", "told"),
+    [
+        (OF_SHOP, '{"sku": "1", "p": {"nom": "Pan"}}', r"Source 'shop': no row has .*'\$.p.name'"),
+        (OF_SHOP, '{"sku": "1", "q": 5}', "has no column `p`; it has sku, q"),
+        (None, "no JSON", "has no column `title`"),
+        (OF_SHOP, "no JSON", "has no column `p`"),
+    ],
+)
+def test_a_name_that_the_user_never_wrote_is_not_told(
+    tmp_path: Path, source: Source | None, row: str, told: str
+) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text(row)
+    with pytest.raises(PlatformError, match=told) as raised:
+        items_of(read_products(path, source), "USD")
+    assert "'new'" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
