@@ -49,6 +49,9 @@ class Rule:
     advice: str
 
 
+_MAP = 'with format = "generic" map `{}` to the column {}'
+"""The other formats know their columns themselves."""
+
 RULES = (
     Rule(
         "unreadable",
@@ -60,7 +63,7 @@ RULES = (
         "listing_id_missing",
         "trim(coalesce(listing_id, '')) = ''",
         "'no identifier'",
-        "map `listing_id` to the column that names a product",
+        f"fill it in the file, or {_MAP.format('listing_id', 'that names a product')}",
     ),
     Rule(
         "observed_at_missing",
@@ -72,25 +75,25 @@ RULES = (
         "title_missing",
         r"NOT regexp_matches(coalesce(title, ''), '[\pL\pN]')",
         "'no letter or digit in ' || coalesce(raw_title, 'no title')",
-        "map `title` to the column with the product's text",
+        f"fill it in the file, or {_MAP.format('title', 'with the name of a product')}",
     ),
     Rule(
         "price_missing",
         "price IS NULL AND lower(trim(coalesce(price_text, ''))) IN ('', 'none', 'null')",
         "'no price'",
-        "map `price` to the column with the price",
+        f"fill it in the file, or {_MAP.format('price', 'with the price')}",
     ),
     Rule(
         "price_not_a_number",
         "price IS NULL",
         "left(price_text, 100)",
-        "check the column that `price` is mapped to, or say what parts the decimals: `decimal`",
+        "check the column of the price, or say what parts the decimals: `decimal`",
     ),
     Rule(
         "price_not_positive",
         "price <= 0",
         "price_text",
-        "check the column that `price` is mapped to",
+        "check the column of the price",
     ),
     Rule(
         "price_out_of_range",
@@ -102,7 +105,7 @@ RULES = (
         "currency_unknown",
         "NOT regexp_full_match(coalesce(currency, ''), '[A-Z]{3}')",
         "coalesce(currency, 'no currency')",
-        "check the column that `currency` is mapped to",
+        "check the column of the currency",
     ),
     Rule(
         "price_in_other_currency",
@@ -117,7 +120,7 @@ DUPLICATE = "duplicate_in_snapshot"
 """The rule after these: of the rows of a listing in a snapshot, the first that can be kept is."""
 
 _ADVICE = {rule.name: rule.advice for rule in RULES} | {
-    DUPLICATE: "map `listing_id` to a column that tells one product from another"
+    DUPLICATE: _MAP.format("listing_id", "that tells one product from another")
 }
 _RULES_TOLD = 3
 MANY = 0.05

@@ -20,6 +20,7 @@ import polars as pl
 from pricing_platform.catalog.file_layout import file_layout
 from pricing_platform.catalog.file_text import FileLayout
 from pricing_platform.catalog.records import STAGED_AS, count_rows, stage_records
+from pricing_platform.catalog.row_places import plain
 from pricing_platform.catalog.sources import (
     Source,
     date_in_name,
@@ -485,7 +486,7 @@ def _check_readable(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, s
 def _check_columns(
     connection: duckdb.DuckDBPyConnection, source: Source, required: Set[str] | None
 ) -> None:
-    """Whether some row has each column that is mapped.
+    """Whether some row has each column that is mapped or that the format takes a field from.
 
     Raises:
         PlatformError: when none has one that is required, or it can't be read.
@@ -500,6 +501,19 @@ def _check_columns(
             )
     if source.observed_at_column is not None:
         _require_one_way_to_read_times(connection, source)
+    headings = source.headings
+    known = {plain(name) for name in _column_names(connection, 1000)} if headings else set()
+    for field, names in headings.items():
+        if (required is not None and field not in required) or known & set(map(plain, names)):
+            continue
+        known = {plain(name) for name in _column_names(connection)}
+        if not known & set(map(plain, names)):
+            raise PlatformError(
+                f"Source {source.name!r}: no row has the column {' or '.join(map(repr, names))},"
+                f" from which the format {source.format} takes `{field}`.",
+                f"{_columns_told(_column_names(connection))} Export it with English headings, or"
+                ' name its columns with format = "generic".',
+            )
 
 
 def _is_in_a_row(connection: duckdb.DuckDBPyConnection, source: Source, column: str) -> bool:
@@ -513,9 +527,10 @@ def _is_in_a_row(connection: duckdb.DuckDBPyConnection, source: Source, column: 
         ) from None
 
 
-def _column_names(connection: duckdb.DuckDBPyConnection) -> list[str]:
+def _column_names(connection: duckdb.DuckDBPyConnection, rows: int | None = None) -> list[str]:
+    limit = "" if rows is None else f"LIMIT {rows}"
     found = connection.execute(
-        "SELECT DISTINCT unnest(json_keys(record)) AS key FROM (FROM records LIMIT 1000) ORDER BY key"
+        f"SELECT DISTINCT unnest(json_keys(record)) AS key FROM (FROM records {limit}) ORDER BY key"
     )
     return [name for (name,) in found.fetchall()]
 

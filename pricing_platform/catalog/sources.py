@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -57,6 +58,15 @@ _DATE = re.compile(
 
 
 _TOP_KEY = re.compile(r"""\$(?:\.|\[['"]?)(?:"([^"]+)"|([^."'\[\]]+))""")
+
+
+_FIELD_FROM = re.compile(r"(\w+) from (`[^`]+`(?: or `[^`]+`)*)")
+_READS = re.compile(rf"Reads {_FIELD_FROM.pattern}(?:, {_FIELD_FROM.pattern})*\.")
+"""How a format's comment tells what it takes the fields from that it needs."""
+
+
+def _is_comment(line: str) -> bool:
+    return line.startswith("--")
 
 
 def _as_tuple(value: object) -> object:
@@ -141,10 +151,27 @@ class Source(DeclaredLayout):
         return Path(self.format) if "/" in self.format else _shipped_formats()[self.format]
 
     @property
+    def headings(self) -> dict[str, tuple[str, ...]]:
+        """Of the fields without which a row is of no use, the columns that the format takes them
+        from, as its first comment tells it."""
+        try:
+            lines = self.format_file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):  # told of where the format is run
+            return {}
+        comment = " ".join(line[2:].strip() for line in takewhile(_is_comment, lines))
+        told = _READS.search(comment)
+        return {
+            field: tuple(re.findall("`([^`]+)`", names))
+            for field, names in _FIELD_FROM.findall(told[0] if told else "")
+            if field in MAPPED_FIELDS
+        }
+
+    @property
     def columns_read(self) -> tuple[str, ...]:
-        """The columns that are mapped, and of JSON paths the one that they begin at."""
+        """The columns that are read by name, and of JSON paths the one that they begin at."""
         named = [*self.columns.values(), self.observed_at_column]
-        return tuple(dict.fromkeys(top_column(column) for column in named if column))
+        mapped = [top_column(column) for column in named if column]
+        return tuple(dict.fromkeys([*mapped, *chain(*self.headings.values())]))
 
     def files(self) -> tuple[Path, ...]:
         """The files that the source's paths mean now, sorted.

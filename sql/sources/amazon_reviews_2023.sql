@@ -8,6 +8,8 @@
 -- later); and any of listing_id, description, brand, category, attributes (MAP(VARCHAR, VARCHAR)),
 -- currency, url. A row that makes no sense is returned all the same, with the reason in `unreadable`
 -- and the record in `raw_row`. Use TRY_CAST rather than CAST: one odd value must not stop all rows.
+-- A file that has none of the columns that a sentence such as "Reads title from `Name` or `Title`,
+-- price from `Price`." names in the comment before the SELECT is refused, and they are told.
 -- Macros at hand: json_map, map_of, point_in_time (sql/curation/reading.sql).
 WITH parsed AS (
     SELECT

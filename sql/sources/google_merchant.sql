@@ -3,6 +3,7 @@
 -- The price is the sale price within `sale_price_effective_date`, or where no such time is given,
 -- and else `price`. Prices carry their currency; a row in another than the source's is refused. Of
 -- the other fields those that describe the product are attributes: no price, cost or custom label.
+-- Reads listing_id from `id`, title from `title`, price from `price`.
 -- How a format works is written in amazon_reviews_2023.sql.
 WITH filled AS (
     SELECT

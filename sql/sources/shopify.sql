@@ -4,6 +4,8 @@
 -- in its first row only. A listing is a variant, known by its handle and its options as in Shopify
 -- itself. The price is the one that is asked; `Compare-at price`, `Cost per item` and the prices of
 -- single markets are other prices, so they are no attributes.
+-- Reads listing_id from `Handle` or `URL handle`, title from `Title`,
+-- price from `Variant Price` or `Price`.
 -- How a format works is written in amazon_reviews_2023.sql.
 WITH filled AS (
     SELECT

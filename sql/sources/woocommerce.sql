@@ -4,6 +4,7 @@
 -- what it leaves empty: description, categories, brand and attributes. A variable or a grouped
 -- product has no price of its own and is no listing. The price is the sale price from the day on which its sale starts to the
 -- one on which it ends, and else the regular price; neither is an attribute.
+-- Reads listing_id from `ID` or `SKU`, title from `Name`, price from `Regular price`.
 -- How a format works is written in amazon_reviews_2023.sql.
 WITH filled AS (
     SELECT

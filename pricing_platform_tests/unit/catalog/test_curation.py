@@ -158,7 +158,7 @@ def test_where_curation_stops_the_refused_rows_say_why(warehouse: Warehouse) -> 
     assert str(raised.value).startswith(
         "The sources have 4 priced products; at least 5 are needed to fit, validate and test a"
         " technique. shop: 6 of 10 rows (60%) are refused by price_not_a_number, as row 1: 12 - 15."
-        " To keep them, check the column that `price` is mapped to"
+        " To keep them, check the column of the price"
     )
     assert refused(warehouse) == dict.fromkeys(range(1, 7), "price_not_a_number")
     assert kept(warehouse) == []
@@ -170,7 +170,8 @@ def test_many_refusals_are_told_and_few_are_not(warehouse: Warehouse) -> None:
     (line,) = many_refusals(warehouse)
     assert line == (
         "shop: 3 of 34 rows (9%) are refused by title_missing, as row 32: no letter or digit in ."
-        " To keep them, map `title` to the column with the product's text."
+        ' To keep them, fill it in the file, or with format = "generic" map `title` to the column'
+        " with the name of a product."
     )
 
 

@@ -355,6 +355,40 @@ def test_why_a_format_refuses_a_product_to_price_is_told_by_row(tmp_path: Path) 
     assert products.faults == [None, None, None, picture, None]
 
 
+GERMAN = WOOCOMMERCE.replace("Regular price", "Regulärer Preis")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "shop_format", "told"),
+    [
+        ("w.csv", GERMAN, "woocommerce", "'Regular price', from which the format woocommerce"),
+        ("s.csv", SHOPIFY.replace("Handle", "Griff"), "shopify", "'Handle' or 'URL handle'"),
+        ("g.xml", FEED.replace("g:price", "g:preis"), "google_merchant", "column 'price'"),
+    ],
+)
+def test_headings_that_a_format_needs_are_named(
+    tmp_path: Path, name: str, content: str, shop_format: str, told: str
+) -> None:
+    written_in = "iso-8859-1" if name == "g.xml" else "utf-8"
+    with pytest.raises(PlatformError, match=told) as raised:
+        ingested(tmp_path, name, content, shop_format, written_in=written_in)
+    assert "Export it with English headings" in raised.value.remedy
+
+
+def test_products_to_price_need_no_heading_of_a_price(tmp_path: Path) -> None:
+    file = tmp_path / "w.csv"
+    file.write_text(GERMAN, encoding="utf-8")
+    source = source_of(file, format="woocommerce")
+    assert items_of(read_products(file, source), "EUR").height == 4
+
+
+@pytest.mark.parametrize("shop_format", ["shopify", "woocommerce", "google_merchant"])
+def test_a_shops_format_says_what_it_reads(shop_format: str) -> None:
+    headings = source_of(Path("x.csv"), format=shop_format).headings
+    assert list(headings) == ["listing_id", "title", "price"]
+    assert all(all(names) for names in headings.values())
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
