@@ -42,6 +42,7 @@ _PRICE_NAME = re.compile(r'"price"\s*:\s*$')
 _NUMBER_START = re.compile(r"\d")
 _GOES_ON = re.compile(r"\d|[.,]\d")
 _MAY_GO_ON = re.compile(r"[\d.,]\s*$")
+_HALF_NUMBER = re.compile(r"\S*\d[\d.,]*\Z")
 _LONGEST_NUMBER = 7
 _MORE_ROOM = "PRICING_LLM_ANSWER_TOKENS gives it more"
 
@@ -134,6 +135,7 @@ def _reply(choice: Choice, usage: ReportedUsage | None, reading: Reading) -> Rep
     is_cut = choice.is_cut(usage, reading.room)
     text = _answer(choice, usage, reading, is_cut=is_cut)
     if reading.kind == "completion":
+        text = _HALF_NUMBER.sub("", text) if is_cut else text
         text = _until_stop(_without_prefix(text, reading.answer_prefix), reading.stop)
         return Reply(text, tuple(_calls(message.tool_calls)), usage=usage)
     distribution = _distribution(choice.logprobs, reading)

@@ -11,8 +11,10 @@ import json
 from typing import Annotated, Any
 
 from pydantic import (
+    AliasChoices,
     BaseModel,
     BeforeValidator,
+    Field,
     JsonValue,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -262,7 +264,10 @@ def _reason(told: object) -> str:
 class Choice(BaseModel):
     """An answer, in either interface's form."""
 
-    message: Annotated[Message | None, _Lenient, BeforeValidator(_thought)] = None
+    # A server that streams what it was not to stream may send the whole as one piece.
+    message: Annotated[Message | None, _Lenient, BeforeValidator(_thought)] = Field(
+        None, validation_alias=AliasChoices("message", "delta")
+    )
     text: Annotated[str | None, _Lenient, BeforeValidator(_text_of)] = None
     logprobs: Annotated[Logprobs | None, _Lenient] = None
     finish_reason: Annotated[str, BeforeValidator(_reason)] = ""

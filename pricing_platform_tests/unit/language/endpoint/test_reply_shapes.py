@@ -10,11 +10,13 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from pricing_platform.errors import PlatformError
+from pricing_platform.language.endpoint import model as endpoint_model
+from pricing_platform.language.endpoint import requests
 from pricing_platform.language.endpoint.costs import TokenPrices
 from pricing_platform.language.endpoint.failures import refused_status
 from pricing_platform.language.endpoint.response_bodies import reported_usage
@@ -175,6 +177,9 @@ GOOD = {
     "finish_reason as an object": body("27", choice={"finish_reason": {"type": "stop"}}),
     "an error that is none": body("27", error={"code": 0, "message": ""}),
     "an empty error": body("27", error={}, choice={"error": ""}),
+    "one piece of a stream": json.dumps(
+        {"choices": [{"delta": {"content": "27"}, "finish_reason": "stop"}], "usage": USAGE}
+    ),
     "the index as words": body("27", choice={"index": "first"}),
 }
 
@@ -189,6 +194,28 @@ def test_a_good_answer_is_taken_in_whichever_shape(name: str, model_at: ModelAt)
             assert answer.distribution is not None or price_of(answer) == 27
             assert answer.distribution is None or answer.distribution.quantile(0.5) == 27
     assert len(proxy.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("- Pan A: $24\n- Pan B: $1", "- Pan A: $24\n- Pan B: "),
+        ("about $1,2", "about "),
+        ("- Pan A: $24\n", "- Pan A: $24\n"),
+        ("Brand: Acme, 28 cm", "Brand: Acme, 28 cm"),
+    ],
+)
+def test_a_completion_that_is_cut_in_a_number_has_no_half_of_it(
+    written: str, read: str, model_at: ModelAt
+) -> None:
+    with proxy_of(body(written, "length")).running() as url:
+        ((_, cut),) = model_at(url).complete(price_prompts(1), CompletionRequest(max_tokens=32))
+    with proxy_of(body(written)).running() as url:
+        ((_, whole),) = model_at(url).complete(price_prompts(1), CompletionRequest(max_tokens=32))
+    assert [(cut.outcome, cut.text), (whole.outcome, whole.text)] == [
+        ("answered", read),
+        ("answered", written),
+    ]
 
 
 def test_a_call_of_a_tool_without_arguments_is_one(model_at: ModelAt) -> None:
@@ -503,6 +530,7 @@ _PIECES = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(_PIECES, max_size=8).map("".join), st.text(max_size=20))
 def test_whatever_was_thought_only_the_end_counts(before: str, thought: str) -> None:
     found = after_thoughts(f"{before}<think>{thought}</think>27")
@@ -511,6 +539,7 @@ def test_whatever_was_thought_only_the_end_counts(before: str, thought: str) -> 
     assert after_thoughts(f"{before} <think>{thought.replace('>', '')}") is None
 
 
+@settings(deadline=None)
 @given(cents=st.integers(1, 9_999_999), rest=st.text(max_size=30))
 def test_what_is_finished_reads_as_the_whole_does(cents: int, rest: str) -> None:
     price = cents / 100
@@ -522,6 +551,7 @@ def test_what_is_finished_reads_as_the_whole_does(cents: int, rest: str) -> None
         assert cut is None or parse_price(cut, USD).price is None
 
 
+@settings(deadline=None)
 @given(st.recursive(st.none() | st.integers() | st.floats() | st.text(max_size=4), st.lists))
 def test_any_usage_is_read_or_none(told: Any) -> None:
     for name in ("prompt_tokens", "completion_tokens", "prompt_tokens_details", "total_tokens"):
@@ -530,8 +560,7 @@ def test_any_usage_is_read_or_none(told: Any) -> None:
     assert reported_usage(told) is None
 
 
-def test_prompts_that_are_the_same_shape_share_nothing(model_at: ModelAt) -> None:
-    """A failure of one shape leaves no answer behind that another call could find."""
+def test_a_failure_leaves_nothing_behind(model_at: ModelAt) -> None:
     told = [body("", "length"), body("27")]
 
     async def answer(_request: Request) -> Response:
@@ -543,3 +572,15 @@ def test_prompts_that_are_the_same_shape_share_nothing(model_at: ModelAt) -> Non
         told.pop(0)
         ((_, found),) = model_at(url).read_prices([price_prompt("a")])
     assert (found.outcome, found.text, found.usage.from_cache) == ("answered", "27", False)
+
+
+def test_what_was_read_otherwise_before_is_asked_anew(
+    upstream: str, model_at: ModelAt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_at(upstream)
+    identity = model.identity
+    list(model.read_prices(price_prompts(2)))
+    for module in (requests, endpoint_model):
+        monkeypatch.setattr(module, "REPLY_VERSION", requests.REPLY_VERSION + 1)
+    assert model.identity != identity
+    assert [a.usage.from_cache for _, a in model.read_prices(price_prompts(2))] == [False, False]
