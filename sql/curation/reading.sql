@@ -78,8 +78,15 @@ CREATE OR REPLACE TEMP MACRO price_parts(published) AS
 CREATE OR REPLACE TEMP MACRO mark_told(beside) AS
     getvariable('currency_marks')[trim(translate(lower(beside), '-+', ''))];
 
-CREATE OR REPLACE TEMP MACRO is_no_mark(beside) AS
-    CASE WHEN trim(beside, ' -+') = '' THEN false ELSE mark_told(beside) IS NULL END;
+-- What is known of the marks before and after the digits. Here alone it is looked up for a price:
+-- every place that names the table of marks costs a copy of it for each 2,048 rows.
+CREATE OR REPLACE TEMP MACRO marks_told(parts) AS
+    {
+        'has_before': trim(parts['before'], ' -+') <> '',
+        'before': mark_told(parts['before']),
+        'has_after': trim(parts['after'], ' -+') <> '',
+        'after': mark_told(parts['after'])
+    };
 
 -- Digits with blanks or apostrophes between thousands ('1''299.50', '1 299,50') without them; null
 -- where they part anything else.
@@ -120,11 +127,13 @@ CREATE OR REPLACE TEMP MACRO number_of_digits(digits, decimal_mark, groups_by_co
         WHEN NOT contains(digits, ',') THEN digits
     END;
 
-CREATE OR REPLACE TEMP MACRO price_of_parts(parts, decimal_mark) AS
+CREATE OR REPLACE TEMP MACRO price_of_parts(parts, marks, decimal_mark) AS
     CASE
-        WHEN parts['digits'] = '' OR is_no_mark(parts['before']) OR is_no_mark(parts['after'])
+        WHEN parts['digits'] = ''
+            OR (marks['has_before'] AND marks['before'] IS NULL)
+            OR (marks['has_after'] AND marks['after'] IS NULL)
             THEN NULL
-        WHEN trim(parts['before'] || parts['after'], ' -+') = ''
+        WHEN NOT marks['has_before'] AND NOT marks['has_after']
             THEN TRY_CAST(
                 CASE WHEN contains(parts['before'] || parts['after'], '-') THEN '-' ELSE '' END
                 || number_of_digits(digits_joined(parts['digits']), decimal_mark, true, 2) AS DOUBLE
@@ -136,14 +145,10 @@ CREATE OR REPLACE TEMP MACRO price_of_parts(parts, decimal_mark) AS
                 decimal_mark,
                 -- A euro sign stands first where English is written, and last elsewhere.
                 coalesce(
-                    mark_told(parts['before'])['groups_by_comma']
-                    OR mark_told(parts['before'])['codes'] = ['EUR'],
-                    true
+                    marks['before']['groups_by_comma'] OR marks['before']['codes'] = ['EUR'], true
                 )
-                AND coalesce(mark_told(parts['after'])['groups_by_comma'], true),
-                coalesce(
-                    mark_told(parts['before'])['decimals'], mark_told(parts['after'])['decimals'], 2
-                )
+                AND coalesce(marks['after']['groups_by_comma'], true),
+                coalesce(marks['before']['decimals'], marks['after']['decimals'], 2)
             ) AS DOUBLE
         )
     END;
@@ -155,6 +160,7 @@ CREATE OR REPLACE TEMP MACRO price_of_parts(parts, decimal_mark) AS
 -- 'thousands', since the source's currency has no decimals.
 CREATE OR REPLACE TEMP MACRO price_number(published) AS
     CASE
+        WHEN published IS NULL THEN NULL
         WHEN getvariable('decimal_mark') IS NULL AND isfinite(TRY_CAST(published AS DOUBLE))
             AND NOT contains(published, '_')
             THEN CASE
@@ -164,15 +170,19 @@ CREATE OR REPLACE TEMP MACRO price_number(published) AS
                 WHEN getvariable('full_stop') = 'thousands'
                     THEN TRY_CAST(replace(published, '.', '') AS DOUBLE)
             END
-        -- How most prices with a sign are written, and what is read at once.
+        -- How most prices with more than a number are written, and what is read at once.
         WHEN getvariable('decimal_mark') IS NULL
-            AND regexp_matches(published, '^[$€£]\d+(?:\.\d{1,2})?$')
-            THEN TRY_CAST(published[2:] AS DOUBLE)
+            AND regexp_matches(published, '^(?:from )?[$€£]?\d+(?:\.\d{1,2})?$')
+            THEN TRY_CAST(ltrim(published, 'from $€£') AS DOUBLE)
+        WHEN regexp_matches(published, '["{}\[\]:]') THEN NULL
         WHEN TRY_CAST(published AS DOUBLE) IS NULL OR isfinite(TRY_CAST(published AS DOUBLE))
-            -- A lambda, so that the parts are found once and not wherever they are named.
+            -- Lambdas, so that parts and marks are found once and not wherever they are named.
             THEN list_transform(
                 [price_parts(published)],
-                lambda parts: price_of_parts(parts, getvariable('decimal_mark'))
+                lambda parts: list_transform(
+                    [marks_told(parts)],
+                    lambda marks: price_of_parts(parts, marks, getvariable('decimal_mark'))
+                )[1]
             )[1]
     END;
 
