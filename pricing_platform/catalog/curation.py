@@ -138,6 +138,8 @@ HAVING refused >= {MANY} * any_value(rows)
 ORDER BY refused DESC, source, rule
 """
 
+_RULE = " ".join(f"WHEN {rule.condition} THEN '{rule.name}'" for rule in RULES)
+_DETAIL = " ".join(f"WHEN '{rule.name}' THEN {rule.detail}" for rule in RULES)
 # The title is cleaned before the rules are asked: one that is all tags is none.
 _JUDGE = f"""
 CREATE TEMP TABLE judged AS
@@ -148,10 +150,9 @@ WITH titled AS (
     FROM raw_listings
 )
 SELECT
-    raw_id, source, snapshot, row_number, listing_id, currency, trim(title) AS title,
-    CASE {" ".join(f"WHEN {rule.condition} THEN '{rule.name}'" for rule in RULES)} END AS rule,
-    CASE {" ".join(f"WHEN {rule.condition} THEN {rule.detail}" for rule in RULES)} END AS detail
-FROM ({cleaned("titled", "title")})
+    raw_id, source, snapshot, row_number, listing_id, currency, trim(title) AS title, rule,
+    CASE rule {_DETAIL} END AS detail
+FROM (SELECT *, CASE {_RULE} END AS rule FROM ({cleaned("titled", "title")}))
 """
 _FIND_DUPLICATES = f"""
 CREATE TEMP TABLE firsts AS
@@ -219,17 +220,58 @@ def _one_text(expression: str) -> str:
     return f"replace(replace(coalesce({expression}, ''), {_FIELD}, ' '), {_VALUE}, ' ')"
 
 
+_BETWEEN = "'¦'"
+"""Stands between the texts that are looked at as one: no pattern of cleaning crosses it."""
+
 _JOINED = f"""
 SELECT
     raw.source, raw.snapshot, raw.row_number, raw.listing_id, raw.observed_at, raw.price,
-    raw.currency, raw.url, verdicts.title,
+    raw.currency, raw.url, verdicts.title, raw.brand, raw.category,
+    replace(left(raw.description, {UNCLEANED_LIMIT}), chr(10), ' ') AS description,
+    coalesce(raw.attributes, MAP {{}}) AS attributes, withheld.names AS withheld,
+    array_to_string(map_keys(raw.attributes), {_BETWEEN}) AS attribute_names,
+    array_to_string(map_values(raw.attributes), {_BETWEEN}) AS attribute_values
+FROM verdicts
+JOIN raw_listings AS raw USING (raw_id)
+LEFT JOIN withheld ON withheld.source = raw.source
+WHERE rule IS NULL
+"""
+_LOOKED_AT = f"""
+SELECT
+    *,
+    CASE
+        WHEN withheld IS NOT NULL THEN false
+        WHEN needs_cleaning(
+            concat_ws({_BETWEEN}, brand, category, description, attribute_names, attribute_values)
+        ) THEN false
+        WHEN cardinality(attributes) = 0 THEN true
+        WHEN may_name_a_price(attribute_names) THEN false
+        WHEN list_count(map_values(attributes)) < cardinality(attributes) THEN false
+        WHEN regexp_matches(attribute_values, '^(?: |¦|$)|[ ¦]¦|¦ |[ ¦]$') THEN false
+        WHEN length(attribute_values) > {VALUE_LIMIT}
+            THEN list_max(list_transform(map_values(attributes), lambda v: length(v)))
+                <= {VALUE_LIMIT}
+        ELSE true
+    END AS is_clean
+FROM joined
+"""
+# Most listings are clean: they pass as they are, with the very map of their attributes.
+_PASSED = """
+SELECT
+    * EXCLUDE (withheld, attribute_names, attribute_values, is_clean)
+    REPLACE (coalesce(description, '') AS description)
+FROM looked_at
+WHERE is_clean
+"""
+_DOCUMENTS = f"""
+SELECT
+    * EXCLUDE (withheld, attribute_names, attribute_values, is_clean),
     list_filter(
-        map_entries(raw.attributes),
-        lambda e: NOT list_contains(coalesce(withheld.names, []), e.key)
+        map_entries(attributes), lambda e: NOT list_contains(coalesce(withheld, []), e.key)
     ) AS published,
     concat(
-        {_one_text("raw.brand")}, {_FIELD}, {_one_text("raw.category")}, {_FIELD},
-        replace({_one_text(f"left(raw.description, {UNCLEANED_LIMIT})")}, chr(10), ' '), {_FIELD},
+        {_one_text("brand")}, {_FIELD}, {_one_text("category")}, {_FIELD},
+        {_one_text("description")}, {_FIELD},
         array_to_string(list_transform(published, lambda e: {_one_text("e.key")}), {_VALUE}),
         {_FIELD},
         array_to_string(
@@ -237,23 +279,13 @@ SELECT
             {_VALUE}
         )
     ) AS document
-FROM verdicts
-JOIN raw_listings AS raw USING (raw_id)
-LEFT JOIN withheld ON withheld.source = raw.source
-WHERE rule IS NULL
+FROM looked_at
+WHERE NOT is_clean
 """
-# A word that the limit cuts is dropped: its first letters may be those of a currency.
 _SPLIT = f"""
 SELECT
-    * EXCLUDE (published, document),
+    *,
     string_split(document, {_FIELD}) AS parts,
-    nullif(trim(parts[1]), '') AS brand,
-    coalesce(nullif(trim(parts[2]), ''), 'unknown') AS category,
-    CASE
-        WHEN length(parts[3]) > {DESCRIPTION_LIMIT}
-            THEN regexp_replace(left(trim(parts[3]), {DESCRIPTION_LIMIT}), '(?: [^ ]*|\w+)$', '')
-        ELSE trim(parts[3])
-    END AS description,
     string_split(parts[4], {_VALUE}) AS names,
     list_filter(
         list_zip(names, list_transform(string_split(parts[5], {_VALUE}), lambda v: trim(v))),
@@ -271,15 +303,45 @@ SELECT
             ))
         ELSE named
     END AS entries
-FROM ({cleaned("joined", "document")})
+FROM ({cleaned("documents", "document")})
+"""
+_CLEANED = """
+SELECT
+    * EXCLUDE (published, document, parts, names, told, named, entries) REPLACE (
+        parts[1] AS brand, parts[2] AS category, parts[3] AS description,
+        map_from_entries(entries) AS attributes
+    )
+FROM split
+"""
+# A word that the limit cuts is dropped: its first letters may be those of a currency.
+_CUT = f"""
+SELECT
+    * REPLACE (
+        nullif(trim(brand), '') AS brand,
+        coalesce(nullif(trim(category), ''), 'unknown') AS category,
+        CASE
+            WHEN length(description) > {DESCRIPTION_LIMIT}
+                THEN regexp_replace(
+                    left(trim(description), {DESCRIPTION_LIMIT}), '(?: [^ ]*|\w+)$', ''
+                )
+            ELSE trim(description)
+        END AS description
+    ),
+    map_entries(attributes) AS entries
+FROM (FROM passed UNION ALL BY NAME FROM cleaned)
 """
 _KEPT = f"""
 WITH joined AS ({_JOINED}),
+looked_at AS MATERIALIZED ({_LOOKED_AT}),
+passed AS ({_PASSED}),
+documents AS ({_DOCUMENTS}),
 split AS ({_SPLIT}),
+cleaned AS ({_CLEANED}),
+cut AS ({_CUT}),
 worded AS (
     SELECT
         *, title || ', ' || quantity_attributes(entries) AS amounts, {TEXT_TEMPLATE} AS text
-    FROM split
+    FROM cut
 )
 SELECT
     left(sha256(source || {_FIELD} || listing_id), 16) AS item_id,
@@ -287,8 +349,7 @@ SELECT
     normalised_model_number(
         coalesce(model_number_in_attributes(entries), model_number_in_title(title))
     ) AS model_number,
-    map_from_entries(entries) AS attributes, quantity, unit, price, currency, url, text,
-    sha256(text) AS content_hash
+    attributes, quantity, unit, price, currency, url, text, sha256(text) AS content_hash
 FROM ({QUANTITIES.format(relation="worded")})
 """
 _UNACCOUNTED = """

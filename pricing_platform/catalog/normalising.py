@@ -3,7 +3,8 @@
 Here belong the steps of cleaning and the template of an item's text. Which listings are kept
 belongs to :mod:`pricing_platform.catalog.curation`, which runs all this over whole tables.
 
-A step says by a cheap test which texts need it: most need none. The patterns are RE2's.
+One pass over a text tells whether it needs any step: most need none, and are left as they are. Of
+the others, each step says by a cheap test which it changes. The patterns are RE2's.
 
 That no text gives an amount of money away holds line by line: no pattern of money matches a line's
 end or a separator, and spaces are folded before amounts are sought. So what was cleaned field by
@@ -40,6 +41,7 @@ FIELD_SEPARATOR, VALUE_SEPARATOR = "\x1f", "\x1e"
 _SPACES = r"\x{1680}\x{2000}-\x{200f}\x{2028}-\x{202f}\x{205f}\x{3000}"
 _UNSEEN = rf"\x00-\x1d\x7f-\x{{a0}}{_SPACES}\x{{feff}}\x{{fffd}}"
 
+_ENTITY = r"&(?:#\w{1,8}|[A-Za-z]\w{1,30});"
 GARBLED = "[ÂÃâ][\u0080-\u00bf€™œ“”–ž]"
 """UTF-8 that was read as Windows-1252 or Latin-1."""
 
@@ -50,7 +52,7 @@ concat_ws(
     'Brand: ' || brand,
     'Category: ' || nullif(category, 'unknown'),
     nullif(array_to_string(
-        list_transform(entries, lambda e: name_shown(e[1]) || ': ' || e[2]), chr(10)
+        list_transform(entries, lambda e: name_shown(e.key) || ': ' || e.value), chr(10)
     ), ''),
     nullif(description, '')
 )
@@ -78,10 +80,14 @@ SELECT * REPLACE (CASE WHEN quantity IS NOT NULL THEN unit END AS unit) FROM (SE
 FROM (
     SELECT
         *,
-        amount_written(amounts) AS amount,
-        pack_count(amounts) AS pack,
         CASE WHEN amount['unit'] = '' AND pack IS NULL THEN length_written(amounts) END AS length
-    FROM {relation}
+    FROM (
+        SELECT * EXCLUDE (packed), pack_count(packed) AS pack
+        FROM (
+            SELECT *, amount_written(amounts) AS amount, pack_written(amounts) AS packed
+            FROM {relation}
+        )
+    )
 ) AS measured
 LEFT JOIN units AS weight ON weight.name = unit_name(amount.unit)
 LEFT JOIN units AS distance ON distance.name = unit_name(length.unit || length.mark)
@@ -104,7 +110,7 @@ class TextStep:
 TEXT_STEPS = (
     TextStep(
         "decode entities and repair broken encodings",
-        r"contains({text}, '&') AND regexp_matches({text}, '&(?:#\w{1,8}|[A-Za-z]\w{1,30});')"
+        f"contains({{text}}, '&') AND regexp_matches({{text}}, '{_ENTITY}')"
         " OR (contains({text}, 'Ã') OR contains({text}, 'â') OR contains({text}, 'Â'))"
         f" AND regexp_matches({{text}}, '{GARBLED}')",
         "repair_text({text})",
@@ -123,21 +129,28 @@ TEXT_STEPS = (
     TextStep(
         "take amounts of money out",
         "hints_at_money({text})",
-        "without_money({text})",
+        "without_amounts({text})",
+    ),
+    TextStep(
+        "take all words of money out where taking amounts out made others",
+        "has_money({text})",
+        "without_money_words({text})",
     ),
 )
+"""A step looks at what the one before left. None is a lambda: the patterns in one are compiled anew
+for each 2,048 rows."""
+
+_NEEDS_A_STEP = rf"{_ENTITY}|{GARBLED}|<|[{_UNSEEN}\x1e\x1f]|  "
+"""What every text has that a step but the last changes; and the separators, to tell of them."""
 
 _MACROS = r"""
+CREATE OR REPLACE TEMP MACRO needs_cleaning(text) AS regexp_matches(text, {needs_cleaning});
 CREATE OR REPLACE TEMP MACRO hints_at_money(text) AS regexp_matches(text, {hint});
 CREATE OR REPLACE TEMP MACRO has_money(text) AS {is_in};
-CREATE OR REPLACE TEMP MACRO without_money(text) AS
-    list_transform(
-        [regexp_replace(regexp_replace(text, {amount}, '\1', 'g'), ' +', ' ', 'g')],
-        lambda once: CASE
-            WHEN has_money(once) THEN regexp_replace(once, {words_or_blanks}, ' ', 'g')
-            ELSE once
-        END
-    )[1];
+CREATE OR REPLACE TEMP MACRO without_amounts(text) AS
+    regexp_replace(regexp_replace(text, {amount}, '\1', 'g'), ' +', ' ', 'g');
+CREATE OR REPLACE TEMP MACRO without_money_words(text) AS
+    regexp_replace(text, {words_or_blanks}, ' ', 'g');
 CREATE OR REPLACE TEMP MACRO name_shown(name) AS trim(replace(name, '_', ' '));
 CREATE OR REPLACE TEMP MACRO names_a_price(name) AS
     CASE
@@ -164,6 +177,7 @@ def prepare(connection: duckdb.DuckDBPyConnection, currency: str) -> None:
     money = money_patterns(currency)
     connection.execute(
         _MACROS.format(
+            needs_cleaning=quoted(f"{money.hint}|(?-i:{_NEEDS_A_STEP})"),
             hint=quoted(money.hint),
             is_in=money.is_in("text"),
             amount=quoted(money.amount),
@@ -186,9 +200,13 @@ def repair_text(text: str) -> str:
 
 def cleaned(relation: str, column: str) -> str:
     """A query for the relation in which ``column`` went through every step."""
-    query = f"FROM {relation}"
+    unclean = f"CASE WHEN needs_cleaning({column}) THEN {column} END"
+    query = f"SELECT *, {unclean} AS unclean FROM {relation}"
     for step in TEXT_STEPS:
-        when, then = (part.replace("{text}", column) for part in (step.when, step.then))
-        changed = f"CASE WHEN {when} THEN {then} ELSE {column} END"
-        query = f"SELECT * REPLACE ({changed} AS {column}) FROM ({query})"
-    return query
+        when, then = (part.replace("{text}", "unclean") for part in (step.when, step.then))
+        changed = f"CASE WHEN {when} THEN {then} ELSE unclean END"
+        query = f"SELECT * REPLACE ({changed} AS unclean) FROM ({query})"
+    return (
+        f"SELECT * EXCLUDE (unclean) REPLACE (coalesce(unclean, {column}) AS {column})"
+        f" FROM ({query})"
+    )

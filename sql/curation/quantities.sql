@@ -49,27 +49,39 @@ CREATE OR REPLACE TEMP MACRO number_written(written, unit) AS
         ELSE replace(written, ',', '.')
     END AS DOUBLE);
 
+-- The patterns are asked for twice: that there is none, as in most texts, is found much faster where
+-- no groups are wanted.
+
 -- Weights and volumes come before lengths: 'coffee, 12 oz, 8 inch bag' sells ounces.
+CREATE OR REPLACE TEMP MACRO amount_pattern() AS
+    '(?:^|[^A-Za-z\d.,''’/–-]|\D[.,''’/–-])((?:\d{1,4} ?(?:[xX×*]|(?i:cans?|bottles?|cartons?|jars?|tubs?|tubes?|sachets?|bags?|packets?|packs?)(?: of)?) ?)*)(\d{1,3}(?:[ \x{a0}\x{202f}\x{2009}]\d{3})+|\d(?:[\d.,]|[''’/–-]\d|[eE]\d)*)[ -]?(?:((?i:fl\.? ?oz|fluid ounces?|oz|ounces?|lbs?|pounds?|kgs?|kilograms?|mg|grams?|ml|millilit(?:er|re)s?|cl|lit(?:er|re)s?|gallons?|gal|quarts?|qt|pints?)|[glL])\.?(?:(,? ?(?:and |& ?|\+ ?)?\d[\d.,]* ?(?i:g|grams?|oz|ounces?|ml|millilit(?:er|re)s?|cl))(?:[^\pL\d]|$)| ?[xX×*] ?(\d{1,4})[.,]?(?:[^\pL\d.,]|$)|[^\pL\d]|$))';
+
 CREATE OR REPLACE TEMP MACRO amount_written(text) AS
-    regexp_extract(
-        text,
-        '(?:^|[^A-Za-z\d.,''’/–-]|\D[.,''’/–-])((?:\d{1,4} ?(?:[xX×*]|(?i:cans?|bottles?|cartons?|jars?|tubs?|tubes?|sachets?|bags?|packets?|packs?)(?: of)?) ?)*)(\d{1,3}(?:[ \x{a0}\x{202f}\x{2009}]\d{3})+|\d(?:[\d.,]|[''’/–-]\d|[eE]\d)*)[ -]?(?:((?i:fl\.? ?oz|fluid ounces?|oz|ounces?|lbs?|pounds?|kgs?|kilograms?|mg|grams?|ml|millilit(?:er|re)s?|cl|lit(?:er|re)s?|gallons?|gal|quarts?|qt|pints?)|[glL])\.?(?:(,? ?(?:and |& ?|\+ ?)?\d[\d.,]* ?(?i:g|grams?|oz|ounces?|ml|millilit(?:er|re)s?|cl))(?:[^\pL\d]|$)| ?[xX×*] ?(\d{1,4})[.,]?(?:[^\pL\d.,]|$)|[^\pL\d]|$))',
-        ['times', 'number', 'unit', 'more', 'times_after']
-    );
+    CASE
+        WHEN regexp_matches(text, amount_pattern())
+            THEN regexp_extract(text, amount_pattern(), ['times', 'number', 'unit', 'more', 'times_after'])
+        ELSE {'times': '', 'number': '', 'unit': '', 'more': '', 'times_after': ''}
+    END;
+
+CREATE OR REPLACE TEMP MACRO length_pattern() AS
+    '(?:^|[^A-Za-z\d.,''’/–-]|\D[.,''’/–-])(\d(?:[\d.,]|[''’/–-]\d|[eE]\d)*)[ -]?(?:((?i:inch(?:es)?|cm|mm|met(?:er|re)s?|feet|foot|ft|yards?|yd)|m)\.?(?:[^\pL\d]|$)|(["”″]))';
 
 CREATE OR REPLACE TEMP MACRO length_written(text) AS
-    regexp_extract(
-        text,
-        '(?:^|[^A-Za-z\d.,''’/–-]|\D[.,''’/–-])(\d(?:[\d.,]|[''’/–-]\d|[eE]\d)*)[ -]?(?:((?i:inch(?:es)?|cm|mm|met(?:er|re)s?|feet|foot|ft|yards?|yd)|m)\.?(?:[^\pL\d]|$)|(["”″]))',
-        ['number', 'unit', 'mark']
-    );
+    CASE
+        WHEN regexp_matches(text, length_pattern())
+            THEN regexp_extract(text, length_pattern(), ['number', 'unit', 'mark'])
+        ELSE {'number': '', 'unit': '', 'mark': ''}
+    END;
+
+CREATE OR REPLACE TEMP MACRO pack_pattern() AS
+    '(?i)\b(?:pack|set|box|case|lot|bundle|bag|pair)s? of (\d{1,3}(?:[.,''’]\d{3})+|\d{1,5})(?:[^\d.,]|[.,](?:\D|$)|$)|(?:^|[^A-Za-z\d.,''’/–-]|\D[.,''’/–-])((?:\d{1,4} ?[x×*] ?)*)(\d{1,3}(?:[.,''’]\d{3})+|\d{1,5}(?:[/–-]\d{1,5})?)[ -]?(?:packs?|pk|pcs?|pieces?|count|ct|units?|rolls|tablets|capsules|sheets?|pairs?)\b';
 
 CREATE OR REPLACE TEMP MACRO pack_written(text) AS
-    regexp_extract(
-        text,
-        '(?i)\b(?:pack|set|box|case|lot|bundle|bag|pair)s? of (\d{1,3}(?:[.,''’]\d{3})+|\d{1,5})(?:[^\d.,]|[.,](?:\D|$)|$)|(?:^|[^A-Za-z\d.,''’/–-]|\D[.,''’/–-])((?:\d{1,4} ?[x×*] ?)*)(\d{1,3}(?:[.,''’]\d{3})+|\d{1,5}(?:[/–-]\d{1,5})?)[ -]?(?:packs?|pk|pcs?|pieces?|count|ct|units?|rolls|tablets|capsules|sheets?|pairs?)\b',
-        ['of', 'times', 'number']
-    );
+    CASE
+        WHEN regexp_matches(text, pack_pattern())
+            THEN regexp_extract(text, pack_pattern(), ['of', 'times', 'number'])
+        ELSE {'of': '', 'times': '', 'number': ''}
+    END;
 
 -- '6 x 4 x ' as 24; null where there is none.
 CREATE OR REPLACE TEMP MACRO times_written(times) AS
@@ -77,15 +89,14 @@ CREATE OR REPLACE TEMP MACRO times_written(times) AS
         list_transform(regexp_extract_all(times, '\d+'), lambda n: n::DOUBLE)
     ) END;
 
-CREATE OR REPLACE TEMP MACRO pack_count(text) AS
-    list_transform(
-        [pack_written(text)],
-        lambda pack: nullif(
+CREATE OR REPLACE TEMP MACRO pack_count(pack) AS
+    CASE WHEN pack['of'] <> '' OR pack['number'] <> '' THEN
+        nullif(
             number_written(pack['of'] || pack['number'], 'count')
-            * coalesce(times_written(pack['times']), 1),
+                * coalesce(times_written(pack['times']), 1),
             0
         )
-    )[1];
+    END;
 
 -- By how much an amount is to be multiplied: '6 x 330 ml' and 'pack of 6' say the same. Null where
 -- both are there and differ.
@@ -97,11 +108,12 @@ CREATE OR REPLACE TEMP MACRO times_sold(pack, times) AS
 -- The attributes that say how much a listing sells, as one text.
 CREATE OR REPLACE TEMP MACRO quantity_attributes(entries) AS
     array_to_string(list_transform(list_filter(entries, lambda e: regexp_matches(
-        e[1], '(?i)^(?:(?:net |unit |package |pack |item )?(?:quantity|count|contents?|volume|capacity|size)|(?:net |unit |pack )?weight|number of (?:items|pieces)|amount)$'
+        e.key, '(?i)^(?:(?:net |unit |package |pack |item )?(?:quantity|count|contents?|volume|capacity|size)|(?:net |unit |pack )?weight|number of (?:items|pieces)|amount)$'
     )), lambda e: CASE
-        WHEN regexp_full_match(e[2], '\d+') AND regexp_matches(e[1], '(?i)count|quantity|number of')
-            THEN e[2] || ' count'
-        ELSE e[2]
+        WHEN regexp_full_match(e.value, '\d+')
+            AND regexp_matches(e.key, '(?i)count|quantity|number of')
+            THEN e.value || ' count'
+        ELSE e.value
     END), ', ');
 
 -- Letters and digits in capitals; null for what stands in place of a number.
@@ -114,16 +126,20 @@ CREATE OR REPLACE TEMP MACRO normalised_model_number(written) AS
 
 CREATE OR REPLACE TEMP MACRO model_number_in_attributes(entries) AS
     list_filter(entries, lambda e: regexp_matches(
-        e[1], '(?i)^(?:(?:item|manufacturer|mfr)[ _])?(?:model|part)[ _]?(?:number|no\.?|#)?$|^mpn$'
-    ))[1][2];
+        e.key, '(?i)^(?:(?:item|manufacturer|mfr)[ _])?(?:model|part)[ _]?(?:number|no\.?|#)?$|^mpn$'
+    ))[1].value;
+
+CREATE OR REPLACE TEMP MACRO title_pattern() AS
+    '(?:^|[\s(,])([A-Z]{1,6}-?\d{3,}[A-Z0-9]*(?:[-/][A-Z0-9]+)*)(?:$|[\s),])';
 
 -- A word of capitals and digits that is long enough to be no standard, unit or series.
 CREATE OR REPLACE TEMP MACRO model_number_in_title(title) AS
-    CASE
-        WHEN NOT regexp_matches(regexp_extract(
-            title, '(?:^|[\s(,])([A-Z]{1,6}-?\d{3,}[A-Z0-9]*(?:[-/][A-Z0-9]+)*)(?:$|[\s),])', 1
-        ), '^(?:DDR|PC|USB|SATA|PCIE|GTX|RTX|RX|GT|ISO|LGA|IP|EN|AM)\d|^.{0,6}$')
-            THEN regexp_extract(
-                title, '(?:^|[\s(,])([A-Z]{1,6}-?\d{3,}[A-Z0-9]*(?:[-/][A-Z0-9]+)*)(?:$|[\s),])', 1
+    CASE WHEN regexp_matches(title, '[A-Z]-?\d{3}') THEN
+        CASE
+            WHEN NOT regexp_matches(
+                regexp_extract(title, title_pattern(), 1),
+                '^(?:DDR|PC|USB|SATA|PCIE|GTX|RTX|RX|GT|ISO|LGA|IP|EN|AM)\d|^.{0,6}$'
             )
+                THEN regexp_extract(title, title_pattern(), 1)
+        END
     END;

@@ -30,7 +30,10 @@ def closed() -> Iterator[None]:
 
 
 def without_money(text: str, currency: str) -> str:
-    query = "SELECT CASE WHEN hints_at_money($1) THEN without_money($1) ELSE $1 END"
+    query = """
+        SELECT CASE WHEN has_money(once) THEN without_money_words(once) ELSE once END
+        FROM (SELECT CASE WHEN hints_at_money($1) THEN without_amounts($1) ELSE $1 END AS once)
+    """
     (row,) = cleaner(currency).execute(query, [text]).fetchall()
     return str(row[0])
 
