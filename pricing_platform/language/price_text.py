@@ -51,8 +51,8 @@ _DIGITS = r"\d{1,3}(?:[ \u00a0\u202f'’]\d{3})+(?:[.,]\d{1,2})?(?!\d)|\d(?:[\d.
 _AMOUNT = re.compile(
     rf"(?<![\w.,])(?P<minus>[-−–]\s?)?(?P<before>{_SIGN}|{_WORD})?\s?(?P<inner>[-−]\s?)?"
     rf"(?P<digits>{_DIGITS})"
-    rf"(?P<scale>\s?(?:k|hundred|thousand|mn|mln|million|bn|billion|trillion)\b|(?-i:[MB])\b)?"
-    rf"\s?(?:(?P<after>{_SIGN}|{_WORD})|(?P<percent>%|percent\b))?",
+    rf"(?P<scale>[^\S\n]?(?:k|hundred|thousand|mn|mln|million|bn|billion|trillion)\b|(?-i:[MB])\b)?"
+    rf"[^\S\n]?(?:(?P<after>{_SIGN}|{_WORD})|(?P<percent>%|percent\b))?",
     re.IGNORECASE,
 )
 _SCALES = {"h": 1e2, "k": 1e3, "th": 1e3, "m": 1e6, "b": 1e9, "tr": 1e12}  # how a word begins
@@ -86,7 +86,7 @@ _CENTS = re.compile(
     r"\b(\d+)\s?(?:dollars?|euros?)\s?(?:and\s)?(\d{1,2})\s?cents?\b", re.IGNORECASE
 )
 _BARE_CENTS = re.compile(r"(?<![\w.,])(\d{1,2})\s?(?:¢|cents?\b)", re.IGNORECASE)
-_BETWEEN_ENDS = re.compile(r"\s*(?:-|–|—|to|and|until|bis)\s*", re.IGNORECASE)
+_BETWEEN_ENDS = re.compile(r"[^\S\n]*(?:-|–|—|to|and|until|bis)[^\S\n]*", re.IGNORECASE)
 _LABEL = re.compile(
     r"(?:^|[.;,:\n{*\"'])[\s*\"']*(?:(?:my|the|its|final|estimated|best|fair|likely)\s+)*"
     r"(?:price|estimate|answer)(?:\s+range)?[\s*\"']*"
@@ -314,7 +314,7 @@ def _ranges(found: list[_Amount], text: str) -> dict[int, _Amount]:
     for low, high in pairwise(found):
         between = text[low.end : high.start]
         dashed = high.written[:1] in "-−–" and high.value is not None and high.value > 0
-        if _BETWEEN_ENDS.fullmatch(between) or (dashed and not between.strip()):
+        if _BETWEEN_ENDS.fullmatch(between) or (dashed and not between.strip(" \t")):
             ranges[low.start] = high
     return ranges
 

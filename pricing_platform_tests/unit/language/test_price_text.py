@@ -54,6 +54,12 @@ PRICES = [
     ("- A: $30\n- B: $50\nPrice: $40", 40),
     ("Final price: $45. A comparable one: $30", 45),
     ("45\n<product>\nAnother\nPrice: $60", 45),
+    # A line ends an amount, and a list below a price is no end of a range.
+    ("Price: $45\nB: another at $30", 45),
+    ("Price: $45\nk", 45),
+    ("Price: $45\n- $30", 45),
+    ("Price: $45\n-30", 45),
+    ("Price: $45\nto $50 it may rise", 45),
     # Larger than its digits.
     ("$1.2 million", 1_200_000),
     ("$1.2M", 1_200_000),

@@ -544,7 +544,7 @@ def test_whatever_was_thought_only_the_end_counts(before: str, thought: str) -> 
 def test_what_is_finished_reads_as_the_whole_does(cents: int, rest: str) -> None:
     price = cents / 100
     for written in (f"${price:,.2f}", f"Price: ${price:,.2f}", f"**Price: ${price:.2f}**"):
-        found = finished_price(f"{written}\nIt is {rest}", "Price: $")
+        found = finished_price(f"{written}\n{rest}", "Price: $")
         assert found is not None
         assert parse_price(found, USD).price == pytest.approx(price)
         cut = finished_price(written[:-1], "Price: $")
