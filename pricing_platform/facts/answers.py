@@ -14,17 +14,21 @@ from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
+import regex
 
 from pricing_platform.facts.dated_copies import Differing, Newest, Times, Told, newest_copy
 from pricing_platform.facts.kinds import FactRules
 from pricing_platform.facts.sentences import sentence
+from pricing_platform.retrieval.document_dates import begins, without_date
 from pricing_platform.retrieval.embedding_cache import CachedEncoder
 from pricing_platform.retrieval.question_language import carried_words
 from pricing_platform.retrieval.search import Passage, search
 from pricing_platform.stores.postgres import Postgres
 
 _CONSIDERED = 10
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"'(*])|\n+")
+_SENTENCE_END = regex.compile(
+    r"(?<=[.!?])\s+(?=[\p{Lu}\p{Lt}\p{Lo}\p{N}\"'(*¿¡«„“])|(?<=[。！？])\s*|\n+"
+)
 _MARKUP = re.compile(r"^[\s>#*\-+|]+|[*_`|]+|\s+$")
 _FEWEST_WORDS = 3  # fewer are a heading, or a number without its meaning
 _AS_OF = """
@@ -121,7 +125,9 @@ def _answered(
     times: Times,
 ) -> FoundAnswer:
     said = [_Candidate(at, place) for place, on in enumerate(passages) for at in _sentences(on)]
-    carried = carried_words(postgres, question, [_with_context(at.told) for at in said])
+    # Which date is meant is decided when it is known what is asked for.
+    undated = without_date(question) or question
+    carried = carried_words(postgres, undated, [_with_context(at.told) for at in said])
     candidates = [
         candidate
         for candidate, words in zip(said, carried.texts, strict=True)
@@ -150,8 +156,8 @@ def _shown(question: str, newest: Newest, passages: Sequence[Passage], k: int) -
         answer=told.answer,
         statement=told.statement,
         origin=shown.origin,
-        source=shown.source,
-        valid_since=shown.valid_since or shown.observed_at,
+        source=shown.document_id or shown.source,
+        valid_since=_since(shown),
         last_verified=shown.verified_at,
         freshness=shown.freshness,
         series_id=shown.series_id,
@@ -171,6 +177,13 @@ def _shown(question: str, newest: Newest, passages: Sequence[Passage], k: int) -
         dated=None,
         differing=newest.differing,
     )
+
+
+def _since(passage: Passage) -> datetime:
+    """Since when it holds: a sentence since the date of its document, where that has one."""
+    if passage.valid_since is None and passage.dated is not None:
+        return begins(passage.dated)
+    return passage.valid_since or passage.observed_at
 
 
 def _sentences(passage: Passage) -> list[Told]:

@@ -13,10 +13,22 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pricing_platform.facts.sentences import sentence
-from pricing_platform.retrieval.document_dates import begins, dates_in, is_newer, without_date
+from pricing_platform.retrieval.document_dates import (
+    begins,
+    dates_in,
+    ends,
+    is_newer,
+    without_date,
+)
+from pricing_platform.retrieval.question_language import carried_words
 from pricing_platform.retrieval.search import Passage
 from pricing_platform.stores.postgres import Postgres
 
+_NOT_AT = re.compile(
+    r"\b(?:since|after|before|until|from|seit|nach|vor|bis|ab|depuis|après|avant|desde|hasta"
+    r"|después de|antes de)\s+(?:\w+\s+)?$",
+    re.IGNORECASE,
+)
 _ALIKE = 0.5  # of all words of two sentences, the share that stands in both
 _WORD = re.compile(r"\w+")
 _CHUNKS = """
@@ -48,6 +60,12 @@ JOIN knowledge.fact_series AS s ON s.series_id = f.series_id AND s.cardinality =
 WHERE o.document_id = %(document_id)s AND o.topic <> '' AND o.subject = %(subject)s
     AND f.series_id <> %(series_id)s
 ORDER BY d.document_id, f.series_id
+"""
+_THEN = """
+SELECT f.value, f.source, f.source AS document_id, f.valid_from AS valid_since, d.dated
+FROM knowledge.facts_as_of(%(valid_at)s, %(known_at)s) AS f
+LEFT JOIN knowledge.documents AS d ON d.document_id = f.source
+WHERE f.series_id = %(series_id)s
 """
 _SEEN = "SELECT observed_at FROM knowledge.documents WHERE document_id = %s"
 _DIFFERING = """
@@ -111,24 +129,53 @@ def newest_copy(
         sentences: the statements of a passage.
     """
     if best.passage.origin == "fact":
+        if (then := _as_of_its_date(postgres, question, best, times)) is not None:
+            return Newest(then)
         disputed = _disputed(postgres, best, times)
         copies = [_fact(at) for at in _copied_facts(postgres, best, times)]
         best = _of_its_document(postgres, best) if copies else best
     else:
         disputed = ()
-        copies = _most_alike(best, _copied_chunks(postgres, best, times), sentences)
+        alike = _most_alike(best, _copied_chunks(postgres, best, times), sentences)
+        copies = _about_the_same(postgres, question, best, alike)
     rivals = [at for at in copies if not _is_told_apart(question, best, at)]
-    found = _newest([best, *rivals], question)
+    found = _newest([best, *rivals], question, times.valid_at)
     if found.told == best and disputed:
         return Newest(best, found.outdated, disputed)
     return found
 
 
-def _newest(copies: Sequence[Told], question: str) -> Newest:
-    """The first copy, unless another is newer."""
+def _as_of_its_date(postgres: Postgres, question: str, best: Told, times: Times) -> Told | None:
+    """What a fact was at the date that the question names, where it holds from later on only.
+
+    What has happened ``since`` or ``after`` a date is not asked of that date.
+    """
+    asked = list(dates_in(question))
+    since = best.passage.valid_since
+    if len(asked) != 1 or since is None or best.passage.series_id is None:
+        return None
+    (dated, (start, _)) = asked[0]
+    if ends(dated) > min(since, times.valid_at) or _NOT_AT.search(question[:start]):
+        return None
+    rows = postgres.frame(
+        _THEN,
+        {
+            "series_id": best.passage.series_id,
+            "valid_at": ends(dated) - timedelta(microseconds=1),
+            "known_at": times.known_at,
+        },
+    )
+    if rows.height != 1:
+        return None
+    return _fact(replace(best.passage, freshness=None, **rows.row(0, named=True)))
+
+
+def _newest(copies: Sequence[Told], question: str, valid_at: datetime) -> Newest:
+    """The first copy, unless another is newer; what begins later does not count yet."""
     asked = [dated for dated, _ in dates_in(question)]
     named = [at for at in copies if _is_of(at.passage.dated, asked)]
-    counting = named or copies
+    begun = [at for at in copies if _has_begun(at.passage.dated, valid_at)]
+    counting = named or begun or copies
     newest = counting[0]
     for copy in counting[1:]:
         if _is_newer(copy, newest):
@@ -147,6 +194,10 @@ def _is_told_apart(question: str, best: Told, other: Told) -> bool:
     subjects = [without_date(at.passage.subject) for at in (best, other)]
     own = {*_words(subjects[0])} - {*_words(subjects[1])}
     return subjects[0] != subjects[1] and bool(own & {*_words(question)})
+
+
+def _has_begun(dated: str | None, at: datetime) -> bool:
+    return dated is None or begins(dated) <= at
 
 
 def _is_of(dated: str | None, asked: Sequence[str]) -> bool:
@@ -227,6 +278,18 @@ def _most_alike(
             if alike >= _ALIKE and (known is None or alike > known[0]):
                 found[passage.document_id] = alike, told
     return [told for _, told in found.values()]
+
+
+def _about_the_same(
+    postgres: Postgres, question: str, best: Told, copies: Sequence[Told]
+) -> list[Told]:
+    """Those that have all that the best has of the question: others say something else.
+
+    Without ``full`` a sentence is not about what full-time staff get. Numbers may differ.
+    """
+    carried = carried_words(postgres, question, [at.statement for at in (best, *copies)])
+    wanted = {word for word in carried.question & carried.texts[0] if not word.isdigit()}
+    return [at for at, words in zip(copies, carried.texts[1:], strict=True) if wanted <= words]
 
 
 def _share(words: tuple[str, ...], others: tuple[str, ...]) -> float:

@@ -11,7 +11,7 @@ import functools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import PurePosixPath
 
 DATE_KEYS = (
@@ -35,13 +35,30 @@ _MONTH_LANGUAGES = (
 )
 _LINE_LIMIT = 200  # characters
 
-_LABEL = (
-    r"(?:(?:last |date )?(?:updated|modified|revised|reviewed)(?: on)?|(?:valid|effective)"
-    r"(?: date| from| since| as of)?|(?:as|status) of|date|stand|gültig (?:ab|seit)|zuletzt "
-    r"(?:geändert|aktualisiert)(?: am)?|en vigueur (?:depuis|le)|mis à jour le|vigente desde"
-    r"|actualizado el|in vigore dal|geldig vanaf)"
+_LABELS = (
+    r"(?:valid|effective|in force)(?: date| from| since| as of)?|gültig (?:ab|seit)(?: dem)?"
+    r"|in kraft (?:ab|seit)(?: dem)?|en vigueur (?:depuis|le|à partir du)|vigente desde|vigor desde"
+    r"|in vigore dal|geldig vanaf|obowiązuje od",
+    r"(?:last |date )?(?:updated?|modified|revised|changed)(?: on)?"
+    r"|zuletzt (?:geändert|aktualisiert)(?: am)?|letzte (?:änderung|aktualisierung)"
+    r"|(?:dernière )?mise? à jour(?: le)?"
+    r"|(?:última actualización|actualizado el)|ultimo aggiornamento|laatst bijgewerkt(?: op)?"
+    r"|ostatnia aktualizacja|最終更新日",
+    r"(?:last |date )?reviewed(?: on)?|(?:as|status) of|date|stand|published(?: on)?|datum|fecha"
+    r"|data",
 )
-_LINE = re.compile(rf"{_LABEL}[\s:]+(?P<date>.{{4,40}}?)\.?", re.IGNORECASE)
+"""What a line says before its date: since when it holds, when it was changed, anything else. Of a
+text that has several, the first of these counts."""
+
+_LINES = tuple(
+    re.compile(
+        rf"(?:[-+•] )?(?:{label})[\s:：]+(?P<date>.{{4,40}}?)"
+        r"(?: (?:by|von|par|por|da) .{1,60}| r)?\.?",
+        re.IGNORECASE,
+    )
+    for label in _LABELS
+)
+_FENCE = re.compile(r" {0,3}(?:`{3,}|~{3,})")
 _MARKS = re.compile(r"[*_`>#|]+")
 _FORMS = tuple(
     re.compile(rf"(?<![\w.])(?:{form})(?!\w|[.:/-]\d)", re.IGNORECASE)
@@ -151,6 +168,16 @@ def begins(dated: str) -> datetime:
     return datetime.fromisoformat(f"{dated}-01-01"[:10]).replace(tzinfo=UTC)
 
 
+def ends(dated: str) -> datetime:
+    """The first moment after a date, in UTC."""
+    first = begins(dated)
+    if len(dated) == len("2026-02-01"):
+        return first + timedelta(days=1)
+    months = 1 if "-" in dated else _MONTHS_OF_A_YEAR
+    years, month = divmod(first.month - 1 + months, _MONTHS_OF_A_YEAR)
+    return first.replace(year=first.year + years, month=month + 1)
+
+
 def without_date(subject: str) -> str:
     """The subject without the date that it names, where it names one."""
     if _only_date(subject) is None:
@@ -187,14 +214,19 @@ def _folder_date(path: str) -> str | None:
 
 def _dated_line(content: str) -> str | None:
     """The date of a line that says nothing but since when, or from when, the document is."""
-    found = set()
+    found: list[set[str]] = [set() for _ in _LINES]
+    is_code = False
     for line in content.splitlines():
-        if len(line) > _LINE_LIMIT:
+        is_code ^= bool(_FENCE.match(line))
+        if is_code or len(line) > _LINE_LIMIT:
             continue
-        match = _LINE.fullmatch(" ".join(_MARKS.sub(" ", line).replace(" :", ":").split()))
-        if match and (dated := read_date(match["date"])):
-            found.add(dated)
-    return found.pop() if len(found) == 1 else None
+        told = " ".join(_MARKS.sub(" ", line).replace(" :", ":").split())
+        for rank, pattern in enumerate(_LINES):
+            match = pattern.fullmatch(told)
+            if match and (dated := read_date(match["date"])):
+                found[rank].add(dated)
+    first = next((dates for dates in found if dates), set())
+    return first.pop() if len(first) == 1 else None
 
 
 def _iso(match: re.Match[str]) -> str | None:

@@ -20,15 +20,6 @@ from pricing_platform.retrieval.document_dates import DATE_KEYS, PAGE_KEYS
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufffd]")
 _CONTROL_SHARE = 0.02  # a text has next to none of them, compressed data one in ten
 _XML_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
-_AS_BROWSERS_TAKE_THEM = {
-    "iso8859-1": "cp1252",
-    "ascii": "cp1252",
-    "iso8859-9": "cp1254",
-    "gb2312": "gb18030",
-    "gbk": "gb18030",
-    "shift_jis": "cp932",
-    "euc_kr": "cp949",
-}
 _UNDECODED = re.compile(r"[\udc80-\udcff]+")
 _FRONT_MATTER_CHARACTERS = 65_536
 NAME_LIMIT = 300
@@ -140,8 +131,12 @@ def _decoded(data: bytes, *, html: bool) -> tuple[str, list[str]]:
             text, told = data.decode("utf-16"), ["is in UTF-16 and was read as that"]
         except UnicodeDecodeError:
             raise NotText("is not text: it is neither UTF-8 nor UTF-16") from None
+    elif declared is not None and _is_utf8(data):
+        text, told = data.decode(), [f"is in UTF-8, and not in {declared} as it says"]
     elif declared is not None:
         text, told = data.decode(declared, "replace"), [f"is in {declared}, as it says"]
+        if (lost := text.count("\ufffd")) > 0:
+            told.append(f"has {lost:,} characters that are none in {declared}")
     else:
         raw = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
         text = _UNDECODED.sub(_from_windows, raw)
@@ -153,22 +148,28 @@ def _decoded(data: bytes, *, html: bool) -> tuple[str, list[str]]:
     return text, told
 
 
+def _is_utf8(data: bytes) -> bool:
+    """Whether bytes beyond ASCII are there, and all are UTF-8: nothing else looks like it."""
+    try:
+        return not data.decode().isascii()
+    except UnicodeDecodeError:
+        return False
+
+
 def _declared_encoding(data: bytes) -> str | None:
     """What a page's meta element or XML declaration names; None where it is UTF-8 or unknown.
 
     Labels mean what browsers take them for, see the WHATWG's Encoding Standard.
     """
+    import webencodings
     from bs4.dammit import EncodingDetector
 
     if data.startswith(codecs.BOM_UTF8):
         return None
     told = EncodingDetector.find_declared_encoding(data, is_html=True)
-    try:
-        name = codecs.lookup(told).name if told else "utf-8"
-    except LookupError:
-        return None
-    name = _AS_BROWSERS_TAKE_THEM.get(name, name)
-    return None if name.startswith("utf") else name
+    encoding = webencodings.lookup(told) if told else None
+    name = "utf-8" if encoding is None else str(encoding.codec_info.name)
+    return None if name.startswith(("utf", "x-user")) else name
 
 
 def _from_windows(found: re.Match[str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pricing_platform.cli import _print_answer
-from pricing_platform.facts.answers import FoundAnswer, answer, answer_as_of
+from pricing_platform.facts.answers import _SENTENCE_END, FoundAnswer, answer, answer_as_of
 from pricing_platform.facts.document_statements import observe_documents
 from pricing_platform.facts.fact_queries import facts_of
 from pricing_platform.facts.kinds import FactRules
@@ -250,6 +250,63 @@ def test_live_sources_are_as_new_as_their_observation(postgres: Postgres) -> Non
     same = now - timedelta(hours=1)
     record(postgres, [Observation("y", "ceo", by, (by,), same) for by in ("p", "q")], RULES)
     assert facts_of(postgres, "y")["freshness"].to_list() == ["disputed"]
+
+
+def test_a_copy_that_says_something_else_is_no_newer_statement(knowledge: Knowledge) -> None:
+    knowledge.follow(
+        {
+            "2023/leave.md": "# Leave rules\n\nFull-time staff get 30 days of leave.\n",
+            "2026/leave.md": "# Leave rules\n\nPart-time staff get 15 days of leave.\n",
+        }
+    )
+    found = knowledge.ask("How many days of leave do full-time staff get?")
+    assert found.answer == "Full-time staff get 30 days of leave."
+    assert found.dated == "2023"
+    assert found.valid_since == datetime(2023, 1, 1, tzinfo=UTC)
+    assert found.source == "docs:2023/leave.md"
+
+
+@pytest.mark.parametrize(("text", "question"), [(window, WINDOW), (sentence, BACK)])
+def test_what_begins_later_does_not_count_yet(
+    knowledge: Knowledge, text: Callable[..., str], question: str
+) -> None:
+    later = datetime.now(UTC).year + 2
+    knowledge.follow({"2023/returns.md": text(30), f"{later}/returns.md": text(14)})
+    found = knowledge.ask(question)
+    assert "30 days" in str(found.answer)
+    assert found.dated == "2023"
+
+
+@pytest.mark.parametrize(
+    ("question", "days"),
+    [
+        ("What was the return window in 2024?", "30 days"),
+        ("What was the return window in March 2025?", "30 days"),
+        ("What was the return window in 2026?", "14 days"),
+        ("What is the return window since 2024?", "14 days"),
+        ("What was the return window in 2019?", "14 days"),
+    ],
+)
+def test_a_question_may_name_the_date_that_it_is_about(
+    knowledge: Knowledge, question: str, days: str
+) -> None:
+    knowledge.follow({"2023/returns.md": window(30), "2026/returns.md": window(14)})
+    found = knowledge.ask(question)
+    assert found.answer == days
+    if days == "30 days":
+        assert (found.dated, found.freshness) == ("2023", None)
+        assert found.source == "docs:2023/returns.md"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Alles wurde geprüft. Über 14 Tage wird gestritten.", "Masz 14 dni. Żadne inne nie są ważne.",
+     "Son 14 días. ¿Quién lo sabe hoy?", "Это верно. Срок 14 дней всегда."],
+)  # fmt: skip
+def test_sentences_end_in_every_script(text: str) -> None:
+    first, second = _SENTENCE_END.split(text)
+    assert first.endswith(".")
+    assert f"{first} {second}" == text
 
 
 def test_both_are_printed(knowledge: Knowledge, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from pricing_platform.retrieval.document_dates import (
     begins,
     dates_in,
     document_date,
+    ends,
     is_newer,
     read_date,
 )
@@ -134,3 +135,34 @@ def test_dates_of_different_exactness_are_compared_as_far_as_they_go() -> None:
     assert not is_newer("2026", None)
     assert not is_newer(None, "2023")
     assert begins("2026-02") == datetime(2026, 2, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("lines", "dated"),
+    [
+        ("Effective: 1 January 2024\nLast updated: 3 March 2026", "2024-01-01"),
+        ("Last reviewed: 2025-05-05\nUpdated 2024-04-04", "2024-04-04"),
+        ("- Last updated: 3 March 2026", "2026-03-03"),
+        ("Last updated: 3 March 2026 by Jane", "2026-03-03"),
+        ("Letzte Änderung: 3. März 2026", "2026-03-03"),
+        ("Gültig ab dem 1.2.2026", "2026-02-01"),
+        ("Dernière mise à jour : 2 février 2026", "2026-02-02"),
+        ("Última actualización: 2026-02-02", "2026-02-02"),
+        ("Ultimo aggiornamento: 2026-02-02", "2026-02-02"),
+        ("Obowiązuje od 2026-02-02 r.", "2026-02-02"),
+        ("```\ndate: 2019-01-01\n```", None),
+        ("Updated 2024-04-04\nUpdated 2025-05-05", None),
+    ],
+)
+def test_lines_that_date_a_document(lines: str, dated: str | None) -> None:
+    found = document_date("a.md", "Returns", "Returns", f"# Returns\n\n{lines}\n", None)
+    assert found.dated == dated
+
+
+@pytest.mark.parametrize(
+    ("dated", "after"),
+    [("2026", "2027-01-01"), ("2026-02", "2026-03-01"), ("2026-12", "2027-01-01"),
+     ("2024-02-29", "2024-03-01")],
+)  # fmt: skip
+def test_when_a_date_ends(dated: str, after: str) -> None:
+    assert ends(dated) == begins(after)

@@ -505,6 +505,31 @@ def test_latin_1_is_what_browsers_take_it_for() -> None:
     assert read_text(page.replace(b"iso-8859-1", b"klingon"), html=True).content == "5€ – café"
 
 
+@pytest.mark.parametrize("label", ["hex", "rot13", "punycode", "unicode_escape", "idna", "klingon"])
+def test_a_label_that_is_no_charset_is_none(label: str) -> None:
+    page = f'<meta charset="{label}"><p>Café \\x41 is open</p>'.encode("cp1252")
+    assert read_text(page, html=True).content == "Café \\x41 is open"
+
+
+def test_a_page_in_utf_8_that_says_otherwise_is_read_and_told() -> None:
+    found = read_text('<meta charset="iso-8859-2"><p>Opłaty</p>'.encode(), html=True)
+    assert found.content == "Opłaty"
+    assert "is in UTF-8, and not in iso8859-2 as it says" in found.told
+
+
+def test_characters_that_a_declared_charset_has_not_are_told() -> None:
+    page = b'<meta charset="windows-1250"><p>' + 40 * b"letters " + b"\x81</p>"
+    found = read_text(page, html=True)
+    assert "has 1 characters that are none in cp1250" in found.told
+
+
+@pytest.mark.parametrize(("label", "encoding"), [("x-sjis", "cp932"), ("windows-874", "cp874")])
+def test_charsets_have_the_labels_that_browsers_know(label: str, encoding: str) -> None:
+    text = "ราคา" if encoding == "cp874" else "返品"
+    page = f'<meta charset="{label}"><p>{text}</p>'.encode(encoding)
+    assert read_text(page, html=True).content == text
+
+
 @pytest.mark.skipif(not CASE_16.is_file(), reason="../shared/cases is not there")
 def test_a_polish_page_is_read_as_it_says() -> None:
     found = read_text(CASE_16.read_bytes(), html=True)
