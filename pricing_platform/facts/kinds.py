@@ -31,10 +31,13 @@ TIME_TO_LIVE: Mapping[str, timedelta | None] = {
 """For how long after it was verified a fact of the kind is fresh; None: always."""
 
 KINDS: Mapping[str, str] = {
-    r"(?:.* )?(?:price|prices|pricing|cost|msrp|rrp|fee)": "price",
-    r"(?:.* )?\w*(?:preis|prijs)|(?:.* )?(?:uvp|prix|precio|prezzo|preço|preco|pris|cena|hinta)": (
+    r"(?:.* )?(?:prices?|pricing|costs?|msrp|rrp|fees?|tariffs?)": "price",
+    r"(?:.* )?\w*(?:preise?|prijs|prijzen|kosten|gebühr(?:en)?|entgelte?)": "price",
+    r"(?:.* )?(?:uvp|tarif[es]?|prix|coûts?|frais|precios?|costes?|costos?|tarifas?|prezz[oi]|costi"
+    r"|tariff[ae]|preços?|preco|custos?|pris|priser|cen[ay]|opłat[ay]|koszt\w*|hinnat|hinta)": (
         "price"
     ),
+    r".*(?:価格|値段|料金)": "price",
     r"price (?:per|from|range) .*|pricing .*|starting at": "price",
     r"(?:.* )?(?:availability|in stock|stock|stock level|lead time)": "availability",
     r"c[a-z]o|(?:vice |co-)?(?:president|chair|chairman|chairwoman|chairperson|founder)": (
