@@ -111,7 +111,7 @@ def ui(
 def price(
     text: Annotated[str | None, typer.Argument(help="The product's text.")] = None,
     file: Annotated[
-        Path | None, typer.Option(help="A file of products: CSV, JSON, Excel or Parquet.")
+        Path | None, typer.Option(help="A file of products: CSV, JSON, XML, Excel or Parquet.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Where to write the priced file (.parquet, .csv, .jsonl).")
@@ -235,7 +235,8 @@ def ask(
         bool, typer.Option("--extract", help="Never ask a language model for a sentence.")
     ] = False,
     style: Annotated[
-        str | None, typer.Option(help="Let the sentence be written in this [[style]].")
+        str | None,
+        typer.Option(help="Let the sentence be written in the style of this name in sources.toml."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
@@ -276,7 +277,10 @@ def ask(
 def reply(
     message: Annotated[str, typer.Argument(help="A customer's message.")],
     style: Annotated[
-        str | None, typer.Option(help="The [[style]]; not needed where there is only one.")
+        str | None,
+        typer.Option(
+            help="The name of a style in sources.toml; not needed where there is only one."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of text.")] = False,
 ) -> None:

@@ -83,10 +83,14 @@ SELECT
     observed_at,
     coalesce(fields['id'], fields['sku']) AS listing_id,
     coalesce(fields['name'], parent['name']) AS title,
-    concat_ws(
-        chr(10),
-        coalesce(fields['short_description'], parent['short_description']),
-        coalesce(fields['description'], parent['description'])
+    -- Line breaks are written as a backslash and an n.
+    replace(
+        concat_ws(
+            chr(10),
+            coalesce(fields['short_description'], parent['short_description']),
+            coalesce(fields['description'], parent['description'])
+        ),
+        '\n', chr(10)
     ) AS description,
     coalesce(fields['brands'], fields['brand'], parent['brands'], parent['brand']) AS brand,
     -- 'Home > Kitchen, Sale': the first of them.

@@ -233,6 +233,13 @@ def test_a_sale_of_woocommerce_counts_while_it_lasts(tmp_path: Path) -> None:
     assert "6.1" not in texts(warehouse)
 
 
+def test_line_breaks_of_woocommerce_are_no_letters(tmp_path: Path) -> None:
+    written = WOOCOMMERCE.replace(",Mild.,", ",Mild.\\nPure.,")
+    warehouse = ingested(tmp_path, "wc-product-export.csv", written, "woocommerce")
+    assert "Mild. Pure." in texts(warehouse)
+    assert "\\n" not in texts(warehouse)
+
+
 def test_a_feed_for_google_is_read_with_quotes_sales_and_currencies(tmp_path: Path) -> None:
     warehouse = ingested(tmp_path, "feed.tsv", GOOGLE, "google_merchant", currency="EUR")
     assert prices(warehouse) == {"TV-40": 279.0, "KETTLE": 39.0, "FAN": 60.0}
