@@ -354,7 +354,7 @@ def refresh(
     from pricing_platform.stores.warehouse import Warehouse
 
     started = datetime.now(UTC)
-    with _knowledge_stores() as (settings, server, encoder):
+    with _knowledge_stores(may_be_new=True) as (settings, server, encoder):
         for name in () if everything else subject or ():
             facts_of(server, name)  # tells of a subject that nobody knows
         try:
@@ -475,12 +475,25 @@ def clean(
 
 
 @contextmanager
-def _knowledge_stores() -> Iterator[tuple[Settings, Postgres, CachedEncoder]]:
-    """The settings, Postgres and the encoder, for as long as a command needs them."""
+def _knowledge_stores(
+    *, may_be_new: bool = False
+) -> Iterator[tuple[Settings, Postgres, CachedEncoder]]:
+    """The settings, Postgres and the encoder, for as long as a command needs them.
+
+    Raises:
+        PlatformError: when nothing has been put into the embedded Postgres yet, unless that may be.
+    """
     from pricing_platform.retrieval.embedding_cache import CachedEncoder
     from pricing_platform.stores.postgres import Postgres
 
     settings = load_settings()
+    is_embedded = settings.postgres_url is None
+    if is_embedded and not may_be_new and not settings.postgres_folder.is_dir():
+        raise PlatformError(
+            f"There are no documents and no facts in {settings.home_folder} yet.",
+            "Run `pricing-platform run`, or `pricing-platform refresh --all` for documents alone;"
+            " or set PRICING_HOME to the home that has them.",
+        )
     with closing(Postgres.from_settings(settings)) as server:
         yield settings, server, CachedEncoder.from_settings(settings)
 

@@ -181,7 +181,8 @@ def _newest(copies: Sequence[Told], question: str, valid_at: datetime) -> Newest
         if _is_newer(copy, newest):
             newest = copy
     others = [at for at in copies if _words(at.answer) != _words(newest.answer)]
-    differing = [at for at in others if at in counting and not _is_newer(newest, at)]
+    standing = [at for at in counting if not any(_is_newer(by, at) for by in counting)]
+    differing = [at for at in others if at in standing]
     return Newest(
         newest,
         tuple(at for at in others if at not in differing),

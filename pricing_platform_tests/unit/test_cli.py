@@ -22,3 +22,15 @@ def test_a_query_file_that_cannot_be_read_is_told(
         path.write_bytes(content)
     with pytest.raises(PlatformError, match=told):
         CliRunner().invoke(app, ["sql", f"@{path}"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    "command", [["ask", "Who is the CEO?"], ["facts", "Northwind"], ["reply", "Hello"]]
+)
+def test_what_reads_a_home_makes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.setenv("PRICING_HOME", str(tmp_path / "home"))
+    with pytest.raises(PlatformError, match="no documents and no facts"):
+        CliRunner().invoke(app, command, catch_exceptions=False)
+    assert not (tmp_path / "home").exists()
