@@ -575,6 +575,8 @@ def _print_answer(found: FoundAnswer, written: WrittenAnswer | None = None) -> N
         about.append(f"last verified {found.last_verified:%Y-%m-%d %H:%M} UTC")
     if found.freshness:
         about.append(found.freshness)
+    if found.silent:
+        about.append(f"and {found.silent}, which is newer, does not say it")
     output.print(", ".join(about), markup=False, highlight=False, soft_wrap=True)
     print_frame(as_frame(found.passages))
 

@@ -50,7 +50,8 @@ class FoundAnswer:
     ``answer`` is None where nothing was found. ``dated`` is the date of the document that says it.
     Where sources differ and nothing tells which is newer, ``differing`` has what each of them says,
     ``answer`` and ``source`` name all, and ``freshness`` is ``disputed``. ``passages`` leaves out
-    those in which an older copy of the answer stands.
+    those in which an older copy of the answer stands. ``silent`` is a newer copy of the document,
+    which does not say it any more: the answer is then not ``fresh``.
     """
 
     question: str
@@ -65,6 +66,7 @@ class FoundAnswer:
     passages: tuple[Passage, ...]
     dated: str | None = None
     differing: tuple[Differing, ...] = ()
+    silent: str | None = None
 
     def to_json(self, *, sentence: str | None = None) -> str:
         """As one JSON object, times in ISO 8601, with the sentence that was written of it."""
@@ -163,7 +165,10 @@ def _shown(question: str, newest: Newest, passages: Sequence[Passage], k: int) -
         series_id=shown.series_id,
         passages=tuple(left[:k]),
         dated=shown.dated,
+        silent=newest.silent,
     )
+    if newest.silent is not None and found.freshness == "fresh":
+        return replace(found, freshness="stale")
     if not newest.differing:
         return found
     said = [f"{at.answer} ({at.source})" for at in newest.differing]

@@ -61,6 +61,18 @@ WHERE o.document_id = %(document_id)s AND o.topic <> '' AND o.subject = %(subjec
     AND f.series_id <> %(series_id)s
 ORDER BY d.document_id, f.series_id
 """
+_COPIES = """
+SELECT d.document_id, d.dated
+FROM knowledge.documents AS o
+JOIN knowledge.documents AS d ON d.topic = o.topic AND d.dated IS NOT NULL
+WHERE o.document_id = %(document_id)s AND o.topic <> '' AND coalesce((
+    SELECT cardinality(b.stated) = 0
+    FROM knowledge.observations AS b
+    WHERE b.series_id = %(series_id)s AND b.source = d.document_id
+    ORDER BY b.observed_at DESC, b.valid_from DESC
+    LIMIT 1
+), true)
+"""
 _THEN = """
 SELECT f.value, f.source, f.source AS document_id, f.valid_from AS valid_since, d.dated
 FROM knowledge.facts_as_of(%(valid_at)s, %(known_at)s) AS f
@@ -96,11 +108,15 @@ class Differing:
 
 @dataclass(frozen=True)
 class Newest:
-    """What counts, what does not any more, and all that differs where nothing tells what counts."""
+    """What counts, what does not any more, and all that differs where nothing tells what counts.
+
+    ``silent`` is the newest copy of the document, where that does not say what counts any more.
+    """
 
     told: Told
     outdated: tuple[Told, ...] = ()
     differing: tuple[Differing, ...] = ()
+    silent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -142,7 +158,25 @@ def newest_copy(
     found = _newest([best, *rivals], question, times.valid_at)
     if found.told == best and disputed:
         return Newest(best, found.outdated, disputed)
-    return found
+    if found.differing or any(dates_in(question)):
+        return found
+    return replace(found, silent=_silent(postgres, found.told, times))
+
+
+def _silent(postgres: Postgres, told: Told, times: Times) -> str | None:
+    """The newest copy of the document that says it, where that is a newer one."""
+    passage = told.passage
+    of = {
+        "document_id": passage.document_id or passage.source,
+        "series_id": passage.series_id if passage.origin == "fact" else None,
+    }
+    copies = postgres.frame(_COPIES, of).iter_rows()
+    newer = [
+        (dated, copy)
+        for copy, dated in copies
+        if is_newer(dated, told.passage.dated) and _has_begun(dated, times.valid_at)
+    ]
+    return max(newer)[1] if newer else None
 
 
 def _as_of_its_date(postgres: Postgres, question: str, best: Told, times: Times) -> Told | None:

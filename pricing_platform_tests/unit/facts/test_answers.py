@@ -266,6 +266,25 @@ def test_a_copy_that_says_something_else_is_no_newer_statement(knowledge: Knowle
     assert found.source == "docs:2023/leave.md"
 
 
+@pytest.mark.parametrize(
+    ("line", "question", "answer_is"),
+    [
+        ("**Hotel limit:** 120 EUR", "What is the hotel limit of travel?", "120 EUR"),
+        ("Refunds of fares are paid within 5 days.", "When are refunds of fares paid?", "5 days"),
+    ],
+)
+def test_what_a_newer_copy_leaves_out_is_not_fresh(
+    knowledge: Knowledge, line: str, question: str, answer_is: str
+) -> None:
+    rest = "# Travel\n\n**Class:** second\n\n"
+    knowledge.follow({"2024/travel.md": f"{rest}{line}\n", "2026/travel.md": rest})
+    found = knowledge.ask(question)
+    assert answer_is in str(found.answer)
+    assert (found.dated, found.freshness, found.silent) == ("2024", "stale", "docs:2026/travel.md")
+    current = knowledge.ask("What is the class of travel?")
+    assert (current.answer, current.freshness, current.silent) == ("second", "fresh", None)
+
+
 @pytest.mark.parametrize(("text", "question"), [(window, WINDOW), (sentence, BACK)])
 def test_what_begins_later_does_not_count_yet(
     knowledge: Knowledge, text: Callable[..., str], question: str
