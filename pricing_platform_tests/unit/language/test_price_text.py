@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pricing_platform.language.price_text import parse_price
@@ -221,12 +221,14 @@ STYLES = [
 ]
 
 
+@settings(deadline=None)
 @given(cents=st.integers(1, 99_999_999), style=st.sampled_from(STYLES))
 def test_reads_back_any_price_in_each_style(cents: int, style: object) -> None:
     price = cents / 100
     assert parse_price(style(price), USD).price == pytest.approx(price)  # type: ignore[operator]
 
 
+@settings(deadline=None)
 @given(cents=st.integers(1, 99_999_999))
 def test_reads_back_any_price_as_it_is_written_in_europe(cents: int) -> None:
     price = cents / 100
@@ -240,6 +242,7 @@ _PIECES = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(max_size=80), st.lists(_PIECES, max_size=12).map("".join)))
 def test_no_text_raises_and_what_is_read_is_a_price(text: str) -> None:
     found = parse_price(text, USD)

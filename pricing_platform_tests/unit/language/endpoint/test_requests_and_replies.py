@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
@@ -217,12 +217,14 @@ Jsons = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(Jsons | st.dictionaries(st.just("choices"), st.lists(Jsons, max_size=2)))
 def test_any_body_is_read_or_told(body: Any) -> None:
     with suppress(UnreadableReplyError, ToldError):
         assert isinstance(read_reply(json.dumps(body), CHAT).text, str)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_any_retry_after_is_seconds_or_none(text: str) -> None:
     seconds = retry_after({"retry-after": text})
