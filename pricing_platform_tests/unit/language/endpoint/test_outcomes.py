@@ -117,8 +117,11 @@ def test_what_fails_at_first_is_answered_in_the_end(
 def test_nobody_asks_again_before_the_server_wants_it(
     as_date: bool, upstream: str, model_at: ModelAt
 ) -> None:
-    fault = retry_after_date(2.0) if as_date else FAULTS["429 Retry-After: 1"]
-    proxy = FaultyProxy(upstream, at_first(fault, 1))
+    def script(number: int, _body: str) -> Fault | None:
+        fault = retry_after_date(2.0) if as_date else FAULTS["429 Retry-After: 1"]
+        return fault if number == 0 else None
+
+    proxy = FaultyProxy(upstream, script)
     with proxy.running() as url:
         answers = list(model_at(url, concurrency=1).read_prices([price_prompt("item")]))
     first, second = (when for when, _ in proxy.requests)
