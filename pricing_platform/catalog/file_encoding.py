@@ -209,21 +209,32 @@ def _lines_that_do_not_fit(file: Path, kind: FileKind, encoding: str) -> tuple[i
     by its standard, so there it takes more of them; and whoever writes letters as ``\\u00fc``
     writes no others: what lies beyond ASCII beside such lines is damage.
     """
-    good = bad = 0
+    bad = 0
     sample = bytearray()
     with opened(file) as stream:
         for line in iter(partial(stream.readline, LONGEST_LINE), b""):
-            if line.isascii():
-                good += kind == "json" and b"\\u" in line
-                continue
-            if _decodes(line, encoding):
-                good += 1
+            if line.isascii() or _decodes(line, encoding):
                 continue
             bad += 1
             if len(sample) < _BAD_SAMPLE_BYTES:
                 sample += line
-    is_damage = bad <= good or (kind == "json" and bad < _FEWEST_BAD_JSON)
-    return (0, b"") if is_damage else (bad, bytes(sample))
+    is_damage = kind == "json" and bad < _FEWEST_BAD_JSON
+    if is_damage or _has_good_lines(file, kind, encoding, bad):
+        return 0, b""
+    return bad, bytes(sample)
+
+
+def _has_good_lines(file: Path, kind: FileKind, encoding: str, count: int) -> bool:
+    """Whether that many lines tell of the encoding; read no further than to the last of them."""
+    good = 0
+    with opened(file) as stream:
+        lines = iter(partial(stream.readline, LONGEST_LINE), b"")
+        while good < count and (line := next(lines, None)) is not None:
+            if line.isascii():
+                good += kind == "json" and b"\\u" in line
+            else:
+                good += _decodes(line, encoding)
+    return good >= count
 
 
 def _is_western(sample: bytes, readings: list[_Reading]) -> bool:
