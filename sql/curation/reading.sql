@@ -1,17 +1,26 @@
 -- Macros that every format of sql/sources may use.
 
+-- Entries of which each key stands once, with its first value: what map_from_entries takes.
+CREATE OR REPLACE TEMP MACRO first_of_each(entries) AS
+    list_transform(
+        [entries],
+        lambda all_of_them: list_filter(
+            all_of_them,
+            lambda e, place:
+                list_position(list_transform(all_of_them, lambda o: o.key), e.key) = place
+        )
+    )[1];
+
 -- A JSON object as a map of texts. The slow branch is for objects that repeat a key: the first
 -- value counts.
 CREATE OR REPLACE TEMP MACRO json_map(object) AS
     CASE
         WHEN json_type(object) = 'OBJECT' THEN coalesce(
             from_json(object, '"MAP(VARCHAR, VARCHAR)"'),
-            map_from_entries(
-                list_transform(
-                    list_sort(list_distinct(json_keys(object))),
-                    lambda k: struct_pack(k := k, v := object ->> ('$."' || replace(k, '"', '\"') || '"'))
-                )
-            )
+            map_from_entries(list_sort(first_of_each(list_transform(
+                list_zip(json_keys(object), object ->> '$.*'),
+                lambda e: {'key': e[1], 'value': e[2]}
+            ))))
         )
     END;
 
@@ -24,17 +33,6 @@ CREATE OR REPLACE TEMP MACRO map_of(entries, without := []) AS
                 AND trim(coalesce(e.value, '')) NOT IN ('', 'null')
         )
     );
-
--- Entries of which each key stands once, with its first value: what map_from_entries takes.
-CREATE OR REPLACE TEMP MACRO first_of_each(entries) AS
-    list_transform(
-        [entries],
-        lambda all_of_them: list_filter(
-            all_of_them,
-            lambda e, place:
-                list_position(list_transform(all_of_them, lambda o: o.key), e.key) = place
-        )
-    )[1];
 
 -- The fields of a record that hold something, by their names in lower case with _ for blanks and
 -- without a prefix of XML ('g:Image Link' is image_link). Of two of one name the first counts.

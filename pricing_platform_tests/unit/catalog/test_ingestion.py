@@ -61,6 +61,14 @@ def test_details_may_be_a_string_that_holds_an_object(warehouse: Warehouse) -> N
     assert listing["attributes"] == {"Colour": "Red", "Category": "Parts > Filters"}
 
 
+def test_of_a_key_that_is_repeated_the_first_value_counts(warehouse: Warehouse) -> None:
+    details = r'{"Size": "1", "": "2", "Colour": "3", "Size": "4", "a\\b": "5", "a\"b": "6"}'
+    listing = one(warehouse, details=details)
+    assert listing["attributes"] == {
+        "": "2", 'a"b': "6", "a\\b": "5", "Colour": "3", "Size": "1", "Category": "Parts > Filters"
+    }  # fmt: skip
+
+
 def test_prices_as_published_become_numbers(warehouse: Warehouse) -> None:
     published = {
         "12.99": 12.99,
