@@ -324,7 +324,9 @@ SELECT
                 THEN regexp_replace(
                     left(trim(description), {DESCRIPTION_LIMIT}), '(?: [^ ]*|\w+)$', ''
                 )
-            ELSE trim(description)
+            WHEN starts_with(description, ' ') OR ends_with(description, ' ')
+                THEN trim(description)
+            ELSE description
         END AS description
     ),
     map_entries(attributes) AS entries

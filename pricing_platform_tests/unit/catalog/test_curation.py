@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from pricing_platform.catalog import curation
 from pricing_platform.catalog.curation import curate_listings, many_refusals, unaccounted_rows
 from pricing_platform.catalog.ingestion import ingest_source
 from pricing_platform.catalog.money_in_texts import money_patterns
@@ -404,3 +406,55 @@ def test_rows_that_are_lost_or_doubled_are_found(warehouse: Warehouse, spoil: st
     with warehouse.write() as connection:
         connection.execute(spoil)
     assert unaccounted_rows(warehouse).height == 1
+
+
+WORDS = ["steel", "24 cm", "pack of 6", "R&D", "100%", "size", "¦", "a_b", "São", "12 oz"]
+UNCLEAN = ["&amp;", "<b>", "CafÃ©", "  ", "\n", "\x1e", "\x1f", "\xa0", " "]
+UNCLEAN += ["$5", "12 €", "price: 5", "cost"]
+
+
+def test_a_listing_that_passes_is_what_all_steps_would_make_of_it(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = random.Random(12)
+
+    def text(unclean: float = 0.05) -> str:
+        drawn = [
+            draw.choice(UNCLEAN if draw.random() < unclean else WORDS)
+            for _ in range(draw.choice([1, 2, 2, 3, 4]))
+        ]
+        return draw.choice([" ", " ", ""]).join(drawn)
+
+    def value() -> str | None:
+        return draw.choice([None, "", f" {text()} ", "x" * 301, *(text() for _ in range(16))])
+
+    names = [list({text(0.02) for _ in range(draw.choice([0, 1, 2, 3]))}) for _ in range(600)]
+    warehouse.create_schema()
+    with warehouse.write() as connection:
+        connection.execute(
+            "INSERT INTO raw.listings BY NAME SELECT 's' AS source, '1' AS snapshot, row_number,"
+            " row_number::VARCHAR AS listing_id, now() AS observed_at, 'Pan' AS title, 5 AS price,"
+            " '5' AS price_text, 'USD' AS currency, description, brand, category,"
+            " map(keys, told) AS attributes"
+            " FROM (SELECT unnest(range(600)) AS row_number, unnest($descriptions) AS description,"
+            "  unnest($brands) AS brand, unnest($categories) AS category,"
+            "  unnest($keys::VARCHAR[][]) AS keys, unnest($told::VARCHAR[][]) AS told)",
+            {
+                "descriptions": [draw.choice([None, text(), "y " * 1_500]) for _ in names],
+                "brands": [draw.choice([None, "", text()]) for _ in names],
+                "categories": [draw.choice([None, text()]) for _ in names],
+                "keys": names,
+                "told": [[value() for _ in keys] for keys in names],
+            },
+        )
+
+    def curated() -> list[dict[str, Any]]:
+        curate_listings(warehouse, price_minimum=1, price_maximum=9, fingerprint="")
+        return warehouse.frame("FROM curated.listings ORDER BY row_number").to_dicts()
+
+    passed = curated()
+    assert len(passed) == 600
+    through_all_steps = curation._KEPT.replace("END AS is_clean", "END AND false AS is_clean")
+    assert through_all_steps != curation._KEPT
+    monkeypatch.setattr(curation, "_KEPT", through_all_steps)
+    assert curated() == passed

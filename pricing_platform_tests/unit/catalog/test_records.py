@@ -8,11 +8,12 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pricing_platform.catalog.data_files import file_kind
 from pricing_platform.catalog.file_layout import DeclaredLayout, file_layout
+from pricing_platform.catalog.file_text import FileLayout, text_lines
 from pricing_platform.catalog.records import count_rows, row_batches, stage_records
 from pricing_platform.errors import PlatformError
 
@@ -91,6 +92,24 @@ def test_csv_rows_all_come_out(tmp_path: Path, name: str) -> None:
         "not 3 fields separated by ';'",
         "ökay",
     ]
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    pieces=st.lists(st.sampled_from([b"a", b"\r", b"\n", b"\r\n", b"\xff", b" "]), max_size=20),
+    size=st.integers(1, 8),
+)
+def test_lines_do_not_depend_on_how_many_bytes_are_read_at_once(
+    tmp_path: Path, pieces: list[bytes], size: int
+) -> None:
+    content = b"".join(pieces)
+    file = written(tmp_path, "a.jsonl", content)
+    lines = [line.rstrip(b"\r") for line in content.removesuffix(b"\n").split(b"\n") if content]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pricing_platform.catalog.file_text._BLOCK_BYTES", size)
+        assert list(text_lines(file, FileLayout("json", encoding="utf-8"))) == lines
 
 
 def test_batches_are_bounded_by_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
