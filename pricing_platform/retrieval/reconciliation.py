@@ -161,11 +161,10 @@ def _require_dimensions(table: EmbeddedTable, encoder: CachedEncoder) -> None:
 
 def stored_dimensions(connection: psycopg.Connection[Any], embeddings: str) -> int:
     """The length of the vectors that a table of embeddings holds."""
-    row = connection.execute(
-        "SELECT atttypmod FROM pg_attribute"
-        " WHERE attrelid = %s::regclass AND attname = 'embedding'",
-        [embeddings],
-    ).fetchone()
+    # Named in the statement: a name in a parameter is not led to scratch tables.
+    query = "SELECT atttypmod FROM pg_attribute WHERE attrelid = {}::regclass AND attname = {}"
+    named = map(sql.Literal, (embeddings, "embedding"))
+    row = connection.execute(sql.SQL(query).format(*named)).fetchone()
     assert row is not None  # noqa: S101
     return int(row[0])
 

@@ -212,6 +212,21 @@ def test_the_column_follows_the_encoders_dimensions_and_back(
     assert columns(postgres) == were
 
 
+def test_scratch_tables_follow_by_themselves(
+    warehouse: Warehouse, postgres: Postgres, encoder: CachedEncoder
+) -> None:
+    wide = of_dimensions(encoder, 32)
+    run(warehouse, postgres, wide)
+    were = columns(postgres)
+    with postgres.scratch() as scratch:
+        for tried, counted in ((wide, "cached"), (encoder, "encoded")):
+            assert counts(run(warehouse, scratch, tried)) == {"inserted": 60, counted: 60}
+            found = load_item_set(warehouse, scratch, tried.identity)
+            assert found.embeddings.shape == (60, tried.dimensions)
+    assert columns(postgres) == were
+    assert counts(run(warehouse, postgres, wide)) == {"unchanged": 60}
+
+
 def test_a_real_encoder_of_other_dimensions_is_stored_and_found(
     warehouse: Warehouse, postgres: Postgres, encoder: CachedEncoder, tmp_path: Path
 ) -> None:
