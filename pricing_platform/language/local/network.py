@@ -324,6 +324,8 @@ def _loaded(folder: Path, precision: Precision, quantization: Quantization, devi
         module = module.to(device)
     if precision == "mixed":
         round_linear_weights(module.requires_grad_(False))
+        for weights in module.parameters():  # whoever trains it needs the gradients of the others
+            weights.requires_grad_(weights.dtype != torch.bfloat16)
     return Network(module.eval(), device, precision)
 
 
