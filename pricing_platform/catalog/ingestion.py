@@ -104,17 +104,17 @@ SELECT
     count(*) FILTER (
         regexp_matches(price_text, '^\D*\d{1,3}(?:,?\d{3})*\.(?:\d{1,2}|\d{4,})\D*$')
     ),
-    count(*) FILTER (regexp_full_match(price_text, '\s*[+-]?[1-9]\d{0,2}\.\d{3}\s*'))
+    count(*) FILTER (may_part_thousands(price_text))
 FROM read_parquet(?)
 """
 """How many prices have their decimals after a comma, how many after a full stop, and how many have
 a full stop before exactly three digits."""
 
-_WRITTEN_AS_TEXT = r"""
+_WRITTEN_AS_TEXT = """
 SELECT count(*) > 0
 FROM read_parquet(?) AS listings
 JOIN records USING (snapshot, row_number)
-WHERE regexp_full_match(price_text, '\s*[+-]?[1-9]\d{0,2}\.\d{3}\s*')
+WHERE may_part_thousands(price_text)
     AND contains(CAST(record AS VARCHAR), '"' || price_text || '"')
 """
 """Whether one of the latter is a text of the record, and not a number of JSON or Parquet."""

@@ -151,6 +151,10 @@ CREATE OR REPLACE TEMP MACRO price_of_parts(parts, marks, decimal_mark) AS
         )
     END;
 
+-- Whether a plain number has a full stop before exactly three digits: it may part thousands.
+CREATE OR REPLACE TEMP MACRO may_part_thousands(published) AS
+    regexp_full_match(published, '\s*[+-]?[1-9]\d{0,2}\.\d{3}\s*');
+
 -- A price as published ('12.99', '$1,299.00', 'from 12.99', '12,99 zł', '1''299.00 CHF', '1 299 kr')
 -- as a number; null where the text holds no number, or more than one, or one beside what is no sign
 -- or code of a currency. Plain numbers are what they are, unless the source declares its decimals, or
@@ -163,7 +167,7 @@ CREATE OR REPLACE TEMP MACRO price_number(published) AS
             AND NOT contains(published, '_')
             THEN CASE
                 WHEN getvariable('full_stop') IS NULL
-                    OR NOT regexp_full_match(published, '\s*[+-]?[1-9]\d{0,2}\.\d{3}\s*')
+                    OR NOT may_part_thousands(published)
                     THEN TRY_CAST(published AS DOUBLE)
                 WHEN getvariable('full_stop') = 'thousands'
                     THEN TRY_CAST(replace(published, '.', '') AS DOUBLE)
@@ -189,9 +193,15 @@ CREATE OR REPLACE TEMP MACRO price_number(published) AS
 CREATE OR REPLACE TEMP MACRO currency_code(published, declared) AS
     CASE
         WHEN published IS NULL OR upper(trim(published)) IN ('', declared) THEN declared
-        WHEN list_contains(mark_told(published)['codes'], declared) THEN declared
-        WHEN len(mark_told(published)['codes']) = 1 THEN mark_told(published)['codes'][1]
-        ELSE upper(trim(published))
+        -- A lambda, so that the mark is looked up once and not wherever it is named.
+        ELSE list_transform(
+            [mark_told(published)['codes']],
+            lambda codes: CASE
+                WHEN list_contains(codes, declared) THEN declared
+                WHEN len(codes) = 1 THEN codes[1]
+                ELSE upper(trim(published))
+            END
+        )[1]
     END;
 
 -- Whether the sign or code beside a price may stand for the currency; without either it may. A
