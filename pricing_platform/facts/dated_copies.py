@@ -144,8 +144,9 @@ def newest_copy(
         times: when it has to hold.
         sentences: the statements of a passage.
     """
+    asked = list(dates_in(question))
     if best.passage.origin == "fact":
-        if (then := _as_of_its_date(postgres, question, best, times)) is not None:
+        if (then := _as_of_its_date(postgres, question, asked, best, times)) is not None:
             return Newest(then)
         disputed = _disputed(postgres, best, times)
         copies = [_fact(at) for at in _copied_facts(postgres, best, times)]
@@ -155,10 +156,10 @@ def newest_copy(
         alike = _most_alike(best, _copied_chunks(postgres, best, times), sentences)
         copies = _about_the_same(postgres, question, best, alike)
     rivals = [at for at in copies if not _is_told_apart(question, best, at)]
-    found = _newest([best, *rivals], question, times.valid_at)
+    found = _newest([best, *rivals], [dated for dated, _ in asked], times.valid_at)
     if found.told == best and disputed:
         return Newest(best, found.outdated, disputed)
-    if found.differing or any(dates_in(question)):
+    if found.differing or asked:
         return found
     return replace(found, silent=_silent(postgres, found.told, times))
 
@@ -179,12 +180,17 @@ def _silent(postgres: Postgres, told: Told, times: Times) -> str | None:
     return max(newer)[1] if newer else None
 
 
-def _as_of_its_date(postgres: Postgres, question: str, best: Told, times: Times) -> Told | None:
+def _as_of_its_date(
+    postgres: Postgres,
+    question: str,
+    asked: Sequence[tuple[str, tuple[int, int]]],
+    best: Told,
+    times: Times,
+) -> Told | None:
     """What a fact was at the date that the question names, where it holds from later on only.
 
     What has happened ``since`` or ``after`` a date is not asked of that date.
     """
-    asked = list(dates_in(question))
     since = best.passage.valid_since
     if len(asked) != 1 or since is None or best.passage.series_id is None:
         return None
@@ -204,9 +210,11 @@ def _as_of_its_date(postgres: Postgres, question: str, best: Told, times: Times)
     return _fact(replace(best.passage, freshness=None, **rows.row(0, named=True)))
 
 
-def _newest(copies: Sequence[Told], question: str, valid_at: datetime) -> Newest:
-    """The first copy, unless another is newer; what begins later does not count yet."""
-    asked = [dated for dated, _ in dates_in(question)]
+def _newest(copies: Sequence[Told], asked: Sequence[str], valid_at: datetime) -> Newest:
+    """The first copy, unless another is newer; what begins later does not count yet.
+
+    Of copies that are of a date asked for, these alone count.
+    """
     named = [at for at in copies if _is_of(at.passage.dated, asked)]
     begun = [at for at in copies if _has_begun(at.passage.dated, valid_at)]
     counting = named or begun or copies
